@@ -1,0 +1,42 @@
+VENV ?= .venv
+PYTHON ?= python3
+BIN := $(VENV)/bin
+DATA ?= data
+RUN ?= runs/ssvae
+
+.PHONY: help demo test fast lint bench speed train clean
+
+help:  ## list what can be done
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
+
+$(BIN)/.installed: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "Python 3.11 or newer is needed; name one with PYTHON=python3.12"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,bench]'
+	@touch $@
+
+demo: $(BIN)/.installed  ## encode and decode a photograph at 1, 2, 3 layers beside JPEG
+	$(BIN)/python -m benchmarks.demo
+
+test: $(BIN)/.installed  ## run all tests
+	$(BIN)/python -m pytest
+
+fast: $(BIN)/.installed  ## run the tests that take seconds
+	$(BIN)/python -m pytest -m 'not slow'
+
+lint: $(BIN)/.installed  ## ruff and mypy
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+bench: $(BIN)/.installed  ## rate-distortion on the images in DATA=folder
+	$(BIN)/python -m benchmarks.rate_distortion $(DATA)
+
+speed: $(BIN)/.installed  ## time encode and decode of 768x512 on this machine
+	$(BIN)/python -m benchmarks.speed
+
+train: $(BIN)/.installed  ## train on the images or tar shards in DATA=folder, into RUN=folder
+	$(BIN)/python -m models.training $(DATA) --out $(RUN)
+
+clean:  ## remove the virtual environment and what the demo wrote
+	rm -rf $(VENV) demo_output

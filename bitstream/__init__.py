@@ -1,0 +1,1 @@
+"""Bytes only: the container, its chunks and checksums, and range coding. No torch in here."""

@@ -1,0 +1,107 @@
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bitstream.errors import CorruptError
+from bitstream.range_coder import SYMBOL_LIMIT, CodingTables, LayerDecoder, LayerEncoder
+from models.scales import SKIP_INDEX, frequency_tables, scale_table
+from tests.bitstream.reference_decoder import decode_layer
+
+FREQUENCIES = frequency_tables()
+TABLES = CodingTables(FREQUENCIES, SKIP_INDEX)
+
+
+def draw(rng: np.random.Generator, count: int, spread: float = 1.0):
+    """Scale indices and symbols that follow them (times ``spread``)."""
+    index = rng.integers(0, len(FREQUENCIES), count)
+    symbols = np.round(rng.standard_normal(count) * scale_table()[index] * spread)
+    symbols = np.clip(symbols, -SYMBOL_LIMIT, SYMBOL_LIMIT).astype(np.int32)
+    symbols[index <= SKIP_INDEX] = 0
+    return index, symbols
+
+
+def encode(steps) -> bytes:
+    encoder = LayerEncoder(TABLES)
+    for index, symbols in steps:
+        encoder.encode(symbols, index)
+    return encoder.finish()
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    seed=st.integers(0, 2**32),
+    counts=st.lists(st.integers(0, 400), min_size=1, max_size=4),
+    spread=st.sampled_from([0.0, 1.0, 3.0, 40.0]),  # 40: nearly everything escapes
+)
+def test_what_goes_in_comes_out(seed, counts, spread):
+    rng = np.random.default_rng(seed)
+    steps = [draw(rng, count, spread) for count in counts]
+    decoder = LayerDecoder(TABLES, encode(steps))
+    for index, symbols in steps:
+        np.testing.assert_array_equal(decoder.decode(index), symbols)
+    decoder.finish()
+
+
+@settings(max_examples=15, deadline=None)
+@given(seed=st.integers(0, 2**32), spread=st.sampled_from([0.3, 1.0, 20.0]))
+def test_a_decoder_written_from_the_specification_agrees(seed, spread):
+    rng = np.random.default_rng(seed)
+    steps = [draw(rng, 120, spread) for _ in range(3)]
+    tables = [f.tolist() for f in FREQUENCIES]
+    found = decode_layer(encode(steps), tables, SKIP_INDEX, [i.tolist() for i, _ in steps])
+    assert found == [s.tolist() for _, s in steps]
+
+
+def test_measured_bits_are_the_information_content():
+    rng = np.random.default_rng(1)
+    index, symbols = draw(rng, 60_000)
+    coded = index > SKIP_INDEX
+    bits = 0.0
+    for i, symbol in zip(index[coded], symbols[coded], strict=True):
+        frequency = FREQUENCIES[i]
+        limit = len(frequency) // 2 - 1
+        if abs(symbol) <= limit:
+            bits -= np.log2(frequency[symbol + limit] / frequency.sum())
+        else:
+            bits -= np.log2(frequency[-1] / frequency.sum()) - 6
+    assert 8 * len(encode([(index, symbols)])) == pytest.approx(bits, rel=1e-3)
+
+
+def test_golden_bytes():
+    """Changing these bytes changes the format: a new version number is due."""
+    index = np.array([0, 5, 20, 20, 40, 63, 63, 10])
+    symbols = np.array([0, 0, 1, -2, 7, 300, -4000, 1], dtype=np.int32)
+    assert encode([(index, symbols)]).hex() == "2de7722691f6b4906b93"
+
+
+def test_an_empty_layer_takes_only_its_checksum():
+    index = np.zeros(50, dtype=int)
+    payload = encode([(index, np.zeros(50, dtype=np.int32))])
+    assert len(payload) == 2
+    decoder = LayerDecoder(TABLES, payload)
+    assert not decoder.decode(index).any()
+    decoder.finish()
+
+
+def test_flipped_bits_never_pass_as_right():
+    rng = np.random.default_rng(2)
+    index, symbols = draw(rng, 500)
+    payload = bytearray(encode([(index, symbols)]))
+    undetected = 0
+    for position in range(2, len(payload)):
+        damaged = bytearray(payload)
+        damaged[position] ^= 1 << (position % 8)
+        decoder = LayerDecoder(TABLES, bytes(damaged))
+        try:
+            found = decoder.decode(index)
+            decoder.finish()
+        except CorruptError:
+            continue
+        undetected += not np.array_equal(found, symbols)
+    assert undetected == 0
+
+
+def test_a_payload_without_checksum_is_refused():
+    with pytest.raises(CorruptError, match="too short"):
+        LayerDecoder(TABLES, b"\x01")

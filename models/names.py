@@ -1,0 +1,6 @@
+"""Names and numbers that identify models in files; importable without torch."""
+
+#: Model id in the header of a file, by model name. Ids are never reused.
+MODEL_IDS = {"ssvae": 1}
+#: The layers every model family offers, coarse to fine.
+LAYER_NAMES = ("u", "z1", "z2")

@@ -1,0 +1,84 @@
+"""Exact prior of one layer: coding steps over a 2×2 quadtree pattern.
+
+A layer's symbols are coded in four steps. Channels form four groups, positions four phases
+``2·(row mod 2) + (column mod 2)``; step ``i`` codes group ``g`` at phase ``ORDER[i] xor g``::
+
+    group 0   1 . 1 .     step 1: each group at one phase, all four phases in use
+              . 2 . 2     step 2: the diagonal neighbour
+    (phases   3 . 3 .     steps 3, 4: the rest
+    0 1 / 2 3)
+
+so that from the second step on every position has symbols at the same place in other channels and
+in the same channel next door (the quadtree partition of DCVC-DC, Li et al. 2023). Each step sees
+the layers above through a context tensor computed once, and the steps before it.
+"""
+
+from __future__ import annotations
+
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+
+from models.exact import (
+    ExactBias,
+    ExactBlock,
+    ExactLeakyReLU,
+    ExactPointwise,
+)
+
+STEPS = 4
+GROUPS = 4
+_ORDER = (0, 3, 1, 2)
+
+
+def step_pattern(channels: int) -> Tensor:
+    """Which step codes what: integers 0…3 of shape (C, 2, 2) over channel and phase."""
+    pattern = torch.empty(channels, 2, 2, dtype=torch.long)
+    for channel in range(channels):
+        group = channel * GROUPS // channels
+        for step, base in enumerate(_ORDER):
+            phase = base ^ group
+            pattern[channel, phase // 2, phase % 2] = step
+    return pattern
+
+
+class CodingStep(nn.Module):
+    """One step's network: (context, symbols so far) → mean and raw scale of every position."""
+
+    def __init__(self, channels: int, width: int) -> None:
+        super().__init__()
+        self.known = ExactPointwise(channels, width)
+        self.phase = ExactBias(width, 2, 2)
+        self.block = ExactBlock(width)
+        self.activation = ExactLeakyReLU()
+        self.out = ExactPointwise(width, 2 * channels, gain=0.3)
+
+    def forward(self, context: Tensor, known: Tensor) -> tuple[Tensor, Tensor]:
+        h, w = known.shape[-2:]
+        x = context + self.known(known) + self.phase().repeat(1, h // 2, w // 2)
+        mean, raw = self.out(self.activation(self.block(x))).chunk(2, dim=1)
+        return mean, raw
+
+
+class LayerPrior(nn.Module):
+    """The steps of one layer.
+
+    Works on B×C×H×W with even H and W, in symbol units: float32 while training, integers in
+    units of 2^-10 carried in float64 once frozen (see :mod:`models.exact`).
+    """
+
+    def __init__(self, channels: int, width: int) -> None:
+        super().__init__()
+        self.channels = channels
+        self.steps = nn.ModuleList(CodingStep(channels, width) for _ in range(STEPS))
+        self.register_buffer("pattern", step_pattern(channels), persistent=False)
+
+    def predict(self, step: int, context: Tensor, known: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and raw scale of every position, from the symbols of the steps before ``step``."""
+        return self.steps[step](context, known)
+
+    def masks(self, height: int, width: int) -> list[Tensor]:
+        """Per step the coded places, boolean C×H×W."""
+        full = cast(Tensor, self.pattern).repeat(1, height // 2, width // 2)
+        return [full == step for step in range(STEPS)]

@@ -1,0 +1,97 @@
+"""What a model family offers to the codec. ``codec/`` knows families only through this page.
+
+Coding order: layers coarse to fine; within a layer, steps. Encoder and decoder run the same loop::
+
+    prior = model.prior(height, width, quality)
+    for layer in model.layers:
+        for _ in range(layer.steps):
+            prediction = prior.predict()          # exact: same bits on every machine
+            symbols = …                           # round(target − mean), or from the range decoder
+            prior.push(symbols)
+        latents.append(prior.latent)
+
+Latents, targets and means are in *symbol units*: the quantization step is 1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class LayerSpec:
+    """One layer of the stack."""
+
+    name: str
+    channels: int
+    stride: int
+    steps: int
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What the exact prior says about the symbols of one coding step, in coding order."""
+
+    mean: Tensor
+    """(N,) float64, multiples of 2^-10, symbol units."""
+    scale_index: Tensor
+    """(N,) int64, index into the scale table."""
+
+
+class PriorState(Protocol):
+    """Walks through all coding steps of all layers."""
+
+    def predict(self) -> Prediction:
+        """The next step's prediction. Calls to predict and push alternate."""
+
+    def push(self, symbols: Tensor) -> None:
+        """Make the step's symbols, (N,) integers, known."""
+
+    def push_fill(self, rng: np.random.Generator | None, temperature: float) -> None:
+        """Complete the step without symbols: by the prior mean, or by a sample from ``rng``."""
+
+    def gather(self, target: Tensor) -> Tensor:
+        """Values of C×H×W at the places of the step predicted last, in coding order."""
+
+    @property
+    def latent(self) -> Tensor:
+        """The layer finished last, C×H×W float64."""
+
+
+class Posterior(Protocol):
+    """The encoder's view of one image."""
+
+    def target(self, latents: Sequence[Tensor]) -> Tensor:
+        """Posterior mean of the layer after ``latents``, C×H×W float64, symbol units."""
+
+
+class CodingModel(Protocol):
+    """One set of weights of a model family."""
+
+    def __hash__(self) -> int:
+        """Models serve as cache keys."""
+
+    name: str
+    model_id: int
+    fingerprint: bytes
+    layers: tuple[LayerSpec, ...]
+    size_multiple: int
+    frequencies: list[np.ndarray]
+    skip_index: int
+
+    def posterior(self, image: Tensor, quality: int) -> Posterior:
+        """Analyse a 3×H×W float32 image in [0, 1]; sides are multiples of ``size_multiple``."""
+
+    def prior(self, height: int, width: int, quality: int) -> PriorState:
+        """Start the prior for an image of that (padded) size."""
+
+    def synthesize(self, latents: Sequence[Tensor], quality: int, scale: int) -> Tensor:
+        """Latents → 3×H/scale×W/scale float32, about [0, 1]; unclamped. ``scale`` is 1, 2 or 4."""
+
+    def layers_for_scale(self, scale: int) -> int:
+        """How many layers the picture at that scale depends on."""

@@ -1,0 +1,309 @@
+"""The hierarchical self-supervised VAE: networks and training pass.
+
+The image x is explained through smaller copies of itself, y1 = x/4 and y2 = x/2 (Gatopoulos &
+Tomczak 2020)::
+
+      analysis (float)                     synthesis (float)               layers, strides
+
+    x ─ embed ─ 1/4 ┐                                        ┌ 1/4 ─ x̂
+                    1/8 ───────────┬────────────(+z2)─ 1/8 ──┘            z2   8
+                     │        merge┘─► z2          │└ ŷ2 (1/2 size)
+                    1/16 ────┬──────────(+z1)─ 1/16                       z1  16
+                     │  merge┘─► z1        └ ŷ1 (1/4 size)
+                    1/32 ─► u ─ 1/32                                      u   32
+
+    prior (exact): quality ─► u ─► z1 ─► z2, on symbols alone
+
+Each layer holds ``latent = symbol + prior mean`` in symbol units (posterior mean times a gain that
+grows with quality). The posterior of z1 and z2 sees the bottom-up features of its scale and the
+top-down features so far. The quantization-aware posterior is a uniform of width 1 (Duan et al.
+2023, QRes-VAE): additive noise for the rate, straight-through rounding towards the synthesis.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import cast
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from models.blocks import Down, Modulate, QualityCurve, Up, stage
+from models.exact import ExactBlock, ExactPointwise, ExactQualityCurve, ExactUp
+from models.prior import LayerPrior
+from models.scales import SKIP_INDEX, coded_bits, gaussian_bits, scale_index_of, scale_of
+
+LAYER_STRIDES = (32, 16, 8)
+SIZE_MULTIPLE = 64
+
+
+@dataclass(frozen=True)
+class SSVAEConfig:
+    """All the numbers of one model."""
+
+    widths: tuple[int, int, int, int] = (64, 128, 192, 256)
+    """Channels of the trunk at 1/4, 1/8, 1/16, 1/32."""
+    latents: tuple[int, int, int] = (64, 96, 64)
+    """Channels of u, z1, z2."""
+    analysis_depths: tuple[int, int, int, int] = (1, 3, 3, 2)
+    """Blocks at 1/4, 1/8, 1/16, 1/32 on the way down."""
+    synthesis_depths: tuple[int, int, int, int, int, int] = (2, 2, 2, 2, 3, 1)
+    """Blocks at: 1/32; 1/16 before z1, after z1; 1/8 before z2, after z2; 1/4."""
+    prior_widths: tuple[int, int, int] = (128, 160, 96)
+    """Width of the exact prior of u, z1, z2."""
+    prior_depth: int = 2
+    """Exact blocks between one layer and the next."""
+    kernel: int = 3
+    """Of the depthwise convolutions in the float trunk at 1/4 and 1/8."""
+    coarse_kernel: int = 5
+    """The same at 1/16 and 1/32, where a position costs least."""
+    knots: int = 11
+    """Knots of every function of quality, over 0…100."""
+    lambda_range: tuple[float, float] = (18.0, 18000.0)
+    """Weight of the mean squared error (pixels in [0, 1]) at quality 0 and 100, log-linear."""
+
+
+class Analysis(nn.Module):
+    """Image in [0, 1], B×3×H×W → features at 1/8, 1/16, 1/32."""
+
+    def __init__(self, config: SSVAEConfig) -> None:
+        super().__init__()
+        w, d = config.widths, config.analysis_depths
+        kernels = (config.kernel, config.kernel, config.coarse_kernel, config.coarse_kernel)
+        self.embed = Down(3, w[0], factor=4)
+        self.downs = nn.ModuleList(Down(w[i], w[i + 1]) for i in range(3))
+        self.modulate = nn.ModuleList(Modulate(w[i], knots=config.knots) for i in range(4))
+        self.stages = nn.ModuleList(stage(w[i], d[i], kernel=kernels[i]) for i in range(4))
+
+    def forward(self, image: Tensor, quality: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        x = self.embed(image - 0.5)
+        features = []
+        for i in range(4):
+            x = self.stages[i](self.modulate[i](x, quality))
+            features.append(x)
+            if i < 3:
+                x = self.downs[i](x)
+        return features[1], features[2], features[3]
+
+
+class Synthesis(nn.Module):
+    """Latents → image, one layer at a time.
+
+    ``coarse(u)`` → features at 1/16; ``middle(features, z1)`` → features at 1/8;
+    ``fine(features, z2)`` → the image. ``y1`` and ``y2`` draw the small images from the features
+    before z1 and z2. Latents come divided by their gain.
+    """
+
+    def __init__(self, config: SSVAEConfig) -> None:
+        super().__init__()
+        w, c, d = config.widths, config.latents, config.synthesis_depths
+        fine, coarse = config.kernel, config.coarse_kernel
+        self.inject = nn.ModuleList(nn.Conv2d(c[i], w[3 - i], 1) for i in range(3))
+        self.modulate = nn.ModuleList(
+            Modulate(width, knots=config.knots) for width in (w[3], w[2], w[1], w[0])
+        )
+        self.stage_32 = stage(w[3], d[0], kernel=coarse)
+        self.up_16 = Up(w[3], w[2])
+        self.stage_16 = stage(w[2], d[1], kernel=coarse)
+        self.stage_16_z1 = stage(w[2], d[2], kernel=coarse)
+        self.up_8 = Up(w[2], w[1])
+        self.stage_8 = stage(w[1], d[3], kernel=fine)
+        self.stage_8_z2 = stage(w[1], d[4], kernel=fine)
+        self.up_4 = Up(w[1], w[0])
+        self.stage_4 = stage(w[0], d[5], kernel=fine)
+        self.head_y1 = Up(w[2], 3, factor=4)
+        self.head_y2 = Up(w[1], 3, factor=4)
+        self.head_x = Up(w[0], 3, factor=4)
+
+    def coarse(self, u: Tensor, quality: Tensor) -> Tensor:
+        x = self.stage_32(self.modulate[0](self.inject[0](u), quality))
+        return self.stage_16(self.up_16(x))
+
+    def middle(self, x: Tensor, z1: Tensor, quality: Tensor) -> Tensor:
+        x = self.stage_16_z1(self.modulate[1](x + self.inject[1](z1), quality))
+        return self.stage_8(self.up_8(x))
+
+    def fine(self, x: Tensor, z2: Tensor, quality: Tensor) -> Tensor:
+        x = self.stage_8_z2(self.modulate[2](x + self.inject[2](z2), quality))
+        x = self.stage_4(self.modulate[3](self.up_4(x), quality))
+        return self.head_x(x).float() + 0.5
+
+    def y1(self, x: Tensor) -> Tensor:
+        return self.head_y1(x).float() + 0.5
+
+    def y2(self, x: Tensor) -> Tensor:
+        return self.head_y2(x).float() + 0.5
+
+
+class PosteriorHead(nn.Module):
+    """Bottom-up and top-down features of one scale → posterior mean."""
+
+    def __init__(self, width: int, channels: int, *, top_down: bool, kernel: int) -> None:
+        super().__init__()
+        self.merge = nn.Conv2d(2 * width, width, 1) if top_down else nn.Identity()
+        self.refine = stage(width, 1 if top_down else 0, kernel=kernel)
+        self.out = nn.Conv2d(width, channels, 1)
+
+    def forward(self, *features: Tensor) -> Tensor:
+        x = self.refine(self.merge(torch.cat(features, dim=1)))
+        with torch.autocast(x.device.type, enabled=False):  # symbols can be large: keep all bits
+            return self.out(x.float())
+
+
+class Prior(nn.Module):
+    """Exact priors of all layers; the context of a layer is made from the layer above."""
+
+    def __init__(self, config: SSVAEConfig) -> None:
+        super().__init__()
+        c, w = config.latents, config.prior_widths
+        self.quality = ExactQualityCurve(w[0], knots=config.knots)
+        self.layers = nn.ModuleList(LayerPrior(c[i], w[i]) for i in range(3))
+        self.latent_in = nn.ModuleList(ExactPointwise(c[i], w[i]) for i in range(2))
+        self.trunks = nn.ModuleList(
+            nn.Sequential(*(ExactBlock(w[i]) for _ in range(config.prior_depth))) for i in range(2)
+        )
+        self.ups = nn.ModuleList(ExactUp(w[i], w[i + 1]) for i in range(2))
+
+    def layer(self, index: int) -> LayerPrior:
+        """The coding steps of one layer."""
+        return cast(LayerPrior, self.layers[index])
+
+    def first_context(self, quality: Tensor, height: int, width: int) -> Tensor:
+        """Context of u: B×D×height×width, from quality alone."""
+        return self.quality(quality).expand(-1, -1, height, width)
+
+    def next_context(self, index: int, context: Tensor, latent: Tensor) -> Tensor:
+        """Context of layer ``index + 1`` from the context and the latent of layer ``index``."""
+        return self.ups[index](self.trunks[index](context + self.latent_in[index](latent)))
+
+
+@dataclass
+class TrainingPass:
+    """What one training pass yields: images in [0, 1], B×3×…, and bits, (B, 3) over the layers."""
+
+    image: Tensor
+    y1: Tensor
+    y2: Tensor
+    bits: Tensor
+
+
+class SSVAE(nn.Module):
+    """All networks of the model and the differentiable pass through them."""
+
+    def __init__(self, config: SSVAEConfig) -> None:
+        super().__init__()
+        self.config = config
+        w, c = config.widths, config.latents
+        self.analysis = Analysis(config)
+        self.synthesis = Synthesis(config)
+        self.prior = Prior(config)
+        self.heads = nn.ModuleList(
+            [
+                PosteriorHead(w[3], c[0], top_down=False, kernel=config.coarse_kernel),
+                PosteriorHead(w[2], c[1], top_down=True, kernel=config.coarse_kernel),
+                PosteriorHead(w[1], c[2], top_down=True, kernel=config.kernel),
+            ]
+        )
+        # The best step of a quantizer is proportional to sqrt(MSE) ~ lambda^-1/2.
+        low, high = (0.5 * math.log(v / 1000.0) for v in config.lambda_range)
+        start = torch.linspace(low, high, config.knots)
+        self.log_gains = nn.ModuleList(
+            QualityCurve(c[i], knots=config.knots, start=start) for i in range(3)
+        )
+
+    def gain(self, index: int, quality: Tensor) -> Tensor:
+        """Symbols per unit of posterior mean: quality (B,) → B×C×1×1."""
+        return self.log_gains[index](quality).exp()[:, :, None, None]
+
+    def lagrangian(self, quality: Tensor) -> Tensor:
+        """λ of a quality: bits per pixel that one unit of mean squared error is worth."""
+        low, high = (math.log(v) for v in self.config.lambda_range)
+        return torch.exp(low + (high - low) * quality / 100)
+
+    def code(
+        self, index: int, context: Tensor, target: Tensor, keep: Tensor, sample: Tensor, noisy: bool
+    ) -> tuple[Tensor, Tensor]:
+        """Quantize and price one layer, differentiably.
+
+        Args:
+            target: posterior mean in symbol units, B×C×H×W float32.
+            keep: (B,) boolean; where false, the layer is missing and is filled from the prior.
+            sample: (B,) temperature of the fill; 0 fills with the prior mean.
+            noisy: price with additive uniform noise (training); else the rounded symbols, as coded.
+
+        Returns:
+            The latent as the decoder will know it, and bits per image (zero where not kept).
+        """
+        prior = self.prior.layer(index)
+        h, w = target.shape[-2:]
+        keep4, sample4 = keep[:, None, None, None], sample[:, None, None, None]
+        known = torch.zeros_like(target)
+        means, raws = torch.zeros_like(target), torch.zeros_like(target)
+        for step, mask in enumerate(prior.masks(h, w)):
+            mean, raw = prior.predict(step, context, known)
+            mean = mean.float()
+            symbols = torch.round(target - mean)
+            if not noisy:  # as coded: nothing is stored at the smallest scales
+                symbols = symbols * (scale_index_of(raw.float()) > SKIP_INDEX)
+            rounded = target + (symbols - (target - mean)).detach()
+            fill = mean + sample4 * torch.randn_like(mean) * scale_of(raw.float()).detach()
+            known = torch.where(mask, torch.where(keep4, rounded, fill), known)
+            means, raws = torch.where(mask, mean, means), torch.where(mask, raw.float(), raws)
+        residual = target - means
+        if noisy:
+            bits = gaussian_bits(residual + torch.rand_like(residual) - 0.5, scale_of(raws))
+        else:
+            bits = coded_bits(torch.round(residual), raws)  # zero where nothing is stored
+        return known, bits.sum(dim=(1, 2, 3)) * keep
+
+    def forward(
+        self,
+        image: Tensor,
+        quality: Tensor,
+        layers: Tensor,
+        sample: Tensor | None = None,
+        *,
+        noisy: bool = True,
+    ) -> TrainingPass:
+        """One differentiable pass.
+
+        Args:
+            image: B×3×H×W in [0, 1], sides multiples of 64.
+            quality: (B,) in [0, 100].
+            layers: (B,) how many layers are kept, 1…3.
+            sample: (B,) temperature of the fill of missing layers; default 0, the prior mean.
+        """
+        sample = torch.zeros_like(quality) if sample is None else sample
+        bottom_up = self.analysis(image, quality)[::-1]  # 1/32, 1/16, 1/8
+        top_down: tuple[Tensor, ...] = ()
+        context = self.prior.first_context(quality, *bottom_up[0].shape[-2:])
+        bits = []
+        y = []
+        for i in range(3):
+            gain = self.gain(i, quality)
+            target = self.heads[i](bottom_up[i], *top_down) * gain
+            with torch.autocast(image.device.type, enabled=False):
+                latent, layer_bits = self.code(
+                    i, context.float(), target, layers > i, sample, noisy
+                )
+                if i < 2:
+                    context = self.prior.next_context(i, context.float(), latent)
+            bits.append(layer_bits)
+            value = latent / gain
+            if i == 0:
+                features = self.synthesis.coarse(value, quality)
+                y.append(self.synthesis.y1(features))
+            elif i == 1:
+                features = self.synthesis.middle(features, value, quality)
+                y.append(self.synthesis.y2(features))
+            else:
+                drawn = self.synthesis.fine(features, value, quality)
+            top_down = (features,)
+        return TrainingPass(drawn, y[0], y[1], torch.stack(bits, dim=1))
+
+
+def area_targets(image: Tensor) -> tuple[Tensor, Tensor]:
+    """y1 and y2: the image reduced by area averaging to 1/4 and 1/2."""
+    return F.avg_pool2d(image, 4), F.avg_pool2d(image, 2)

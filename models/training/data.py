@@ -1,0 +1,118 @@
+"""Training images in memory: decoded once to uint8, cropped where they lie.
+
+A set of photographs of a few hundred megapixels fits into memory many times over, on the GPU too;
+keeping it there leaves nothing for a data loader to do.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import tarfile
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
+from pathlib import Path
+from typing import TypeGuard
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from models.training.anchors import decode_rgb
+
+IMAGE_SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".avif", ".tif", ".tiff", ".bmp", ".jp2"}
+
+
+def _is_image(name: str) -> bool:
+    return Path(name).suffix.lower() in IMAGE_SUFFIXES
+
+
+def read_files(folder: Path) -> Iterator[bytes]:
+    """The coded images below ``folder``: files, and members of tar shards, in sorted order."""
+    for path in sorted(p for p in Path(folder).rglob("*") if p.is_file()):
+        if _is_image(path.name):
+            yield path.read_bytes()
+        elif path.suffix == ".tar":
+            with tarfile.open(path) as tar:
+                for member in sorted(tar.getmembers(), key=lambda m: m.name):
+                    stream = tar.extractfile(member) if _is_image(member.name) else None
+                    if stream is not None:
+                        yield stream.read()
+
+
+def _try_decode(data: bytes) -> np.ndarray | None:
+    """Pixels, or None (with a line on standard error) for an image that cannot be read."""
+    try:
+        return decode_rgb(data)
+    except Exception as error:  # noqa: BLE001 - Pillow's plugins raise anything on bad files
+        print(f"left out an image that cannot be read ({error})", file=sys.stderr)
+        return None
+
+
+class ImageSet:
+    """All images of a folder as one flat uint8 tensor on ``device``.
+
+    Args:
+        folder: images and tar shards, searched recursively.
+        minimum: images with a smaller side are left out.
+        limit: read at most so many images (0: all).
+
+    Raises:
+        ValueError: no usable image below the folder.
+    """
+
+    def __init__(
+        self, folder: Path, *, device: torch.device, minimum: int = 64, limit: int = 0
+    ) -> None:
+        def keep(image: np.ndarray | None) -> TypeGuard[np.ndarray]:
+            return image is not None and min(image.shape[:2]) >= minimum
+
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            files = islice(read_files(folder), limit or None)
+            images = [image for image in pool.map(_try_decode, files) if keep(image)]
+        if not images:
+            raise ValueError(f"{folder}: no image with sides of at least {minimum} pixels found")
+        self.sizes = [image.shape[:2] for image in images]
+        pixels = np.array([h * w for h, w in self.sizes], dtype=np.float64)
+        self.offsets = np.concatenate([[0], np.cumsum(pixels * 3)]).astype(np.int64)
+        flat = torch.empty(int(self.offsets[-1]), dtype=torch.uint8)
+        for i, image in enumerate(images):
+            flat[self.offsets[i] : self.offsets[i + 1]] = torch.from_numpy(image.reshape(-1))
+            images[i] = image[:0].copy()  # release as we go
+        self.flat = flat.to(device)
+        self.megapixels = float(pixels.sum() / 1e6)
+        # Between "every image equally" and "every pixel equally": large photographs hold more.
+        self.weights = torch.from_numpy(np.sqrt(pixels))
+
+    def __len__(self) -> int:
+        return len(self.sizes)
+
+    def image(self, index: int) -> Tensor:
+        """View of one image, uint8 H×W×3."""
+        h, w = self.sizes[index]
+        return self.flat[self.offsets[index] : self.offsets[index + 1]].view(h, w, 3)
+
+    def crops(self, count: int, size: int, generator: torch.Generator) -> Tensor:
+        """Random crops, count×3×size×size, uint8: half of them reduced by up to 2, half flipped.
+
+        Images smaller than a crop are enlarged to it.
+        """
+        draws = torch.rand(count, 4, generator=generator).tolist()
+        chosen = torch.multinomial(self.weights, count, replacement=True, generator=generator)
+        out = torch.empty(count, 3, size, size, dtype=torch.uint8, device=self.flat.device)
+        for i, index in enumerate(chosen.tolist()):
+            a, b, c, d = draws[i]
+            image = self.image(index)
+            h, w = image.shape[:2]
+            reduction = 1.0 if a < 0.5 else 2 * a
+            side = min(round(size * reduction), h, w)
+            top, left = int(b * (h - side + 1)), int(c * (w - side + 1))
+            crop = image[top : top + side, left : left + side].permute(2, 0, 1)
+            if side != size:
+                crop = F.interpolate(
+                    crop[None].float(), (size, size), mode="bilinear", antialias=True
+                )[0].round_()
+            out[i] = crop.flip(2) if d < 0.5 else crop
+        return out

@@ -1,0 +1,157 @@
+"""Weights files: writing, reading, fingerprints.
+
+A weights file is safetensors. Float networks are stored in half precision; the exact prior as
+integers, together with everything else that decides how symbols are coded: the thresholds of the
+scale index and the frequency tables. Its fingerprint, the first four bytes of its SHA-256, is
+written into every coded file.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors import safe_open
+from safetensors.torch import load_file, save
+from torch import Tensor
+
+from models.exact import ExactModule, freeze
+from models.names import MODEL_IDS
+from models.registry import BUILDERS
+from models.scales import SKIP_INDEX, frequency_tables, raw_thresholds
+from models.ssvae import SSVAE
+from models.ssvae_coding import SSVAECoding
+
+FINGERPRINT_BYTES = 4
+WEIGHTS_FOLDER = Path(__file__).parent / "weights"
+
+
+class WeightsError(Exception):
+    """Weights are missing, unreadable or not the ones asked for."""
+
+
+@dataclass(frozen=True)
+class WeightsInfo:
+    """What is known of an installed weights file without loading it."""
+
+    name: str
+    path: Path
+    fingerprint: bytes
+
+
+def _smallest_integers(value: Tensor) -> Tensor:
+    for kind in (torch.int8, torch.int16, torch.int32):
+        limits = torch.iinfo(kind)
+        if value.min() >= limits.min and value.max() <= limits.max:
+            return value.to(kind)
+    return value.to(torch.int64)
+
+
+def export_weights(model: SSVAE, name: str) -> bytes:
+    """Freeze ``model``'s prior (in place) and serialize everything a codec needs.
+
+    Raises:
+        ValueError: the prior cannot be represented exactly.
+    """
+    freeze(model)
+    tensors = {}
+    for key, value in model.state_dict().items():
+        exact = value.dtype == torch.float64
+        tensors[key] = _smallest_integers(value) if exact else value.half()
+    frequencies = frequency_tables()
+    tensors["coding.thresholds"] = torch.from_numpy(raw_thresholds())
+    tensors["coding.frequencies"] = torch.from_numpy(np.concatenate(frequencies))
+    tensors["coding.lengths"] = torch.tensor([len(f) for f in frequencies], dtype=torch.int32)
+    # One entry: safetensors writes several in any order, and the fingerprint must not vary.
+    meta = {"coding": json.dumps({"model": name, "skip_index": SKIP_INDEX})}
+    return save({k: v.contiguous() for k, v in tensors.items()}, metadata=meta)
+
+
+def fingerprint_of(data: bytes) -> bytes:
+    """The fingerprint of a weights file's bytes."""
+    return hashlib.sha256(data).digest()[:FINGERPRINT_BYTES]
+
+
+def load_trainable(path: Path, name: str) -> SSVAE:
+    """The model of a weights file, thawed: where a new training run can continue.
+
+    Exporting it again gives the same prior, integer for integer.
+
+    Raises:
+        WeightsError: the file is unreadable or does not fit the model.
+    """
+    model = BUILDERS[name]()
+    bits = {
+        f"{prefix}.{parameter}": unit
+        for prefix, module in model.named_modules()
+        if isinstance(module, ExactModule)
+        for parameter, unit in module.units.items()
+    }
+    try:
+        state = {k: v for k, v in load_file(path).items() if not k.startswith("coding.")}
+        model.load_state_dict({k: v.double() * 2.0 ** -bits.get(k, 0) for k, v in state.items()})
+    except Exception as error:
+        raise WeightsError(f"{path}: these weights cannot be used ({error})") from error
+    return model
+
+
+@lru_cache(maxsize=8)
+def weights_info(name: str) -> WeightsInfo:
+    """Locate the installed weights of a model.
+
+    Raises:
+        WeightsError: no such model, or no weights for it.
+    """
+    path = WEIGHTS_FOLDER / f"{name}.safetensors"
+    if name not in MODEL_IDS or not path.exists():
+        known = ", ".join(n for n in MODEL_IDS if (WEIGHTS_FOLDER / f"{n}.safetensors").exists())
+        raise WeightsError(f"no model named {name!r} is installed (installed: {known or 'none'})")
+    return WeightsInfo(name, path, fingerprint_of(path.read_bytes()))
+
+
+def model_name(model_id: int) -> str:
+    """Name of a header's model id. Raises WeightsError for an unknown id."""
+    for name, number in MODEL_IDS.items():
+        if number == model_id:
+            return name
+    raise WeightsError(f"model id {model_id} is not known to this version: a newer one is needed")
+
+
+def load_coding_model(path: Path, *, name: str, device: torch.device) -> SSVAECoding:
+    """Read a weights file into a model ready to code.
+
+    Raises:
+        WeightsError: the file is unreadable or does not fit the model.
+    """
+    model = BUILDERS[name]()
+    freeze(model)
+    try:
+        fingerprint = fingerprint_of(path.read_bytes())
+        with safe_open(path, framework="pt") as file:
+            meta = file.metadata() or {}
+            state = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+        thresholds = state.pop("coding.thresholds").to(torch.float64)
+        lengths = state.pop("coding.lengths").tolist()
+        flat = state.pop("coding.frequencies").numpy()
+        own = model.state_dict()
+        model.load_state_dict({key: value.to(own[key].dtype) for key, value in state.items()})
+        skip_index = int(json.loads(meta["coding"])["skip_index"])
+    except Exception as error:  # safetensors raises its own and OSError, torch RuntimeError
+        detail = json.dumps(str(error).splitlines()[0])
+        raise WeightsError(f"{path}: these weights cannot be used ({detail})") from error
+    frequencies = np.split(flat, np.cumsum(lengths)[:-1])
+    model = model.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return SSVAECoding(
+        model,
+        name=name,
+        model_id=MODEL_IDS.get(name, 0),
+        fingerprint=fingerprint,
+        thresholds=thresholds.to(device),
+        frequencies=frequencies,
+        skip_index=skip_index,
+    )

@@ -1,0 +1,1 @@
+"""The ``codec`` command. Thin: everything it can do, the library can do."""

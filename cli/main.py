@@ -1,0 +1,311 @@
+"""Entry point of the ``codec`` command."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+import codec
+from cli.jobs import FAILURE, STANDARD, Job, complain, errors_as_one_line, plan, run
+from cli.sizes import parse_size
+from codec.errors import ArgumentError, CodecError
+from codec.limits import DEFAULT_MAX_PIXELS
+
+app = typer.Typer(
+    name="codec",
+    help="Layered, learned image compression: .cci files that decode the same everywhere.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+_ENCODE_EXAMPLES = """Examples:
+
+\b
+  codec encode photo.png                          writes photo.cci
+  codec encode photo.png -o small.cci --layers 2
+  codec encode photo.jpg -o mail.cci --target-size 20kB
+  codec encode holiday/ -o coded/ --recursive --quality 30
+  cat photo.png | codec encode - -o - > photo.cci
+"""
+_DECODE_EXAMPLES = """Examples:
+
+\b
+  codec decode photo.cci -o photo.png
+  codec decode photo.cci -o concept.png --layers 1
+  codec decode photo.cci -o dream.png --layers 1 --fill sample --seed 7
+  codec decode photo.cci -o thumb.jpg --scale 4
+  codec decode coded/ -o decoded/ --recursive
+"""
+_INFO_EXAMPLES = """Examples:
+
+\b
+  codec info photo.cci
+  codec info photo.cci --json
+"""
+
+
+class Fill(StrEnum):
+    """How missing layers are completed."""
+
+    mean = "mean"
+    sample = "sample"
+
+
+_Json = Annotated[bool, typer.Option("--json", help="Print figures as JSON, one object per file.")]
+_Device = Annotated[str, typer.Option(help="auto, cpu or cuda.", metavar="auto|cpu|cuda")]
+_Recursive = Annotated[bool, typer.Option("--recursive", "-r", help="Look into subfolders.")]
+_Force = Annotated[bool, typer.Option("--force", help="Overwrite files found beside the input.")]
+_MaxPixels = Annotated[int, typer.Option(min=1, help="Refuse larger images.")]
+_Output = Annotated[
+    str | None,
+    typer.Option("--output", "-o", help="Output file (- is standard output), or a folder."),
+]
+
+
+@app.command(epilog=_ENCODE_EXAMPLES)
+def encode(
+    inputs: Annotated[
+        list[str], typer.Argument(metavar="IN...", help="Images, or a folder; - is standard input.")
+    ],
+    output: _Output = None,
+    layers: Annotated[
+        int, typer.Option("--layers", "-l", min=1, max=3, help="How many layers to store.")
+    ] = 3,
+    quality: Annotated[
+        int | None,
+        typer.Option("--quality", "-q", min=0, max=100, help="0 is smallest. Default 50."),
+    ] = None,
+    target_bpp: Annotated[
+        float | None, typer.Option(help="Best quality of at most so many bits per pixel.")
+    ] = None,
+    target_size: Annotated[
+        str | None, typer.Option(help="Best quality of at most that size, e.g. 20kB.")
+    ] = None,
+    model: Annotated[str, typer.Option(help="Which installed model.")] = "ssvae",
+    device: _Device = "auto",
+    strip: Annotated[bool, typer.Option("--strip", help="Drop ICC, EXIF and XMP.")] = False,
+    recursive: _Recursive = False,
+    force: _Force = False,
+    max_pixels: _MaxPixels = DEFAULT_MAX_PIXELS,
+    as_json: _Json = False,
+) -> None:
+    """Encode images into .cci files."""
+    with errors_as_one_line():
+        options: dict[str, Any] = {
+            "layers": layers,
+            "quality": quality,
+            "target_bpp": target_bpp,
+            "target_bytes": None if target_size is None else parse_size(target_size),
+            "model": model,
+            "device": device,
+            "strip": strip,
+            "max_pixels": max_pixels,
+        }
+        jobs, batch = plan(
+            inputs, output, ".cci", accepts=_is_image, recursive=recursive, force=force
+        )
+        run(jobs, batch, lambda job: _encode_one(job, options), as_json=as_json, verb="encoding")
+
+
+def _encode_one(job: Job, options: dict[str, Any]) -> tuple[dict, str]:
+    source = job.read()
+    started = time.perf_counter()
+    with _naming(job.source):
+        result = codec.encode_detailed(source, **options)
+    seconds = time.perf_counter() - started
+    job.write(result.data)
+    for note in result.notes:
+        complain(f"{job.source}: note: {note}")
+    layers = dict(zip(("u", "z1", "z2"), result.layer_bytes, strict=False))
+    figures = {
+        "bytes": len(result.data),
+        "bpp": round(result.bpp, 5),
+        "width": result.width,
+        "height": result.height,
+        "quality": result.quality,
+        "layers": layers,
+        "notes": list(result.notes),
+        "seconds": round(seconds, 3),
+    }
+    parts = ", ".join(f"{name} {size}" for name, size in layers.items())
+    line = (
+        f"{job.target}: {len(result.data)} bytes, {result.bpp:.4f} bpp, quality {result.quality}, "
+        f"{len(layers)} layers ({parts}), {seconds:.2f} s"
+    )
+    return figures, line
+
+
+@app.command(epilog=_DECODE_EXAMPLES)
+def decode(
+    inputs: Annotated[
+        list[str],
+        typer.Argument(metavar="IN...", help=".cci files, or a folder; - is standard input."),
+    ],
+    output: _Output = None,
+    layers: Annotated[
+        int | None,
+        typer.Option("--layers", "-l", min=1, max=3, help="Use only the first so many."),
+    ] = None,
+    fill: Annotated[
+        Fill, typer.Option(help="Missing layers: mean of the prior, or a sample of it.")
+    ] = Fill.mean,
+    seed: Annotated[int, typer.Option(min=0, help="Of the sample.")] = 0,
+    temperature: Annotated[
+        float, typer.Option(min=0.0, max=10.0, help="Of the sample; below 1 is calmer.")
+    ] = 1.0,
+    scale: Annotated[int, typer.Option(help="1, or 2 and 4 for a smaller picture.")] = 1,
+    device: _Device = "auto",
+    recursive: _Recursive = False,
+    force: _Force = False,
+    max_pixels: _MaxPixels = DEFAULT_MAX_PIXELS,
+    as_json: _Json = False,
+) -> None:
+    """Decode .cci files into images; the suffix of the output chooses the format."""
+    with errors_as_one_line():
+        options: dict[str, Any] = {
+            "layers": layers,
+            "fill": fill.value,
+            "seed": seed,
+            "temperature": temperature,
+            "scale": scale,
+            "device": device,
+            "max_pixels": max_pixels,
+        }
+        jobs, batch = plan(
+            inputs, output, ".png", accepts=_is_cci, recursive=recursive, force=force
+        )
+        run(jobs, batch, lambda job: _decode_one(job, options), as_json=as_json, verb="decoding")
+
+
+def _decode_one(job: Job, options: dict[str, Any]) -> tuple[dict, str]:
+    source = job.read()
+    suffix = ".png" if job.target == STANDARD else Path(job.target).suffix
+    from codec.image_io import check_writable, coded_image
+
+    check_writable(suffix)
+    started = time.perf_counter()
+    with _naming(job.source):
+        result = codec.decode_detailed(source, **options)
+    seconds = time.perf_counter() - started
+    with _naming(job.target):
+        data, lost = coded_image(result.image, suffix)
+    job.write(data)
+    for note in (*result.notes, *lost):
+        complain(f"{job.source}: note: {note}")
+    width, height = result.image.size
+    figures = {
+        "width": width,
+        "height": height,
+        "mode": result.image.mode,
+        "layers": result.layers,
+        "layers_declared": result.layers_declared,
+        "quality": result.quality,
+        "symbol_checksums": [f"{crc:08x}" for crc in result.symbol_checksums],
+        "notes": [*result.notes, *lost],
+        "seconds": round(seconds, 3),
+    }
+    line = (
+        f"{job.target}: {width}×{height} from {result.layers} of {result.layers_declared} layers, "
+        f"{seconds:.2f} s"
+    )
+    return figures, line
+
+
+@contextmanager
+def _naming(source: str) -> Iterator[None]:
+    """Make the messages of errors begin with the file's name."""
+    name = "standard input" if source == STANDARD else source
+    try:
+        yield
+    except ArgumentError:
+        raise
+    except CodecError as error:
+        message = str(error)
+        if message.startswith(name):
+            raise
+        raise type(error)(f"{name}: {message}") from error
+
+
+@app.command(epilog=_INFO_EXAMPLES)
+def info(
+    files: Annotated[list[str], typer.Argument(metavar="FILE...", help=".cci files.")],
+    as_json: _Json = False,
+) -> None:
+    """Show what .cci files contain, without decoding them."""
+    failed = False
+    for name in files:
+        try:
+            with _naming(name):
+                found = codec.info(Job(name, STANDARD).read(), max_pixels=None)
+        except CodecError as error:
+            complain(str(error))
+            failed = True
+            continue
+        if as_json:
+            print(json.dumps({"file": name} | dataclasses.asdict(found)))
+        else:
+            print("\n".join(_describe(name, found)))
+    if failed:
+        raise typer.Exit(FAILURE)
+
+
+def _describe(name: str, found: codec.FileInfo) -> list[str]:
+    grey = ", grey" if found.grey else ""
+    lines = [
+        f"{name}: {found.width}×{found.height}{grey}, {found.bytes} bytes, {found.bpp:.4f} bpp",
+        f"  model {found.model}, weights {found.weights}, quality {found.quality}",
+    ]
+    for layer in found.layers:
+        lines.append(f"  layer {layer.name:3s} {layer.bytes:8d} bytes, ends at byte {layer.end}")
+    if len(found.layers) < found.layers_declared:
+        lines.append(f"  cut: {found.layers_declared} layers were written")
+    for kind, size in found.metadata.items():
+        lines.append(f"  {kind:9s} {size:8d} bytes")
+    if found.damage:
+        lines.append(f"  damaged: {found.damage}")
+    return lines
+
+
+def _is_cci(suffix: str) -> bool:
+    return suffix.lower() == ".cci"
+
+
+def _is_image(suffix: str) -> bool:
+    from PIL import Image
+
+    form = Image.registered_extensions().get(suffix.lower())
+    return form in Image.OPEN
+
+
+def _version(show: bool) -> None:
+    if show:
+        print(f"codec {codec.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def main(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    """Layered, learned image compression: .cci files that decode the same everywhere."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace")
+
+
+if __name__ == "__main__":
+    app()

@@ -1,0 +1,52 @@
+"""Conceptual image codec: layered, progressive, bit-exact.
+
+>>> import codec
+>>> data = codec.encode("photo.png", quality=50)  # bytes of a .cci file
+>>> image = codec.decode(data, layers=2)  # PIL image from the first two layers
+>>> codec.info(data).layers[0].end  # how many bytes the first layer needs
+
+Importing this package is quick; torch is loaded by the first encode or decode.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from codec import errors
+from codec.inspection import FileInfo, LayerInfo, info
+
+if TYPE_CHECKING:
+    from codec.decoding import Decoded, decode, decode_detailed
+    from codec.encoding import Encoded, encode, encode_detailed
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Decoded",
+    "Encoded",
+    "FileInfo",
+    "LayerInfo",
+    "decode",
+    "decode_detailed",
+    "encode",
+    "encode_detailed",
+    "errors",
+    "info",
+]
+
+_LAZY = {
+    "encode": "codec.encoding",
+    "encode_detailed": "codec.encoding",
+    "Encoded": "codec.encoding",
+    "decode": "codec.decoding",
+    "decode_detailed": "codec.decoding",
+    "Decoded": "codec.decoding",
+}
+
+
+def __getattr__(name: str) -> object:
+    if name in _LAZY:
+        import importlib
+
+        return getattr(importlib.import_module(_LAZY[name]), name)
+    raise AttributeError(f"module 'codec' has no attribute {name!r}")

@@ -1,0 +1,224 @@
+"""Image → bytes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from numbers import Integral
+from typing import TypedDict, Unpack
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from bitstream.container import (
+    ALPHA,
+    EXIF,
+    FLAG_GREY,
+    ICC,
+    LAYER,
+    MAX_SIDE,
+    XMP,
+    Chunk,
+    Header,
+)
+from bitstream.range_coder import SYMBOL_LIMIT, CodingTables, LayerEncoder
+from codec.errors import ArgumentError, LimitError, TargetError
+from codec.image_io import ImageLike, Picture, load_picture, pack_alpha, pack_metadata
+from codec.installed import DEFAULT_MODEL, get_model
+from codec.limits import DEFAULT_MAX_PIXELS, out_of_memory_as_limit
+from models.protocol import CodingModel
+
+DEFAULT_QUALITY = 50
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """A coded image: the file's bytes, and what was done."""
+
+    data: bytes
+    width: int
+    height: int
+    quality: int
+    layer_bytes: tuple[int, ...]
+    notes: tuple[str, ...]
+
+    @property
+    def bpp(self) -> float:
+        """Bits per pixel of the whole file."""
+        return 8 * len(self.data) / (self.width * self.height)
+
+
+class EncodeOptions(TypedDict, total=False):
+    """Options of :func:`encode`, explained at :func:`encode_detailed`."""
+
+    layers: int
+    quality: int | None
+    target_bpp: float | None
+    target_bytes: int | None
+    model: str
+    device: str
+    strip: bool
+    max_pixels: int | None
+
+
+def encode(image: ImageLike | bytes, **options: Unpack[EncodeOptions]) -> bytes:
+    """Encode an image; see :func:`encode_detailed` for the options. Returns a .cci file's bytes."""
+    return encode_detailed(image, **options).data
+
+
+@out_of_memory_as_limit
+def encode_detailed(
+    image: ImageLike | bytes,
+    *,
+    layers: int = 3,
+    quality: int | None = None,
+    target_bpp: float | None = None,
+    target_bytes: int | None = None,
+    model: str = DEFAULT_MODEL,
+    device: str = "auto",
+    strip: bool = False,
+    max_pixels: int | None = DEFAULT_MAX_PIXELS,
+) -> Encoded:
+    """Encode an image.
+
+    Args:
+        image: path, PIL image, uint8 array H×W×3 (H×W grey, H×W×4 with alpha), or a coded image's
+            bytes.
+        layers: how many layers to store, 1…3; a file with fewer is a cut of one with more.
+        quality: 0…100, default 50. Excludes the targets.
+        target_bpp: take the best quality whose file has at most so many bits per pixel.
+        target_bytes: the same in bytes.
+        model: name of an installed model.
+        device: ``auto``, ``cpu`` or ``cuda``.
+        strip: leave out ICC profile, EXIF and XMP.
+        max_pixels: refuse larger images; None: no limit.
+
+    Raises:
+        codec.errors.CodecError: unreadable image, bad argument, unreachable target, missing model.
+    """
+    _check_targets(quality, target_bpp, target_bytes)
+    if not 1 <= layers <= 3:
+        raise ArgumentError(f"layers must be 1, 2 or 3, not {layers}")
+    quality = DEFAULT_QUALITY if quality is None else quality
+    if not isinstance(quality, Integral) or not 0 <= quality <= 100:
+        raise ArgumentError(f"quality must be a whole number between 0 and 100, not {quality}")
+    chosen = get_model(model, device)
+    if layers > len(chosen.layers):
+        raise ArgumentError(f"model {model} has {len(chosen.layers)} layers, not {layers}")
+    picture = load_picture(image, max_pixels=max_pixels)
+    height, width = picture.rgb.shape[:2]
+    if max(height, width) > MAX_SIDE:
+        raise LimitError(f"sides above {MAX_SIDE} pixels cannot be stored ({width}×{height})")
+    frame = _Frame(picture, chosen, layers, strip)
+    if target_bpp is not None:
+        target_bytes = int(target_bpp * width * height / 8)
+    return frame.encode(quality) if target_bytes is None else _search(frame, target_bytes)
+
+
+def _check_targets(quality: int | None, bpp: float | None, size: int | None) -> None:
+    if sum(value is not None for value in (quality, bpp, size)) > 1:
+        raise ArgumentError("give only one of quality, target bpp and target size")
+    if bpp is not None and not 0 < bpp < float("inf"):
+        raise ArgumentError(f"the target bpp must be positive, not {bpp}")
+    if size is not None and size <= 0:
+        raise ArgumentError(f"the target size must be positive, not {size}")
+
+
+def _search(frame: _Frame, limit: int) -> Encoded:
+    """The highest quality whose file has at most ``limit`` bytes, by bisection."""
+    low, high = -1, 101  # low fits (or nothing does), high does not
+    best = None
+    while high - low > 1:
+        middle = (low + high) // 2
+        result = frame.encode(middle)
+        if len(result.data) <= limit:
+            low, best = middle, result
+        else:
+            high, smallest = middle, len(result.data)
+    if best is None:
+        raise TargetError(
+            f"{limit} bytes cannot be reached: quality 0 with {frame.layers} layers needs "
+            f"{smallest}; use fewer --layers, --strip metadata, or reduce the image"
+        )
+    return best
+
+
+class _Frame:
+    """One image on its way into a file; what does not depend on quality is prepared once."""
+
+    def __init__(self, picture: Picture, model: CodingModel, layers: int, strip: bool) -> None:
+        self.layers = layers
+        self._model = model
+        self._tables = tables_of(model)
+        self._notes = tuple(picture.notes)
+        self._height, self._width = picture.rgb.shape[:2]
+        self._flags = FLAG_GREY if picture.grey else 0
+        self._image = pad_image(picture.rgb, model.size_multiple)
+        alpha = None if picture.alpha is None else Chunk(ALPHA, pack_alpha(picture.alpha))
+        self._before = self._metadata([(ICC, picture.icc)], strip)
+        if alpha is not None:
+            self._before.append(alpha)
+        self._after = self._metadata([(EXIF, picture.exif), (XMP, picture.xmp)], strip)
+
+    @staticmethod
+    def _metadata(items: list[tuple[bytes, bytes | None]], strip: bool) -> list[Chunk]:
+        return [Chunk(kind, pack_metadata(d)) for kind, d in items if d and not strip]
+
+    def encode(self, quality: int) -> Encoded:
+        payloads = encode_layers(self._model, self._tables, self._image, quality, self.layers)
+        header = Header(
+            self._model.model_id,
+            self._model.fingerprint,
+            self._width,
+            self._height,
+            quality,
+            self.layers,
+            self._flags,
+        )
+        chunks = [*self._before, *(Chunk(LAYER, p) for p in payloads), *self._after]
+        data = header.to_bytes() + b"".join(c.to_bytes() for c in chunks)
+        sizes = tuple(len(p) for p in payloads)
+        return Encoded(data, self._width, self._height, quality, sizes, self._notes)
+
+
+@lru_cache(maxsize=8)
+def tables_of(model: CodingModel) -> CodingTables:
+    """The range coder's tables of a model, built once."""
+    return CodingTables(model.frequencies, model.skip_index)
+
+
+def pad_image(rgb: np.ndarray, multiple: int) -> Tensor:
+    """uint8 H×W×3 → float32 3×H'×W' in [0, 1], sides extended by edge replication."""
+    image = torch.from_numpy(rgb).permute(2, 0, 1).float().div_(255)
+    height, width = rgb.shape[:2]
+    padding = (0, -width % multiple, 0, -height % multiple)
+    return F.pad(image[None], padding, mode="replicate")[0]
+
+
+@torch.no_grad()
+def encode_layers(
+    model: CodingModel, tables: CodingTables, image: Tensor, quality: int, layers: int
+) -> list[bytes]:
+    """The loop of :mod:`models.protocol` with a range encoder: one payload per layer."""
+    height, width = image.shape[-2:]
+    posterior = model.posterior(image, quality)
+    prior = model.prior(height, width, quality)
+    latents: list[Tensor] = []
+    payloads = []
+    for layer in model.layers[:layers]:
+        target = posterior.target(latents)
+        coder = LayerEncoder(tables)
+        for _ in range(layer.steps):
+            prediction = prior.predict()
+            residual = prior.gather(target) - prediction.mean
+            symbols = torch.round(residual).clamp_(-SYMBOL_LIMIT, SYMBOL_LIMIT)
+            symbols = torch.where(prediction.scale_index > tables.skip_index, symbols, 0)
+            prior.push(symbols)
+            coder.encode(
+                symbols.to(torch.int32).cpu().numpy(), prediction.scale_index.cpu().numpy()
+            )
+        latents.append(prior.latent)
+        payloads.append(coder.finish())
+    return payloads

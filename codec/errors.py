@@ -1,0 +1,46 @@
+"""Every error a user can cause. All derive from :class:`CodecError`."""
+
+from bitstream.errors import (
+    CodecError,
+    CorruptError,
+    FormatError,
+    LimitError,
+    NotACodecFileError,
+    TruncatedError,
+    UnsupportedFileError,
+)
+
+__all__ = [
+    "ArgumentError",
+    "CodecError",
+    "CorruptError",
+    "FormatError",
+    "ImageError",
+    "LimitError",
+    "ModelError",
+    "NotACodecFileError",
+    "OutputError",
+    "TargetError",
+    "TruncatedError",
+    "UnsupportedFileError",
+]
+
+
+class ArgumentError(CodecError, ValueError):
+    """An argument is out of range."""
+
+
+class ImageError(CodecError):
+    """The input is not an image this program can read."""
+
+
+class ModelError(CodecError):
+    """A model is not installed, or its device is not available."""
+
+
+class OutputError(CodecError):
+    """The output cannot be written."""
+
+
+class TargetError(CodecError):
+    """No quality reaches the size asked for."""

@@ -1,0 +1,52 @@
+"""Writing files so that nobody ever sees half of one."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+
+from codec.errors import OutputError
+
+
+def write_atomic(path: Path, data: bytes) -> None:
+    """Write beside the target, then rename over it.
+
+    A link is followed; a device or a pipe is written to, not replaced.
+
+    Raises:
+        OutputError: the folder is missing or not writable, the target is a folder or read-only,
+            the disk is full. No partial file is left behind.
+    """
+    beside: Path | None = None
+    try:
+        target = Path(os.path.realpath(path))
+        if target.is_dir():
+            raise OutputError(f"{path}: is a folder; name a file")
+        if target.exists():
+            if not target.is_file():
+                target.write_bytes(data)
+                return
+            if not os.access(target, os.W_OK):
+                raise OutputError(f"{path}: is write-protected")
+        with tempfile.NamedTemporaryFile(
+            dir=target.parent, prefix=f".{target.name[:40]}.", suffix=".part", delete=False
+        ) as file:
+            beside = Path(file.name)
+            file.write(data)
+        beside.chmod(0o666 & ~_umask())
+        os.replace(beside, target)
+        beside = None
+    except FileNotFoundError as error:
+        raise OutputError(f"{path}: the folder {path.parent} does not exist") from error
+    except OSError as error:
+        raise OutputError(f"{path}: cannot be written ({error.strerror or error})") from error
+    finally:
+        if beside is not None:
+            beside.unlink(missing_ok=True)
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

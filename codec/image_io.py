@@ -1,0 +1,320 @@
+"""Images in and out: anything Pillow reads ↔ RGB pixels, alpha and metadata."""
+
+from __future__ import annotations
+
+import io
+import os
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image, ImageCms, ImageOps, PngImagePlugin
+
+from bitstream.container import padded_pixels
+from codec.errors import ArgumentError, CodecError, ImageError, LimitError
+
+ImageLike = Image.Image | np.ndarray | str | PathLike[str]
+
+
+@dataclass
+class Picture:
+    """Pixels as the codec wants them.
+
+    ``rgb`` is uint8 H×W×3; for grey pictures the three channels are equal. ``alpha`` is uint8 H×W.
+    ``notes`` say what was changed on the way in.
+    """
+
+    rgb: np.ndarray
+    grey: bool = False
+    alpha: np.ndarray | None = None
+    icc: bytes | None = None
+    exif: bytes | None = None
+    xmp: bytes | None = None
+    notes: list[str] = field(default_factory=list)
+
+
+def load_picture(source: ImageLike | bytes, *, max_pixels: int | None) -> Picture:
+    """Read an image from a path, coded bytes, a PIL image or a uint8 array H×W×3 (or ×4, or H×W).
+
+    EXIF orientation is applied. Raises ImageError, LimitError.
+    """
+    if isinstance(source, np.ndarray):
+        return _from_array(source, max_pixels)
+    if isinstance(source, Image.Image):
+        return _load(source, "the image", max_pixels)
+    name = "standard input" if isinstance(source, bytes) else str(source)
+    stream = io.BytesIO(source) if isinstance(source, bytes) else _open(Path(source))
+    with stream, _own_pixel_limit():
+        try:
+            image = Image.open(stream)
+        except Exception as error:
+            raise ImageError(f"{name}: is not an image Pillow can read") from error
+        with image:
+            return _load(image, name, max_pixels)
+
+
+def _load(image: Image.Image, name: str, max_pixels: int | None) -> Picture:
+    _check_size(image.size, name, max_pixels)
+    sixteen = _is_16_bit(image)  # before loading, which forgets how the samples were stored
+    try:
+        image.load()
+        return _from_pillow(image, name, sixteen)
+    except CodecError:
+        raise
+    except Exception as error:
+        raise ImageError(f"{name}: the image is damaged ({error})") from error
+
+
+@contextmanager
+def _own_pixel_limit() -> Iterator[None]:
+    """Replace Pillow's fixed limit by ours, which the caller can raise."""
+    before = Image.MAX_IMAGE_PIXELS
+    Image.MAX_IMAGE_PIXELS = None
+    try:
+        yield
+    finally:
+        Image.MAX_IMAGE_PIXELS = before
+
+
+def _open(path: Path) -> io.BufferedReader:
+    try:
+        if os.path.isdir(path):
+            raise ImageError(f"{path}: is a folder; give the files in it or use --recursive")
+        file = path.open("rb")
+        if os.path.isfile(path) and os.path.getsize(path) == 0:
+            file.close()
+            raise ImageError(f"{path}: the file is empty")
+        return file
+    except FileNotFoundError as error:
+        raise ImageError(f"{path}: no such file") from error
+    except OSError as error:
+        raise ImageError(f"{path}: cannot be read ({error.strerror or error})") from error
+
+
+def _check_size(size: tuple[int, int], name: str, max_pixels: int | None) -> None:
+    width, height = size
+    if width < 1 or height < 1:
+        raise ImageError(f"{name}: has no pixels ({width}×{height})")
+    if max_pixels is not None and padded_pixels(width, height) > max_pixels:
+        raise LimitError(
+            f"{name}: has {width}×{height} pixels, more than the limit of {max_pixels} (sides "
+            "rounded up to multiples of 64); raise it with --max-pixels (max_pixels=…)"
+        )
+
+
+def _from_array(array: np.ndarray, max_pixels: int | None) -> Picture:
+    if array.dtype != np.uint8 or array.ndim not in (2, 3):
+        raise ImageError(
+            f"the array has dtype {array.dtype} and shape {array.shape}; uint8 H×W×3 is needed"
+        )
+    if array.ndim == 3 and array.shape[2] not in (1, 3, 4):
+        raise ImageError(f"the array has {array.shape[2]} channels; 1, 3 or 4 are needed")
+    _check_size((array.shape[1], array.shape[0]), "the array", max_pixels)
+    if array.ndim == 2 or array.shape[2] == 1:
+        grey = array.reshape(array.shape[:2])
+        return Picture(np.repeat(grey[:, :, None], 3, axis=2), grey=True)
+    alpha = np.ascontiguousarray(array[:, :, 3]) if array.shape[2] == 4 else None
+    return Picture(np.ascontiguousarray(array[:, :, :3]), alpha=alpha)
+
+
+def _from_pillow(image: Image.Image, name: str, sixteen: bool) -> Picture:
+    notes = []
+    frames = getattr(image, "n_frames", 1)
+    if frames > 1:
+        notes.append(f"only the first of {frames} frames is kept")
+    image, exif = _upright(image)
+    icc = image.info.get("icc_profile")
+    xmp = image.info.get("xmp")  # after _upright, which takes the orientation out of it as well
+    if image.mode.startswith("I") or image.mode == "F":
+        image, sixteen = _reduce_depth(image, name)
+    if sixteen:
+        notes.append("16-bit samples were reduced to 8 bits")
+    if image.mode == "CMYK":
+        image, converted = _cmyk_to_rgb(image, icc)
+        icc = None  # it described the CMYK values
+        notes.append("converted from CMYK" + (" by its ICC profile to sRGB" if converted else ""))
+    alpha = None
+    if image.mode in ("LA", "La", "PA", "RGBA", "RGBa") or "transparency" in image.info:
+        grey_alpha = image.mode in ("L", "LA", "La", "1")
+        image = image.convert("RGBA").convert("LA") if grey_alpha else image.convert("RGBA")
+        alpha = np.array(image.getchannel("A"))
+    grey = image.mode in ("1", "L", "LA")
+    try:
+        rgb = np.array(image.convert("L").convert("RGB") if grey else image.convert("RGB"))
+    except ValueError as error:
+        raise ImageError(f"{name}: mode {image.mode} cannot be converted to RGB") from error
+    xmp = xmp.encode() if isinstance(xmp, str) else xmp
+    return Picture(rgb, grey, alpha, icc or None, exif, xmp or None, notes)
+
+
+def _upright(image: Image.Image) -> tuple[Image.Image, bytes | None]:
+    """Apply the EXIF orientation; the EXIF data without it, or None."""
+    try:
+        exif = image.getexif()
+        if not exif:
+            return image, None
+        turned = ImageOps.exif_transpose(image)
+        exif = turned.getexif()
+        exif.pop(0x0112, None)
+        return turned, exif.tobytes() if exif else None
+    except Exception:  # noqa: BLE001 - damaged EXIF must not cost the picture
+        return image, None
+
+
+def _is_16_bit(image: Image.Image) -> bool:
+    """Whether samples are stored in 16 bits; Pillow reduces colour ones silently on loading."""
+    if image.mode.startswith("I;16"):
+        return True
+    for entry in getattr(image, "tile", None) or []:
+        parts = (entry[3],) if isinstance(entry[3], str) else entry[3] or ()
+        if any(isinstance(part, str) and ";16" in part for part in parts):
+            return True
+    return image.info.get("bits") == 16
+
+
+def _reduce_depth(image: Image.Image, name: str) -> tuple[Image.Image, bool]:
+    """16-bit, 32-bit and floating-point grey → 8 bits, and whether depth was lost."""
+    values = np.array(image)
+    if image.mode == "F":
+        if not np.isfinite(values).all() or values.min() < 0 or values.max() > 255:
+            raise ImageError(
+                f"{name}: floating-point pixels outside 0…255; convert the image first"
+            )
+        return Image.fromarray(np.round(values).astype(np.uint8), "L"), False
+    deep = image.mode.startswith("I;16") or values.max() > 255
+    wide = np.clip(values.astype(np.int64), 0, 65535)
+    reduced = ((wide * 255 + 32767) // 65535 if deep else wide).astype(np.uint8)
+    grey = Image.fromarray(reduced, "L")
+    transparent = image.info.get("transparency")
+    if isinstance(transparent, int):  # the one 16-bit value that is see-through
+        grey.putalpha(Image.fromarray(np.where(values == transparent, 0, 255).astype(np.uint8)))
+    return grey, bool(deep)
+
+
+def _cmyk_to_rgb(image: Image.Image, icc: bytes | None) -> tuple[Image.Image, bool]:
+    if icc:
+        try:
+            source = ImageCms.ImageCmsProfile(io.BytesIO(icc))
+            srgb = ImageCms.createProfile("sRGB")
+            result = ImageCms.profileToProfile(image, source, srgb, outputMode="RGB")
+            if result is not None:
+                return result, True
+        except (ImageCms.PyCMSError, OSError):
+            pass  # an unusable profile: the plain conversion is what viewers do then
+    return image.convert("RGB"), False
+
+
+# -- out -------------------------------------------------------------------------------------------
+
+
+def to_pillow(picture: Picture) -> Image.Image:
+    """RGB, L, RGBA or LA image with ``info`` filled."""
+    if picture.grey:
+        image = Image.fromarray(np.round(picture.rgb.mean(axis=2)).astype(np.uint8), "L")
+    else:
+        image = Image.fromarray(picture.rgb, "RGB")
+    if picture.alpha is not None:
+        image.putalpha(Image.fromarray(picture.alpha, "L"))
+    for key, value in (("icc_profile", picture.icc), ("exif", picture.exif), ("xmp", picture.xmp)):
+        if value:
+            image.info[key] = value
+    return image
+
+
+def check_writable(suffix: str) -> str:
+    """Pillow's name of the format of a suffix. Raises ArgumentError if it cannot be written."""
+    form = Image.registered_extensions().get(suffix.lower())
+    if form is None or form not in Image.SAVE:
+        name = f"{suffix!r} is" if suffix else "a name without a suffix is"
+        raise ArgumentError(f"{name} not an image format Pillow can write; try .png")
+    return form
+
+
+def coded_image(image: Image.Image, suffix: str) -> tuple[bytes, list[str]]:
+    """The image in the format of a file name's suffix, and notes on what did not fit into it.
+
+    Metadata goes along where the format takes it.
+
+    Raises:
+        ImageError: Pillow cannot write that format, or not this kind of image.
+    """
+    form = check_writable(suffix)
+    metadata = {k: image.info[k] for k in ("icc_profile", "exif", "xmp") if k in image.info}
+    options: dict[str, Any] = {}
+    if form == "JPEG":
+        options = {"quality": 95, "subsampling": 0}
+        if image.mode in ("LA", "RGBA"):
+            image = _flatten(image)
+    if form == "PNG" and "xmp" in metadata:
+        text = PngImagePlugin.PngInfo()
+        text.add_itxt("XML:com.adobe.xmp", metadata.pop("xmp").decode("utf-8", "replace"))
+        options["pnginfo"] = text
+    try:
+        return _save(image, form, options | metadata), []
+    except Exception as error:  # noqa: BLE001 - Pillow's plugins raise anything
+        reason = str(error) or type(error).__name__
+    options.pop("pnginfo", None)
+    try:
+        return _save(image, form, options), [f"metadata left out: {suffix} refused it ({reason})"]
+    except Exception as error:
+        raise ImageError(f"{suffix}: cannot hold this {image.mode} image ({error})") from error
+
+
+def _save(image: Image.Image, form: str, options: dict[str, Any]) -> bytes:
+    buffer = io.BytesIO()
+    plain = image.copy()
+    plain.info = {}  # what to write is said by the options alone
+    plain.save(buffer, form, **options)
+    return buffer.getvalue()
+
+
+def _flatten(image: Image.Image) -> Image.Image:
+    """Lay a transparent image over white, for formats without alpha."""
+    white = Image.new("RGBA", image.size, "white")
+    flat = Image.alpha_composite(white, image.convert("RGBA"))
+    return flat.convert("L" if image.mode == "LA" else "RGB")
+
+
+# -- lossless side data ----------------------------------------------------------------------------
+
+
+def pack_alpha(alpha: np.ndarray) -> bytes:
+    """Lossless alpha plane, as a PNG image of mode L."""
+    buffer = io.BytesIO()
+    Image.fromarray(alpha, "L").save(buffer, "PNG", optimize=True)
+    return buffer.getvalue()
+
+
+def unpack_alpha(data: bytes, width: int, height: int) -> np.ndarray:
+    """Inverse of :func:`pack_alpha`. Raises ImageError on other data."""
+    try:
+        with _own_pixel_limit(), Image.open(io.BytesIO(data), formats=["PNG"]) as image:
+            if image.size != (width, height):
+                raise ImageError("the alpha plane has another size than the image")
+            return np.array(image.convert("L"))
+    except ImageError:
+        raise
+    except Exception as error:
+        raise ImageError(f"the alpha plane is damaged ({error})") from error
+
+
+def pack_metadata(data: bytes) -> bytes:
+    """Deflate, since profiles and XMP shrink to a fraction."""
+    return zlib.compress(data, 9)
+
+
+def unpack_metadata(data: bytes, limit: int = 2**26) -> bytes:
+    """Inverse of :func:`pack_metadata`; never more than ``limit`` bytes. Raises ImageError."""
+    try:
+        unpacker = zlib.decompressobj()
+        out = unpacker.decompress(data, limit)
+    except zlib.error as error:
+        raise ImageError(f"a metadata chunk is damaged ({error})") from error
+    if not unpacker.eof:
+        raise ImageError("a metadata chunk is damaged or too large")
+    return out

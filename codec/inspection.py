@@ -1,0 +1,99 @@
+"""What a file says about itself, without decoding it (and without torch)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from os import PathLike
+from pathlib import Path
+
+from bitstream.container import ALPHA, EXIF, ICC, XMP, Container
+from codec.errors import ImageError
+from codec.limits import DEFAULT_MAX_PIXELS
+from models.names import LAYER_NAMES, MODEL_IDS
+
+_MODEL_NAMES = {number: name for name, number in MODEL_IDS.items()}
+_METADATA = {ICC: "icc", EXIF: "exif", XMP: "xmp", ALPHA: "alpha"}
+
+
+@dataclass(frozen=True)
+class LayerInfo:
+    """One layer of a file. ``end`` is the number of leading bytes that suffice to decode it."""
+
+    name: str
+    bytes: int
+    end: int
+
+
+@dataclass(frozen=True)
+class FileInfo:
+    """A file's header and layout. ``bpp`` counts all bytes of the file."""
+
+    width: int
+    height: int
+    bytes: int
+    bpp: float
+    model: str
+    weights: str
+    quality: int
+    grey: bool
+    layers: tuple[LayerInfo, ...]
+    layers_declared: int
+    metadata: dict[str, int]
+    overhead_bytes: int
+    complete: bool
+    damage: str | None
+
+
+def read_bytes(source: bytes | bytearray | memoryview | str | PathLike[str]) -> bytes:
+    """Bytes of a file given as bytes or path. Raises ImageError where it cannot be read."""
+    if isinstance(source, bytes | bytearray | memoryview):
+        return bytes(source)
+    path = Path(source)
+    try:
+        return path.read_bytes()
+    except IsADirectoryError as error:
+        raise ImageError(f"{path}: is a folder, not a file") from error
+    except OSError as error:
+        raise ImageError(f"{path}: cannot be read ({error.strerror or error})") from error
+
+
+def info(
+    source: bytes | str | PathLike[str], *, max_pixels: int | None = DEFAULT_MAX_PIXELS
+) -> FileInfo:
+    """Describe a .cci file.
+
+    Args:
+        source: the file's bytes or its path.
+        max_pixels: refuse files that declare more; None: no limit.
+
+    Raises:
+        codec.errors.CodecError: not a readable .cci file.
+    """
+    data = read_bytes(source)
+    container = Container.from_bytes(data, max_pixels=max_pixels)
+    header = container.header
+    layers = tuple(
+        LayerInfo(
+            LAYER_NAMES[i] if i < len(LAYER_NAMES) else f"layer{i}", len(chunk.payload), chunk.end
+        )
+        for i, chunk in enumerate(container.layers)
+    )
+    metadata = {_METADATA[c.type]: len(c.payload) for c in container.chunks if c.type in _METADATA}
+    payload = sum(len(chunk.payload) for chunk in container.chunks)
+    end = container.chunks[-1].end
+    return FileInfo(
+        width=header.width,
+        height=header.height,
+        bytes=len(data),
+        bpp=8 * len(data) / (header.width * header.height),
+        model=_MODEL_NAMES.get(header.model_id, f"unknown ({header.model_id})"),
+        weights=header.fingerprint.hex(),
+        quality=header.quality,
+        grey=header.grey,
+        layers=layers,
+        layers_declared=header.layers,
+        metadata=metadata,
+        overhead_bytes=end - payload,
+        complete=not container.truncated and container.damage is None,
+        damage=str(container.damage) if container.damage else None,
+    )

@@ -1,0 +1,34 @@
+"""Limits that keep a hostile or mistaken input from taking all memory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import wraps
+from typing import ParamSpec, TypeVar
+
+from codec.errors import LimitError
+
+#: Images above this are refused unless the caller raises it (``max_pixels=…``, ``--max-pixels``).
+#: Sides count rounded up to multiples of 64. Coding takes up to 0.2 GB a megapixel (measured), so
+#: this asks for about 12 GB; it can rise once images are worked on in tiles.
+DEFAULT_MAX_PIXELS = 64_000_000
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def out_of_memory_as_limit(work: Callable[P, R]) -> Callable[P, R]:
+    """Raise LimitError where Python, torch on the CPU or torch on a GPU run out of memory."""
+
+    @wraps(work)
+    def guarded(*args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            return work(*args, **kwargs)
+        except (MemoryError, RuntimeError) as error:
+            message = str(error)
+            words = ("DefaultCPUAllocator", "out of memory", "can't allocate memory")
+            if isinstance(error, MemoryError) or any(word in message for word in words):
+                raise LimitError("there is not enough memory for an image of this size") from error
+            raise
+
+    return guarded

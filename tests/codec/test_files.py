@@ -1,0 +1,370 @@
+"""Properties of whole files: every prefix, size, colour mode and piece of metadata."""
+
+import io
+import struct
+import zlib
+
+import numpy as np
+import pytest
+from PIL import Image, ImageCms
+
+import codec
+from codec import errors
+from tests.conftest import psnr
+
+
+def picture(rng_seed=0, size=(70, 50)):
+    rng = np.random.default_rng(rng_seed)
+    coarse = rng.integers(0, 256, (6, 8, 3), dtype=np.uint8)
+    return Image.fromarray(coarse).resize(size, Image.Resampling.BICUBIC)
+
+
+def saved(image, form, **options) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, form, **options)
+    return buffer.getvalue()
+
+
+# -- layers and quality ------------------------------------------------------------------------
+
+
+def test_each_layer_brings_it_closer(crop, coded):
+    values = [psnr(crop, codec.decode(coded, layers=n)) for n in (1, 2, 3)]
+    assert values[0] < values[1] < values[2]
+    assert values[2] > 26
+
+
+def test_quality_is_monotone_in_size_and_psnr(crop):
+    found = []
+    for quality in (0, 25, 50, 75, 100):
+        data = codec.encode(crop, quality=quality)
+        found.append((len(data), psnr(crop, codec.decode(data))))
+    assert found == sorted(found)
+    assert len({size for size, _ in found}) == 5
+
+
+def test_fewer_layers_are_the_same_chunks(crop, coded):
+    whole = codec.info(coded)
+    for count in (1, 2):
+        data = codec.encode(crop, layers=count)
+        end = whole.layers[count - 1].end
+        assert data[24:] == coded[24:end]
+        assert data[:19] == coded[:19]
+        cut, stored = codec.decode(coded[:end]), codec.decode(data)
+        assert np.array_equal(np.array(cut), np.array(stored))
+
+
+def test_a_cut_file_gives_the_layers_that_arrived(coded):
+    whole = codec.info(coded)
+    by_layers = [np.array(codec.decode(coded, layers=n)) for n in (1, 2, 3)]
+    ends = [layer.end for layer in whole.layers]
+    steps = sorted({*range(0, len(coded), max(1, len(coded) // 40)), *ends, *(e - 1 for e in ends)})
+    for length in steps:
+        arrived = sum(end <= length for end in ends)
+        if not arrived:
+            with pytest.raises(errors.FormatError):
+                codec.decode(coded[:length])
+            continue
+        result = codec.decode_detailed(coded[:length])
+        assert result.layers == arrived
+        assert np.array_equal(np.array(result.image), by_layers[arrived - 1])
+        assert bool(result.notes) == (length < len(coded))
+
+
+def test_overhead_is_at_most_64_bytes(coded):
+    assert codec.info(coded).overhead_bytes + 3 * 2 <= 64  # symbol checksums are in the payloads
+
+
+def test_damage_is_an_error_or_a_note_never_a_wrong_picture(coded):
+    by_layers = [np.array(codec.decode(coded, layers=n)) for n in (1, 2, 3)]
+    rng = np.random.default_rng(0)
+    for position in rng.integers(0, len(coded), 60):
+        damaged = bytearray(coded)
+        damaged[position] ^= 1 << rng.integers(8)
+        try:
+            result = codec.decode_detailed(bytes(damaged))
+        except errors.CodecError:
+            continue
+        assert result.notes
+        assert np.array_equal(np.array(result.image), by_layers[result.layers - 1])
+
+
+def test_sampled_fill_is_reproducible_and_differs_by_seed(coded):
+    a, b, c = (np.array(codec.decode(coded, layers=1, fill="sample", seed=s)) for s in (1, 1, 2))
+    assert np.array_equal(a, b)
+    assert not np.array_equal(a, c)
+    calm = np.array(codec.decode(coded, layers=1, fill="sample", temperature=0.0))
+    assert np.array_equal(calm, np.array(codec.decode(coded, layers=1)))
+
+
+@pytest.mark.parametrize("scale", [2, 4])
+def test_small_pictures_resemble_the_image_reduced(crop, coded, scale):
+    small = codec.decode(coded, scale=scale)
+    height, width = crop.shape[:2]
+    assert small.size == (-(-width // scale), -(-height // scale))
+    reduced = Image.fromarray(crop).resize(small.size, Image.Resampling.BOX)
+    assert psnr(reduced, small) > 20
+
+
+def test_targets_are_met_from_below_and_closely(crop):
+    pixels = crop.shape[0] * crop.shape[1]
+    for bpp in (0.3, 0.8):
+        data = codec.encode(crop, target_bpp=bpp)
+        assert 0.85 * bpp < 8 * len(data) / pixels <= bpp
+    assert len(codec.encode(crop, target_bytes=3000, layers=2)) <= 3000
+
+
+def test_a_target_out_of_reach_says_what_would_help(crop):
+    with pytest.raises(errors.TargetError, match="fewer --layers"):
+        codec.encode(crop, target_bytes=100)
+
+
+def test_the_smallest_quality_meets_a_target_of_its_own_size(crop):
+    smallest = codec.encode_detailed(crop, quality=0)
+    assert codec.encode_detailed(crop, target_bytes=len(smallest.data)).quality == 0
+
+
+# -- sizes and modes ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "size", [(1, 1), (1, 200), (200, 1), (2, 3), (63, 65), (64, 64), (129, 31), (257, 100)]
+)
+def test_any_size_works(size):
+    image = picture(size=size)
+    for layers in (1, 3):
+        shown = codec.decode(codec.encode(image, quality=80), layers=layers)
+        assert shown.size == size
+    assert psnr(image, shown) > 18
+
+
+def test_grey_stays_grey():
+    image = picture().convert("L")
+    shown = codec.decode(codec.encode(image, quality=80))
+    assert shown.mode == "L"
+    assert psnr(image, shown) > 25
+
+
+@pytest.mark.parametrize("mode", ["1", "P", "CMYK", "YCbCr", "LAB", "HSV", "RGBX"])
+def test_other_modes_become_rgb_or_grey(mode):
+    image = picture().convert("RGB")
+    converted = (
+        ImageCms.profileToProfile(
+            image, ImageCms.createProfile("sRGB"), ImageCms.createProfile("LAB"), outputMode="LAB"
+        )
+        if mode == "LAB"
+        else image.convert(mode)
+    )
+    shown = codec.decode(codec.encode(converted, quality=60))
+    assert shown.size == image.size
+    assert shown.mode == ("L" if mode == "1" else "RGB")
+
+
+def test_sixteen_bits_are_reduced_with_a_note():
+    ramp = np.linspace(0, 65535, 96 * 64).reshape(64, 96).astype(np.uint16)
+    result = codec.encode_detailed(saved(Image.fromarray(ramp), "PNG"), quality=80)
+    assert any("16-bit" in note for note in result.notes)
+    shown = codec.decode(result.data)
+    assert shown.mode == "L"
+    assert psnr(ramp / 257, shown) > 28
+
+
+@pytest.mark.parametrize("colour_type", [0, 2, 4, 6], ids=["grey", "rgb", "grey+a", "rgb+a"])
+def test_every_kind_of_sixteen_bit_png_is_noted(colour_type):
+    data = png16(colour_type, 20, 10)
+    result = codec.encode_detailed(data)
+    assert any("16-bit" in note for note in result.notes)
+    assert codec.decode(result.data).mode == {0: "L", 2: "RGB"}.get(colour_type, "RGBA")
+
+
+def png16(colour_type, width, height) -> bytes:
+    """A 16-bit PNG, which Pillow reads but cannot write in colour."""
+    channels = {0: 1, 2: 3, 4: 2, 6: 4}[colour_type]
+    row = b"\0" + np.linspace(0, 65535, width * channels).astype(">u2").tobytes()
+    out = b"\x89PNG\r\n\x1a\n"
+    header = struct.pack(">IIBBBBB", width, height, 16, colour_type, 0, 0, 0)
+    for kind, body in ((b"IHDR", header), (b"IDAT", zlib.compress(row * height)), (b"IEND", b"")):
+        crc = struct.pack(">I", zlib.crc32(kind + body))
+        out += struct.pack(">I", len(body)) + kind + body + crc
+    return out
+
+
+def test_the_see_through_value_of_sixteen_bit_grey_becomes_alpha():
+    ramp = np.repeat(np.array([[0, 1000, 65535]], dtype=np.uint16), 4, axis=0)
+    data = saved(Image.fromarray(ramp), "PNG", transparency=1000)
+    alpha = codec.decode(codec.encode(data)).getchannel("A")
+    assert np.array(alpha)[0].tolist() == [255, 0, 255]
+
+
+def test_small_integers_are_eight_bit_values():
+    shown = codec.decode(codec.encode(Image.new("I", (64, 64), 200), quality=60))
+    assert abs(float(np.array(shown).mean()) - 200) < 6
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "LA", "P"])
+def test_alpha_is_lossless(mode):
+    rng = np.random.default_rng(1)
+    alpha = Image.fromarray(rng.integers(0, 256, (50, 70), dtype=np.uint8))
+    image = picture()
+    if mode == "P":
+        image = image.quantize(16)
+        data = saved(image, "PNG", transparency=3)
+        expected = np.array(Image.open(io.BytesIO(data)).convert("RGBA").getchannel("A"))
+    else:
+        image = image.convert(mode[:-1])
+        image.putalpha(alpha)
+        data, expected = saved(image, "PNG"), np.array(alpha)
+    shown = codec.decode(codec.encode(data))
+    assert shown.mode == ("LA" if mode == "LA" else "RGBA")
+    assert np.array_equal(np.array(shown.getchannel("A")), expected)
+
+
+def test_exif_orientation_is_applied_and_the_rest_kept():
+    image = picture(size=(80, 40))
+    exif = Image.Exif()
+    exif[0x0112] = 6  # turned by 90 degrees
+    exif[0x010E] = "a description"
+    shown = codec.decode(codec.encode(saved(image, "JPEG", exif=exif, quality=95), quality=90))
+    assert shown.size == (40, 80)
+    assert psnr(image.transpose(Image.Transpose.ROTATE_270), shown) > 20
+    kept = Image.Exif()
+    kept.load(shown.info["exif"])
+    assert kept[0x010E] == "a description"
+    assert 0x0112 not in kept
+
+
+XMP = (
+    b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF><rdf:Description tiff:Orientation="6"'
+    b' dc:title="a title"/></rdf:RDF></x:xmpmeta>'
+)
+
+
+def test_xmp_is_kept_without_its_orientation():
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    data = saved(picture(), "JPEG", exif=exif, xmp=XMP)
+    xmp = codec.decode(codec.encode(data)).info["xmp"]
+    assert b"a title" in xmp
+    assert b"Orientation" not in xmp
+
+
+def test_icc_profile_is_kept_byte_for_byte_and_strip_drops_it():
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    data = saved(picture(), "PNG", icc_profile=profile)
+    kept, stripped = codec.encode(data), codec.encode(data, strip=True)
+    assert codec.decode(kept).info["icc_profile"] == profile
+    assert "icc_profile" not in codec.decode(stripped).info
+    assert len(stripped) < len(kept)
+
+
+def test_arrays_paths_bytes_and_images_give_the_same_file(tmp_path):
+    image = picture()
+    path = tmp_path / "p.png"
+    image.save(path)
+    files = {codec.encode(x) for x in (image, np.array(image), path, str(path), path.read_bytes())}
+    assert len(files) == 1
+
+
+# -- what cannot work --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"layers": 0}, "layers"),
+        ({"layers": 4}, "layers"),
+        ({"quality": 101}, "quality"),
+        ({"quality": -1}, "quality"),
+        ({"target_bpp": 0}, "positive"),
+        ({"target_bpp": float("nan")}, "positive"),
+        ({"target_bytes": -5}, "positive"),
+        ({"quality": 3, "target_bpp": 1.0}, "only one"),
+    ],
+)
+def test_bad_encode_arguments_name_the_argument(options, words):
+    with pytest.raises(errors.ArgumentError, match=words):
+        codec.encode(picture(), **options)
+
+
+@pytest.mark.parametrize(
+    "options", [{"layers": 0}, {"fill": "x"}, {"scale": 3}, {"seed": -1}, {"temperature": -1}]
+)
+def test_bad_decode_arguments_are_refused(coded, options):
+    with pytest.raises(errors.ArgumentError):
+        codec.decode(coded, **options)
+
+
+def test_a_damaged_image_object_is_an_image_error():
+    image = Image.open(io.BytesIO(saved(picture(), "PNG")[:-60]))
+    with pytest.raises(errors.ImageError, match="damaged"):
+        codec.encode(image)
+
+
+def test_limits_count_the_padded_image():
+    """A line of 16 million pixels becomes a gigapixel for the networks."""
+    from bitstream.container import Chunk, Header
+
+    header = Header(1, b"\0" * 4, 2**24, 1, 50, 3)
+    with pytest.raises(errors.LimitError):
+        codec.decode(header.to_bytes() + Chunk(b"L", b"\0\0").to_bytes())
+
+
+@pytest.mark.parametrize("device", ["mps", "cuda:99", "cpu:1", "", "meta"])
+def test_devices_that_are_not_there_are_refused(device):
+    with pytest.raises(errors.ModelError, match="use"):
+        codec.encode(picture(), device=device)
+
+
+def test_unknown_models_and_devices_are_refused():
+    with pytest.raises(errors.ModelError, match="installed: ssvae"):
+        codec.encode(picture(), model="nonesuch")
+    with pytest.raises(errors.ModelError, match="auto, cpu or cuda"):
+        codec.encode(picture(), device="toaster")
+
+
+@pytest.mark.parametrize(
+    "array",
+    [
+        np.zeros((4, 4, 3), dtype=np.float32),
+        np.zeros((4, 4, 2), dtype=np.uint8),
+        np.zeros((4,), dtype=np.uint8),
+        np.zeros((0, 4, 3), dtype=np.uint8),
+    ],
+)
+def test_arrays_that_are_no_images_are_refused(array):
+    with pytest.raises(errors.ImageError):
+        codec.encode(array)
+
+
+def test_limits_hold_on_both_sides(coded):
+    with pytest.raises(errors.LimitError, match="max"):
+        codec.encode(picture(), max_pixels=100)
+    with pytest.raises(errors.LimitError, match="max"):
+        codec.decode(coded, max_pixels=100)
+
+
+def test_other_weights_are_a_clear_error(coded):
+    from dataclasses import replace
+
+    from bitstream.container import Header
+
+    header = Header.from_bytes(coded)
+    for changed, words in (
+        (replace(header, fingerprint=b"\0\0\0\0"), "00000000"),
+        (replace(header, model_id=99), "99"),
+    ):
+        with pytest.raises(errors.UnsupportedFileError, match=words):
+            codec.decode(changed.to_bytes() + coded[24:])
+
+
+def test_every_error_is_a_codec_error():
+    for name in errors.__all__:
+        assert issubclass(getattr(errors, name), errors.CodecError)
+
+
+@pytest.mark.slow
+def test_twelve_megapixels_work(photograph):
+    big = np.array(Image.fromarray(photograph).resize((4000, 3000), Image.Resampling.BICUBIC))
+    shown = codec.decode(codec.encode(big, quality=50))
+    assert shown.size == (4000, 3000)
+    assert psnr(big, shown) > 30

@@ -1,0 +1,46 @@
+"""``python -m tests.conformance.make_corpus``: write the corpus anew, after weights changed.
+
+A change of these files without a change of weights is a change of the format.
+"""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+from PIL import Image
+
+import codec
+from tests.conformance.test_corpus import CORPUS
+from tests.conftest import PHOTOGRAPH
+
+
+def main() -> None:
+    with Image.open(PHOTOGRAPH) as image:
+        rgb = np.array(image.convert("RGB"))
+    alpha = np.linspace(0, 255, 60 * 44).reshape(60, 44).astype(np.uint8)
+    cases = {
+        "low": codec.encode(rgb[200:331, 300:471], quality=5),
+        "middle": codec.encode(rgb[60:190, 400:600], quality=50),
+        "high": codec.encode(rgb[300:370, 330:420], quality=100),
+        "two_layers_grey": codec.encode(rgb[100:165, 100:201, 1], quality=40, layers=2),
+        "one_layer_alpha": codec.encode(np.dstack([rgb[:60, :44], alpha]), quality=60, layers=1),
+        "one_pixel": codec.encode(rgb[:1, :1], quality=75),
+    }
+    expected = {}
+    for name, data in cases.items():
+        (CORPUS / f"{name}.cci").write_bytes(data)
+        result = codec.decode_detailed(data, device="cpu")
+        expected[name] = {
+            "symbols": [f"{crc:08x}" for crc in result.symbol_checksums],
+            "mode": result.image.mode,
+            "size": list(result.image.size),
+        }
+        result.image.save(CORPUS / f"{name}.png", optimize=True)
+    (CORPUS / "expected.json").write_text(json.dumps(expected, indent=1) + "\n")
+    total = sum(path.stat().st_size for path in CORPUS.iterdir() if path.is_file())
+    print(f"{len(cases)} files, {total} bytes with pictures and sources, in {CORPUS}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,107 @@
+"""The promise of the format: the same file gives the same symbols under every back end."""
+
+import contextlib
+
+import numpy as np
+import pytest
+import torch
+
+import codec
+from codec.decoding import decode_layers
+from codec.installed import get_model
+
+
+@contextlib.contextmanager
+def threads(count):
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+@contextlib.contextmanager
+def deterministic():
+    torch.use_deterministic_algorithms(True)
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(False)
+
+
+@contextlib.contextmanager
+def denormals_flushed():
+    torch.set_flush_denormal(True)
+    try:
+        yield
+    finally:
+        torch.set_flush_denormal(False)
+
+
+CONDITIONS = {
+    "one thread": lambda: threads(1),
+    "two threads": lambda: threads(2),
+    "five threads": lambda: threads(5),
+    "no oneDNN": lambda: torch.backends.mkldnn.flags(enabled=False),
+    "deterministic algorithms": deterministic,
+    "denormals flushed": denormals_flushed,
+}
+# Sizes that make libraries choose different kernels: single tile, tall, wide, large.
+SIZES = [(1, 1), (64, 64), (65, 31), (33, 300), (320, 64), (512, 640)]
+
+
+@pytest.mark.parametrize("size", SIZES, ids=lambda s: f"{s[0]}x{s[1]}")
+@pytest.mark.parametrize("quality", [15, 90])
+def test_symbols_are_identical_under_all_conditions(photograph, size, quality):
+    tiled = np.tile(photograph, (2, 1, 1))
+    data = codec.encode(np.ascontiguousarray(tiled[: size[0], : size[1]]), quality=quality)
+    reference = codec.decode_detailed(data)
+    pixels = np.array(reference.image).astype(int)
+    for name, condition in CONDITIONS.items():
+        with condition():
+            found = codec.decode_detailed(data)
+        assert found.symbol_checksums == reference.symbol_checksums, name
+        assert np.abs(np.array(found.image).astype(int) - pixels).max() <= 1, name
+
+
+def test_a_file_written_under_one_condition_reads_under_the_others(crop):
+    for condition in CONDITIONS.values():
+        with condition():
+            data = codec.encode(crop, quality=70)
+        assert codec.decode_detailed(data).notes == ()
+
+
+def test_sampled_fill_is_the_same_under_all_conditions():
+    """The fill feeds later priors too, so it is held to the same standard."""
+    model = get_model("ssvae", "cpu")
+
+    def latents():
+        rng = np.random.Generator(np.random.Philox(3))
+        return decode_layers(model, [], (96, 128), 40, upto=3, rng=rng, temperature=1.0)[0]
+
+    reference = latents()
+    for condition in CONDITIONS.values():
+        with condition():
+            assert all(torch.equal(a, b) for a, b in zip(latents(), reference, strict=True))
+
+
+def test_symbols_of_a_batch_of_layers_follow_the_prior_exactly(crop):
+    """Means are multiples of 2^-10 and scale indices lie in the table."""
+    model = get_model("ssvae", "cpu")
+    prior = model.prior(192, 256, 50)
+    for layer in model.layers:
+        for _ in range(layer.steps):
+            prediction = prior.predict()
+            scaled = prediction.mean * 2**10
+            assert torch.equal(scaled, scaled.round())
+            assert prediction.scale_index.min() >= 0
+            assert prediction.scale_index.max() < len(model.frequencies)
+            prior.push(torch.ones_like(prediction.mean))
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+def test_cuda_decodes_the_same_symbols(coded):
+    cpu, cuda = (codec.decode_detailed(coded, device=d) for d in ("cpu", "cuda"))
+    assert cpu.symbol_checksums == cuda.symbol_checksums
+    assert np.abs(np.array(cpu.image).astype(int) - np.array(cuda.image)).max() <= 1

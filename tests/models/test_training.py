@@ -1,0 +1,185 @@
+import io
+import itertools
+import math
+import tarfile
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import codec.encoding as encoding
+from bitstream.range_coder import CodingTables
+from models.registry import BUILDERS
+from models.ssvae import SSVAE
+from models.training.__main__ import parse
+from models.training.data import ImageSet
+from models.training.evaluate import evaluate_estimated
+from models.training.export import export, load_ema
+from models.training.loop import TrainConfig, Trainer, learning_rate_factor, train
+from models.weights import WeightsError, export_weights, load_coding_model, load_trainable
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory, photograph):
+    """A folder with an image, a tar shard of two, and a text file."""
+    folder = tmp_path_factory.mktemp("images")
+    Image.fromarray(photograph).save(folder / "a.png")
+    with tarfile.open(folder / "shard.tar", "w") as tar:
+        for name, size in (("b.jpg", (200, 150)), ("c.webp", (90, 300)), ("index.json", None)):
+            buffer = io.BytesIO(b"{}")
+            if size:
+                buffer = io.BytesIO()
+                Image.fromarray(photograph).resize(size).save(
+                    buffer, name[2:].replace("jpg", "jpeg")
+                )
+            member = tarfile.TarInfo(name)
+            member.size = len(buffer.getvalue())
+            tar.addfile(member, io.BytesIO(buffer.getvalue()))
+    (folder / "notes.txt").write_text("not an image")
+    return folder
+
+
+def config(folder, out, **changes) -> TrainConfig:
+    base = TrainConfig(
+        data=folder,
+        out=out,
+        model="ssvae-tiny",
+        steps=20,
+        decay_steps=5,
+        warmup_steps=3,
+        batch=3,
+        crop=64,
+        bfloat16=False,
+        log_steps=10,
+    )
+    return replace(base, **changes)
+
+
+def test_image_set_reads_files_and_shards(folder, photograph):
+    images = ImageSet(folder, device=CPU)
+    assert images.sizes == [(512, 768), (150, 200), (300, 90)]
+    np.testing.assert_array_equal(images.image(0).numpy(), photograph)
+
+
+def test_crops_are_seeded_and_cover_scales(folder):
+    images = ImageSet(folder, device=CPU)
+    a, b = (images.crops(8, 64, torch.Generator().manual_seed(5)) for _ in range(2))
+    assert torch.equal(a, b)
+    assert a.shape == (8, 3, 64, 64)
+    assert not torch.equal(a, images.crops(8, 64, torch.Generator().manual_seed(6)))
+
+
+def test_a_folder_without_images_says_so(tmp_path):
+    with pytest.raises(ValueError, match="no image"):
+        ImageSet(tmp_path, device=CPU)
+
+
+def test_schedule_warms_up_stays_and_decays(tmp_path):
+    c = TrainConfig(data=tmp_path, out=tmp_path, steps=100, decay_steps=20, warmup_steps=10)
+    factors = [learning_rate_factor(step, c) for step in range(100)]
+    assert factors[0] == pytest.approx(0.1)
+    assert set(factors[10:80]) == {1.0}
+    assert all(a > b for a, b in itertools.pairwise(factors[80:]))
+    assert factors[-1] == pytest.approx(0.05)
+
+
+def test_twenty_steps_equal_ten_and_ten_more(folder, tmp_path):
+    whole = train(config(folder, tmp_path / "whole"))
+    part = config(folder, tmp_path / "part")
+    first = Trainer(part)
+    images = ImageSet(folder, device=CPU)
+    part.out.mkdir()
+    for _ in range(10):
+        first.train_step(images.crops(part.batch, part.crop, first.generator))
+    first.save("latest.pt")
+    second = train(part)
+    assert second.step == whole.step == 20
+    for a, b in zip(whole.ema.parameters(), second.ema.parameters(), strict=True):
+        assert torch.equal(a, b)
+    for a, b in zip(whole.model.parameters(), second.model.parameters(), strict=True):
+        assert torch.equal(a, b)
+
+
+def test_the_state_before_the_decay_is_kept(folder, tmp_path):
+    train(config(folder, tmp_path))
+    assert torch.load(tmp_path / "constant.pt", weights_only=True)["step"] == 15
+
+
+def test_training_lowers_the_loss(folder, tmp_path):
+    trainer = Trainer(config(folder, tmp_path, steps=400, learning_rate=3e-3))
+    images = ImageSet(folder, device=CPU)
+    losses = [trainer.train_step(images.crops(3, 64, trainer.generator))["loss"] for _ in range(80)]
+    assert np.mean(losses[-15:]) < 0.5 * np.mean(losses[:5])
+
+
+def test_a_step_that_is_not_finite_is_skipped_and_counted(folder, tmp_path):
+    trainer = Trainer(config(folder, tmp_path))
+    before = [p.clone() for p in trainer.model.parameters()]
+    crops = ImageSet(folder, device=CPU).crops(3, 64, trainer.generator)
+    lagrangian = SSVAE.lagrangian
+    trainer.model.lagrangian = lambda q: lagrangian(trainer.model, q) * math.nan
+    trainer.train_step(crops)
+    assert trainer.skipped == 1
+    assert all(torch.equal(a, b) for a, b in zip(before, trainer.model.parameters(), strict=True))
+
+
+def test_dropped_layers_cost_no_bits_and_fill_from_the_prior():
+    torch.manual_seed(0)
+    model = BUILDERS["ssvae-tiny"]()
+    image = torch.rand(3, 3, 64, 64)
+    with torch.no_grad():
+        result = model(image, torch.tensor([50.0] * 3), torch.tensor([1, 2, 3]), noisy=False)
+    assert (result.bits[0, 1:] == 0).all()
+    assert result.bits[1, 2] == 0
+    assert (result.bits[:, 0] > 0).all()
+
+
+def test_export_gives_the_codec_the_same_model(folder, tmp_path):
+    """Exported and reloaded, the exact prior predicts the same; estimated bits are real bits."""
+    trainer = Trainer(config(folder, tmp_path, steps=400, learning_rate=3e-3, ema=0.9))
+    images = ImageSet(folder, device=CPU)
+    for _ in range(60):
+        trainer.train_step(images.crops(3, 64, trainer.generator))
+    trainer.save("latest.pt")
+    out = tmp_path / "tiny.safetensors"
+    export(tmp_path / "latest.pt", "ssvae-tiny", out)
+    loaded = load_coding_model(out, name="ssvae-tiny", device=CPU)
+    assert loaded.fingerprint != b"\0" * 4
+
+    picture = images.image(0).numpy()[:256, :384]
+    Image.fromarray(picture).save(tmp_path / "a.png")
+    model = load_ema(tmp_path / "latest.pt", "ssvae-tiny")
+    row = evaluate_estimated(model, tmp_path, qualities=(80,), layers=(3,))[0]
+    tables = CodingTables(loaded.frequencies, loaded.skip_index)
+    payloads = encoding.encode_layers(loaded, tables, encoding.pad_image(picture, 64), 80, 3)
+    real = 8 * sum(map(len, payloads)) / (256 * 384)
+    assert real == pytest.approx(sum(row.bpp), rel=0.01)
+
+
+def test_training_continues_from_a_weights_file(folder, tmp_path):
+    torch.manual_seed(3)
+    data = export_weights(BUILDERS["ssvae-tiny"](), "ssvae-tiny")
+    path = tmp_path / "w.safetensors"
+    path.write_bytes(data)
+    assert export_weights(load_trainable(path, "ssvae-tiny"), "ssvae-tiny") == data
+    trainer = Trainer(config(folder, tmp_path))
+    trainer.begin_from(path)
+    assert trainer.step == 0
+    expected = load_trainable(path, "ssvae-tiny").state_dict()
+    assert all(torch.equal(v, expected[k]) for k, v in trainer.ema.state_dict().items())
+
+
+def test_weights_that_are_damaged_are_refused(tmp_path):
+    path = tmp_path / "w.safetensors"
+    path.write_bytes(b"nonsense")
+    with pytest.raises(WeightsError, match=r"w\.safetensors"):
+        load_coding_model(path, name="ssvae-tiny", device=CPU)
+
+
+def test_every_setting_is_on_the_command_line(tmp_path):
+    c = parse([str(tmp_path), "--out", "x", "--steps", "7", "--no-bfloat16", "--validation", "v"])
+    assert (c.steps, c.bfloat16, str(c.validation)) == (7, False, "v")

@@ -1,0 +1,20 @@
+"""Name the machine that figures were measured on."""
+
+from __future__ import annotations
+
+import os
+import platform
+from pathlib import Path
+
+import torch
+
+
+def machine() -> str:
+    """Processor, number of cores, and GPU where there is one."""
+    name = platform.processor() or platform.machine()
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.exists():
+        lines = [x for x in cpuinfo.read_text().splitlines() if x.startswith("model name")]
+        name = lines[0].split(":", 1)[1].strip() if lines else name
+    text = f"{name}, {os.cpu_count()} cores"
+    return f"{text}, {torch.cuda.get_device_name()}" if torch.cuda.is_available() else text

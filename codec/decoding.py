@@ -129,10 +129,11 @@ def _notes(container: Container) -> list[str]:
     arrived, declared = len(container.layers), container.header.layers
     notes = []
     if container.damage is not None:
-        notes.append(f"damaged: {container.damage}")
-    if arrived < declared:
+        kept = f"; {arrived} of {declared} layers are used" if arrived < declared else ""
+        notes.append(f"{container.damage}{kept}")
+    elif arrived < declared:
         notes.append(f"the file is cut: {arrived} of its {declared} layers are whole")
-    elif container.truncated and container.damage is None:
+    elif container.truncated:
         notes.append("the file is cut behind its last layer: metadata is missing")
     return notes
 

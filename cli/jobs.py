@@ -38,6 +38,9 @@ class Job:
         """Raises OutputError where the result must not be written, before any work is done."""
         if self.keep and os.path.exists(self.target):
             raise OutputError(f"{self.target}: exists already; use -o to name it, or --force")
+        same = os.path.realpath(self.source) == os.path.realpath(self.target)
+        if same and self.target != STANDARD and os.path.exists(self.source):
+            raise OutputError(f"{self.target}: is the input itself; name another output")
 
     def read(self) -> bytes | Path:
         """Bytes of standard input, or the path of the file."""

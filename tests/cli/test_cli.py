@@ -122,6 +122,15 @@ def test_a_result_beside_the_input_never_overwrites_silently(here):
     assert (here / "photo.cci").exists()
 
 
+def test_the_input_is_never_its_own_output(here):
+    before = (here / "photo.png").read_bytes()
+    result = run("encode", "photo.png", "-o", "./photo.png")
+    assert result.exit_code == 1
+    assert "input itself" in result.stderr
+    assert run("decode", "photo.cci", "-o", "photo.cci").exit_code in (1, 2)
+    assert (here / "photo.png").read_bytes() == before
+
+
 def test_folders_keep_their_shape_and_one_bad_file_does_not_stop_the_rest(here):
     (here / "in" / "sub").mkdir(parents=True)
     for name in ("a.png", "a.jpg", "sub/b.png"):

@@ -15,6 +15,7 @@ from pathlib import Path
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.text import Text
 
 from codec.errors import ArgumentError, CodecError, ImageError, OutputError
 from codec.files import write_atomic
@@ -139,6 +140,10 @@ def errors_as_one_line() -> Iterator[None]:
     except CodecError as error:
         complain(str(error))
         raise typer.Exit(FAILURE) from None
+    except OSError as error:  # the report itself: files are read and written under CodecError
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        complain(f"standard output: cannot be written ({error.strerror})")
+        raise typer.Exit(FAILURE) from None
 
 
 def complain(message: str) -> None:
@@ -162,7 +167,7 @@ def run(
         raise ArgumentError("--json and -o - both want standard output; write to a file")
     if not batch:
         jobs[0].check()
-        with console.status(f"{verb} {jobs[0].source}"):
+        with console.status(Text(f"{verb} {jobs[0].source}")):
             figures, line = work(jobs[0])
         _report(figures, line, jobs[0], as_json)
         return

@@ -244,21 +244,26 @@ def info(
     as_json: _Json = False,
 ) -> None:
     """Show what .cci files contain, without decoding them."""
-    failed = False
-    for name in files:
-        try:
-            with _naming(name):
-                found = codec.info(Job(name, STANDARD).read(), max_pixels=None)
-        except CodecError as error:
-            complain(str(error))
-            failed = True
-            continue
-        if as_json:
-            print(json.dumps({"file": name} | dataclasses.asdict(found)))
-        else:
-            print("\n".join(_describe(name, found)))
+    with errors_as_one_line():
+        failed = [name for name in files if not _info_one(name, as_json)]
+        sys.stdout.flush()
     if failed:
         raise typer.Exit(FAILURE)
+
+
+def _info_one(name: str, as_json: bool) -> bool:
+    """Print what one file contains, or complain; whether it could be read."""
+    try:
+        with _naming(name):
+            found = codec.info(Job(name, STANDARD).read(), max_pixels=None)
+    except CodecError as error:
+        complain(str(error))
+        return False
+    if as_json:
+        print(json.dumps({"file": name} | dataclasses.asdict(found)))
+    else:
+        print("\n".join(_describe(name, found)))
+    return True
 
 
 def _describe(name: str, found: codec.FileInfo) -> list[str]:

@@ -185,6 +185,8 @@ def _reduce_depth(image: Image.Image, name: str) -> tuple[Image.Image, bool]:
             raise ImageError(
                 f"{name}: floating-point pixels outside 0…255; convert the image first"
             )
+        if 0 < values.max() <= 1:
+            raise ImageError(f"{name}: floating-point pixels of 0…1; convert the image to 8 bits")
         return Image.fromarray(np.round(values).astype(np.uint8), "L"), False
     deep = image.mode.startswith("I;16") or values.max() > 255
     wide = np.clip(values.astype(np.int64), 0, 65535)

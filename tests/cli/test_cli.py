@@ -131,6 +131,29 @@ def test_the_input_is_never_its_own_output(here):
     assert (here / "photo.png").read_bytes() == before
 
 
+def test_names_are_no_markup(here):
+    (here / "m[").mkdir()
+    Image.open("photo.png").save(here / "m[" / "d].png")
+    assert run("encode", "m[/d].png").exit_code == 0
+    assert run("encode", "[/x].png").exit_code == 1
+
+
+def test_info_to_a_full_disk_is_a_clear_error(here):
+    if not os.path.exists("/dev/full"):
+        pytest.skip("needs /dev/full")
+    with open("/dev/full", "wb") as full:
+        result = subprocess.run(
+            [sys.executable, "-m", "cli.main", "info", "photo.cci"],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            cwd=here,
+            env=os.environ | {"PYTHONPATH": os.pathsep.join(p for p in sys.path if p)},
+            check=False,
+        )
+    assert result.returncode == 1
+    assert b"Traceback" not in result.stderr
+
+
 def test_folders_keep_their_shape_and_one_bad_file_does_not_stop_the_rest(here):
     (here / "in" / "sub").mkdir(parents=True)
     for name in ("a.png", "a.jpg", "sub/b.png"):

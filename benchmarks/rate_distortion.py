@@ -19,9 +19,9 @@ from PIL import Image
 from rich.progress import track
 
 import codec
-from benchmarks.hardware import machine
 from models.training.anchors import ANCHORS, decode_rgb, psnr
 from models.training.data import IMAGE_SUFFIXES
+from models.training.hardware import machine
 
 OUR_QUALITIES = (0, 10, 20, 30, 40, 50, 60, 70, 80, 90, 100)
 

@@ -21,7 +21,7 @@ from PIL import Image
 
 import codec
 from benchmarks.demo import PHOTOGRAPH
-from benchmarks.hardware import machine
+from models.training.hardware import machine
 
 
 def median_seconds(work: Callable[[], object], runs: int) -> float:

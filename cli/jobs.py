@@ -14,8 +14,14 @@ from pathlib import Path
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-from rich.text import Text
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    SpinnerColumn,
+    TextColumn,
+    TimeRemainingColumn,
+)
 
 from codec.errors import ArgumentError, CodecError, ImageError, OutputError
 from codec.files import write_atomic
@@ -153,12 +159,15 @@ def complain(message: str) -> None:
 def run(
     jobs: list[Job],
     batch: bool,
-    work: Callable[[Job], tuple[dict, str]],
+    work: Callable[[Job, Callable[[float], None]], tuple[dict, str]],
     *,
     as_json: bool,
     verb: str,
 ) -> None:
-    """Do the jobs. ``work`` returns figures for ``--json`` and a summary line for people.
+    """Do the jobs.
+
+    ``work`` takes a job and a function that it may call with the share done; it returns figures for
+    ``--json`` and a summary line for people.
 
     In a batch one bad file does not stop the rest; the exit status tells.
     """
@@ -167,19 +176,23 @@ def run(
         raise ArgumentError("--json and -o - both want standard output; write to a file")
     if not batch:
         jobs[0].check()
-        with console.status(Text(f"{verb} {jobs[0].source}")):
-            figures, line = work(jobs[0])
+        with _single_progress(console, f"{verb} {jobs[0].source}") as show:
+            figures, line = work(jobs[0], show)
         _report(figures, line, jobs[0], as_json)
         return
     started, failed, read, written = time.perf_counter(), 0, 0, 0
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
     with Progress(*columns, TimeRemainingColumn(), console=console, transient=True) as progress:
         task = progress.add_task(verb, total=len(jobs))
-        for job in jobs:
+        for index, job in enumerate(jobs):
+
+            def show(share: float, index: int = index) -> None:
+                progress.update(task, completed=index + share)
+
             try:
                 job.check()
                 _make_folder(Path(job.target).parent)
-                figures, line = work(job)
+                figures, line = work(job, show)
             except ArgumentError:
                 raise
             except CodecError as error:
@@ -192,7 +205,7 @@ def run(
                 written += os.path.getsize(job.target)
                 if as_json:
                     _report(figures, line, job, as_json)
-            progress.advance(task)
+            progress.update(task, completed=index + 1)
     seconds = time.perf_counter() - started
     summary = (
         f"{len(jobs) - failed} of {len(jobs)} files, {read} → {written} bytes, {seconds:.1f} s"
@@ -200,6 +213,15 @@ def run(
     print(summary, file=sys.stderr if as_json else sys.stdout)
     if failed:
         raise typer.Exit(FAILURE)
+
+
+@contextmanager
+def _single_progress(console: Console, text: str) -> Iterator[Callable[[float], None]]:
+    """A spinner that becomes a bar once the work tells how far it is."""
+    columns = (SpinnerColumn(), TextColumn("{task.description}", markup=False), BarColumn())
+    with Progress(*columns, TimeRemainingColumn(), console=console, transient=True) as progress:
+        task = progress.add_task(text, total=None)
+        yield lambda share: progress.update(task, total=1.0, completed=share)
 
 
 def _make_folder(folder: Path) -> None:

@@ -6,7 +6,7 @@ import dataclasses
 import json
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
@@ -37,6 +37,7 @@ _ENCODE_EXAMPLES = """Examples:
   codec encode photo.png -o small.cci --layers 2
   codec encode photo.jpg -o mail.cci --target-size 20kB
   codec encode holiday/ -o coded/ --recursive --quality 30
+  codec encode photo.png -o archive.cci --effort 9
   cat photo.png | codec encode - -o - > photo.cci
 """
 _DECODE_EXAMPLES = """Examples:
@@ -93,6 +94,10 @@ def encode(
     target_size: Annotated[
         str | None, typer.Option(help="Best quality of at most that size, e.g. 20kB.")
     ] = None,
+    effort: Annotated[
+        int,
+        typer.Option("--effort", "-e", min=1, max=9, help="Time spent to make the file smaller."),
+    ] = 1,
     model: Annotated[str, typer.Option(help="Which installed model.")] = "ssvae",
     device: _Device = "auto",
     strip: Annotated[bool, typer.Option("--strip", help="Drop ICC, EXIF and XMP.")] = False,
@@ -108,6 +113,7 @@ def encode(
             "quality": quality,
             "target_bpp": target_bpp,
             "target_bytes": None if target_size is None else parse_size(target_size),
+            "effort": effort,
             "model": model,
             "device": device,
             "strip": strip,
@@ -116,14 +122,20 @@ def encode(
         jobs, batch = plan(
             inputs, output, ".cci", accepts=_is_image, recursive=recursive, force=force
         )
-        run(jobs, batch, lambda job: _encode_one(job, options), as_json=as_json, verb="encoding")
+
+        def work(job: Job, show: Callable[[float], None]) -> tuple[dict, str]:
+            return _encode_one(job, show, options)
+
+        run(jobs, batch, work, as_json=as_json, verb="encoding")
 
 
-def _encode_one(job: Job, options: dict[str, Any]) -> tuple[dict, str]:
+def _encode_one(
+    job: Job, show: Callable[[float], None], options: dict[str, Any]
+) -> tuple[dict, str]:
     source = job.read()
     started = time.perf_counter()
     with _naming(job.source):
-        result = codec.encode_detailed(source, **options)
+        result = codec.encode_detailed(source, progress=show, **options)
     seconds = time.perf_counter() - started
     job.write(result.data)
     for note in result.notes:
@@ -186,7 +198,7 @@ def decode(
         jobs, batch = plan(
             inputs, output, ".png", accepts=_is_cci, recursive=recursive, force=force
         )
-        run(jobs, batch, lambda job: _decode_one(job, options), as_json=as_json, verb="decoding")
+        run(jobs, batch, lambda job, _: _decode_one(job, options), as_json=as_json, verb="decoding")
 
 
 def _decode_one(job: Job, options: dict[str, Any]) -> tuple[dict, str]:

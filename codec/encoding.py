@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import chain
 from numbers import Integral
 from typing import TypedDict, Unpack
 
@@ -28,9 +30,12 @@ from codec.errors import ArgumentError, LimitError, TargetError
 from codec.image_io import ImageLike, Picture, load_picture, pack_alpha, pack_metadata
 from codec.installed import DEFAULT_MODEL, get_model
 from codec.limits import DEFAULT_MAX_PIXELS, out_of_memory_as_limit
-from models.protocol import CodingModel
+from models.protocol import CodingModel, LayerSpec, Posterior, PriorState
 
 DEFAULT_QUALITY = 50
+DEFAULT_EFFORT = 1
+
+Progress = Callable[[float], None]
 
 
 @dataclass(frozen=True)
@@ -61,6 +66,8 @@ class EncodeOptions(TypedDict, total=False):
     device: str
     strip: bool
     max_pixels: int | None
+    effort: int
+    progress: Progress | None
 
 
 def encode(image: ImageLike | bytes, **options: Unpack[EncodeOptions]) -> bytes:
@@ -80,6 +87,8 @@ def encode_detailed(
     device: str = "auto",
     strip: bool = False,
     max_pixels: int | None = DEFAULT_MAX_PIXELS,
+    effort: int = DEFAULT_EFFORT,
+    progress: Progress | None = None,
 ) -> Encoded:
     """Encode an image.
 
@@ -94,6 +103,9 @@ def encode_detailed(
         device: ``auto``, ``cpu`` or ``cuda``.
         strip: leave out ICC profile, EXIF and XMP.
         max_pixels: refuse larger images; None: no limit.
+        effort: 1…9, how long to look for a smaller file of the same quality; decoding is not
+            affected. 1 takes one pass of the network.
+        progress: called with the share done, 0…1, by encodings of higher effort.
 
     Raises:
         codec.errors.CodecError: unreadable image, bad argument, unreachable target, missing model.
@@ -104,6 +116,8 @@ def encode_detailed(
     quality = DEFAULT_QUALITY if quality is None else quality
     if not isinstance(quality, Integral) or not 0 <= quality <= 100:
         raise ArgumentError(f"quality must be a whole number between 0 and 100, not {quality}")
+    if not isinstance(effort, Integral) or not 1 <= effort <= 9:
+        raise ArgumentError(f"effort must be a whole number between 1 and 9, not {effort}")
     chosen = get_model(model, device)
     if layers > len(chosen.layers):
         raise ArgumentError(f"model {model} has {len(chosen.layers)} layers, not {layers}")
@@ -114,7 +128,9 @@ def encode_detailed(
     frame = _Frame(picture, chosen, layers, strip)
     if target_bpp is not None:
         target_bytes = int(target_bpp * width * height / 8)
-    return frame.encode(quality) if target_bytes is None else _search(frame, target_bytes)
+    if target_bytes is None:
+        return frame.encode(quality, int(effort), progress)
+    return _search(frame, target_bytes, int(effort), progress)
 
 
 def _check_targets(quality: int | None, bpp: float | None, size: int | None) -> None:
@@ -126,9 +142,10 @@ def _check_targets(quality: int | None, bpp: float | None, size: int | None) -> 
         raise ArgumentError(f"the target size must be positive, not {size}")
 
 
-def _search(frame: _Frame, limit: int) -> Encoded:
-    """The highest quality whose file has at most ``limit`` bytes, by bisection."""
-    low, high = -1, 101  # low fits (or nothing does), high does not
+def _bisect(frame: _Frame, limit: int) -> tuple[Encoded | None, int]:
+    """The highest quality whose file has at most ``limit`` bytes at effort 1, and the smallest size
+    seen that has more."""
+    low, high, smallest = -1, 101, 0  # low fits (or nothing does), high does not
     best = None
     while high - low > 1:
         middle = (low + high) // 2
@@ -137,6 +154,25 @@ def _search(frame: _Frame, limit: int) -> Encoded:
             low, best = middle, result
         else:
             high, smallest = middle, len(result.data)
+    return best, smallest
+
+
+def _search(frame: _Frame, limit: int, effort: int, progress: Progress | None) -> Encoded:
+    """The highest quality whose file has at most ``limit`` bytes.
+
+    Found at effort 1. More effort then shrinks the file, which leaves room for a higher quality: as
+    many are tried as the shrinkage lets expect.
+    """
+    best, smallest = _bisect(frame, limit)
+    if effort > 1:
+        quality = best.quality if best else 0
+        refined = frame.encode(quality, effort, progress)
+        plain = len(best.data) if best else smallest
+        reach, _ = _bisect(frame, limit * plain // len(refined.data))
+        candidates = range(reach.quality if reach else quality, quality, -1)
+        results = (frame.encode(candidate, effort, progress) for candidate in candidates)
+        best = next((r for r in chain(results, [refined]) if len(r.data) <= limit), best)
+        smallest = min(smallest, len(refined.data))
     if best is None:
         raise TargetError(
             f"{limit} bytes cannot be reached: quality 0 with {frame.layers} layers needs "
@@ -166,8 +202,18 @@ class _Frame:
     def _metadata(items: list[tuple[bytes, bytes | None]], strip: bool) -> list[Chunk]:
         return [Chunk(kind, pack_metadata(d)) for kind, d in items if d and not strip]
 
-    def encode(self, quality: int) -> Encoded:
-        payloads = encode_layers(self._model, self._tables, self._image, quality, self.layers)
+    def encode(self, quality: int, effort: int = 1, progress: Progress | None = None) -> Encoded:
+        posterior = self._model.posterior(
+            self._image,
+            quality,
+            effort=effort,
+            content=(self._height, self._width),
+            progress=progress,
+        )
+        height, width = self._image.shape[-2:]
+        prior = self._model.prior(height, width, quality)
+        layers = self._model.layers[: self.layers]
+        payloads = encode_layers(posterior, prior, layers, self._tables)
         header = Header(
             self._model.model_id,
             self._model.fingerprint,
@@ -191,7 +237,8 @@ def tables_of(model: CodingModel) -> CodingTables:
 
 def pad_image(rgb: np.ndarray, multiple: int) -> Tensor:
     """uint8 H×W×3 → float32 3×H'×W' in [0, 1], sides extended by edge replication."""
-    image = torch.from_numpy(rgb).permute(2, 0, 1).float().div_(255)
+    writable = np.require(rgb, requirements="W")  # torch warns of memory it might write to
+    image = torch.from_numpy(writable).permute(2, 0, 1).float().div_(255)
     height, width = rgb.shape[:2]
     padding = (0, -width % multiple, 0, -height % multiple)
     return F.pad(image[None], padding, mode="replicate")[0]
@@ -199,15 +246,12 @@ def pad_image(rgb: np.ndarray, multiple: int) -> Tensor:
 
 @torch.no_grad()
 def encode_layers(
-    model: CodingModel, tables: CodingTables, image: Tensor, quality: int, layers: int
+    posterior: Posterior, prior: PriorState, layers: Sequence[LayerSpec], tables: CodingTables
 ) -> list[bytes]:
     """The loop of :mod:`models.protocol` with a range encoder: one payload per layer."""
-    height, width = image.shape[-2:]
-    posterior = model.posterior(image, quality)
-    prior = model.prior(height, width, quality)
     latents: list[Tensor] = []
     payloads = []
-    for layer in model.layers[:layers]:
+    for layer in layers:
         target = posterior.target(latents)
         coder = LayerEncoder(tables)
         for _ in range(layer.steps):

@@ -50,6 +50,14 @@ class ExactModule(nn.Module):
         self.check()
         self.frozen = True
 
+    def thaw(self) -> None:
+        """Replace the integers by float32 parameters again."""
+        for name, bits in self.units.items():
+            value = (getattr(self, name) * 2.0**-bits).float()
+            delattr(self, name)
+            setattr(self, name, nn.Parameter(value))
+        self.frozen = False
+
     def check(self) -> None:
         """Raises ValueError if the frozen face could leave the range of exact integers."""
 
@@ -59,6 +67,14 @@ def freeze(module: nn.Module) -> nn.Module:
     for child in module.modules():
         if isinstance(child, ExactModule) and not child.frozen:
             child.freeze()
+    return module
+
+
+def thaw(module: nn.Module) -> nn.Module:
+    """Undo :func:`freeze`, in place: the float face of the same integers."""
+    for child in module.modules():
+        if isinstance(child, ExactModule) and child.frozen:
+            child.thaw()
     return module
 
 

@@ -1,7 +1,8 @@
 """Exact prior of one layer: coding steps over a 2×2 quadtree pattern.
 
-A layer's symbols are coded in four steps. Channels form four groups, positions four phases
-``2·(row mod 2) + (column mod 2)``; step ``i`` codes group ``g`` at phase ``ORDER[i] xor g``::
+A layer's symbols are coded in four steps (or two, see below). Channels form four groups, positions
+four phases ``2·(row mod 2) + (column mod 2)``; step ``i`` codes group ``g`` at phase
+``ORDER[i] xor g``::
 
     group 0   1 . 1 .     step 1: each group at one phase, all four phases in use
               . 2 . 2     step 2: the diagonal neighbour
@@ -10,7 +11,8 @@ A layer's symbols are coded in four steps. Channels form four groups, positions 
 
 so that from the second step on every position has symbols at the same place in other channels and
 in the same channel next door (the quadtree partition of DCVC-DC, Li et al. 2023). Each step sees
-the layers above through a context tensor computed once, and the steps before it.
+the layers above through a context tensor computed once, and the steps before it. With two steps,
+two channel groups take opposite colours of a checkerboard in turn.
 """
 
 from __future__ import annotations
@@ -27,19 +29,19 @@ from models.exact import (
     ExactPointwise,
 )
 
-STEPS = 4
-GROUPS = 4
-_ORDER = (0, 3, 1, 2)
+#: Per number of steps: the phase at which each step codes the first group.
+_ORDERS: dict[int, tuple[tuple[int, ...], ...]] = {2: ((0, 3), (1, 2)), 4: ((0,), (3,), (1,), (2,))}
 
 
-def step_pattern(channels: int) -> Tensor:
-    """Which step codes what: integers 0…3 of shape (C, 2, 2) over channel and phase."""
+def step_pattern(channels: int, steps: int) -> Tensor:
+    """Which step codes what: integers below ``steps`` of shape (C, 2, 2) over channel and phase."""
     pattern = torch.empty(channels, 2, 2, dtype=torch.long)
     for channel in range(channels):
-        group = channel * GROUPS // channels
-        for step, base in enumerate(_ORDER):
-            phase = base ^ group
-            pattern[channel, phase // 2, phase % 2] = step
+        group = channel * steps // channels
+        for step, phases in enumerate(_ORDERS[steps]):
+            for base in phases:
+                phase = base ^ group
+                pattern[channel, phase // 2, phase % 2] = step
     return pattern
 
 
@@ -68,11 +70,11 @@ class LayerPrior(nn.Module):
     units of 2^-10 carried in float64 once frozen (see :mod:`models.exact`).
     """
 
-    def __init__(self, channels: int, width: int) -> None:
+    def __init__(self, channels: int, width: int, *, steps: int) -> None:
         super().__init__()
         self.channels = channels
-        self.steps = nn.ModuleList(CodingStep(channels, width) for _ in range(STEPS))
-        self.register_buffer("pattern", step_pattern(channels), persistent=False)
+        self.steps = nn.ModuleList(CodingStep(channels, width) for _ in range(steps))
+        self.register_buffer("pattern", step_pattern(channels, steps), persistent=False)
 
     def predict(self, step: int, context: Tensor, known: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and raw scale of every position, from the symbols of the steps before ``step``."""
@@ -81,4 +83,4 @@ class LayerPrior(nn.Module):
     def masks(self, height: int, width: int) -> list[Tensor]:
         """Per step the coded places, boolean C×H×W."""
         full = cast(Tensor, self.pattern).repeat(1, height // 2, width // 2)
-        return [full == step for step in range(STEPS)]
+        return [full == step for step in range(len(self.steps))]

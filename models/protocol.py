@@ -15,7 +15,7 @@ Latents, targets and means are in *symbol units*: the quantization step is 1.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -84,8 +84,23 @@ class CodingModel(Protocol):
     frequencies: list[np.ndarray]
     skip_index: int
 
-    def posterior(self, image: Tensor, quality: int) -> Posterior:
-        """Analyse a 3×H×W float32 image in [0, 1]; sides are multiples of ``size_multiple``."""
+    def posterior(
+        self,
+        image: Tensor,
+        quality: int,
+        *,
+        effort: int = 1,
+        content: tuple[int, int] | None = None,
+        progress: Callable[[float], None] | None = None,
+    ) -> Posterior:
+        """Analyse a 3×H×W float32 image in [0, 1]; sides are multiples of ``size_multiple``.
+
+        Args:
+            effort: 1…9; above 1 the posterior means are refined for this very image, which takes
+                time and changes nothing for the decoder.
+            content: height and width without padding, whose errors do not count; default: all.
+            progress: called with the share of the refinement done.
+        """
 
     def prior(self, height: int, width: int, quality: int) -> PriorState:
         """Start the prior for an image of that (padded) size."""

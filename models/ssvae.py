@@ -55,6 +55,8 @@ class SSVAEConfig:
     """Width of the exact prior of u, z1, z2."""
     prior_depth: int = 2
     """Exact blocks between one layer and the next."""
+    coding_steps: int = 4
+    """Steps in which each layer is coded: 2 or 4."""
     kernel: int = 3
     """Of the depthwise convolutions in the float trunk at 1/4 and 1/8."""
     coarse_kernel: int = 5
@@ -159,7 +161,8 @@ class Prior(nn.Module):
         super().__init__()
         c, w = config.latents, config.prior_widths
         self.quality = ExactQualityCurve(w[0], knots=config.knots)
-        self.layers = nn.ModuleList(LayerPrior(c[i], w[i]) for i in range(3))
+        steps = config.coding_steps
+        self.layers = nn.ModuleList(LayerPrior(c[i], w[i], steps=steps) for i in range(3))
         self.latent_in = nn.ModuleList(ExactPointwise(c[i], w[i]) for i in range(2))
         self.trunks = nn.ModuleList(
             nn.Sequential(*(ExactBlock(w[i]) for _ in range(config.prior_depth))) for i in range(2)
@@ -216,6 +219,16 @@ class SSVAE(nn.Module):
     def gain(self, index: int, quality: Tensor) -> Tensor:
         """Symbols per unit of posterior mean: quality (B,) → B×C×1×1."""
         return self.log_gains[index](quality).exp()[:, :, None, None]
+
+    def dequantize(
+        self, index: int, latent: Tensor, quality: Tensor, top_down: tuple[Tensor, ...]
+    ) -> Tensor:
+        """Latent in symbol units → what the synthesis takes: divided by the gain.
+
+        ``top_down`` holds the synthesis' features so far (empty for u), for models that correct the
+        latent with their help.
+        """
+        return latent / self.gain(index, quality)
 
     def lagrangian(self, quality: Tensor) -> Tensor:
         """λ of a quality: bits per pixel that one unit of mean squared error is worth."""
@@ -291,7 +304,7 @@ class SSVAE(nn.Module):
                 if i < 2:
                     context = self.prior.next_context(i, context.float(), latent)
             bits.append(layer_bits)
-            value = latent / gain
+            value = self.dequantize(i, latent, quality, top_down)
             if i == 0:
                 features = self.synthesis.coarse(value, quality)
                 y.append(self.synthesis.y1(features))

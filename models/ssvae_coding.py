@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import copy
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
+from functools import cached_property
+from typing import cast
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from models.exact import ACTIVATION_BITS
+from models.exact import ACTIVATION_BITS, thaw
 from models.names import LAYER_NAMES
-from models.prior import STEPS
 from models.protocol import LayerSpec, Prediction
+from models.refinement import ITERATIONS, refine
 from models.scales import scale_table
 from models.ssvae import LAYER_STRIDES, SIZE_MULTIPLE, SSVAE
 
@@ -75,7 +78,7 @@ class SSVAEPriorState:
     def _finish_step(self, values: Tensor) -> None:
         self._known.view(-1)[self._places[self._step]] = values
         self._step += 1
-        if self._step < STEPS:
+        if self._step < len(self._places):
             return
         self._latent = self._known
         if self._layer + 1 < len(self._sizes):
@@ -110,16 +113,22 @@ class _Canvas:
                 self.features.append(synthesis.middle(self.features[0], value, self._quality))
 
     def value(self, index: int, latent: Tensor) -> Tensor:
-        gain = self._model.gain(index, self._quality)
-        value = latent[None].to(gain) / gain
+        top_down = (self.features[index - 1],) if index else ()
+        value = self._model.dequantize(index, latent[None].float(), self._quality, top_down)
         return value.contiguous(memory_format=torch.channels_last)
 
 
 class SSVAEPosterior:
     """Analysis of one image, refined as layers become known."""
 
-    def __init__(self, model: SSVAE, image: Tensor, quality: Tensor) -> None:
-        self._model, self._quality = model, quality
+    def __init__(
+        self,
+        model: SSVAE,
+        image: Tensor,
+        quality: Tensor,
+        offsets: Sequence[Tensor] | None = None,
+    ) -> None:
+        self._model, self._quality, self._offsets = model, quality, offsets
         with _full_precision():
             self._bottom_up = model.analysis(image, quality)[::-1]  # 1/32, 1/16, 1/8
         self._canvas = _Canvas(model, quality)
@@ -131,7 +140,10 @@ class SSVAEPosterior:
             self._canvas.update(latents)
             top_down = self._canvas.features[index - 1 : index] if index else []
             mean = self._model.heads[index](self._bottom_up[index], *top_down)
-        return (mean * self._model.gain(index, self._quality))[0].double()
+        target = mean * self._model.gain(index, self._quality)
+        if self._offsets is not None:
+            target = target + self._offsets[index]
+        return target[0].double()
 
 
 class SSVAECoding:
@@ -155,7 +167,7 @@ class SSVAECoding:
         self._model = model.eval().requires_grad_(False)
         self.thresholds = thresholds
         self.layers = tuple(
-            LayerSpec(layer, channels, stride, STEPS)
+            LayerSpec(layer, channels, stride, model.config.coding_steps)
             for layer, channels, stride in zip(
                 LAYER_NAMES, model.config.latents, LAYER_STRIDES, strict=True
             )
@@ -164,11 +176,30 @@ class SSVAECoding:
     def _quality(self, quality: int) -> Tensor:
         return torch.tensor([float(quality)], device=self.thresholds.device)
 
-    @torch.no_grad()
-    def posterior(self, image: Tensor, quality: int) -> SSVAEPosterior:
+    @cached_property
+    def _float_face(self) -> SSVAE:
+        """The same model with a differentiable prior."""
+        return cast(SSVAE, thaw(copy.deepcopy(self._model))).requires_grad_(False)
+
+    def posterior(
+        self,
+        image: Tensor,
+        quality: int,
+        *,
+        effort: int = 1,
+        content: tuple[int, int] | None = None,
+        progress: Callable[[float], None] | None = None,
+    ) -> SSVAEPosterior:
         image = image[None].to(self.thresholds.device)
         image = image.contiguous(memory_format=torch.channels_last)
-        return SSVAEPosterior(self._model, image, self._quality(quality))
+        level = self._quality(quality)
+        offsets = None
+        if iterations := ITERATIONS[effort - 1]:
+            content = content or (image.shape[-2], image.shape[-1])
+            with _full_precision():
+                offsets = refine(self._float_face, image, level, content, iterations, progress)
+        with torch.no_grad():
+            return SSVAEPosterior(self._model, image, level, offsets)
 
     @torch.no_grad()
     def prior(self, height: int, width: int, quality: int) -> SSVAEPriorState:

@@ -6,7 +6,8 @@ import argparse
 import dataclasses
 from pathlib import Path
 
-from models.training.loop import TrainConfig, train
+from models.training.config import TrainConfig
+from models.training.loop import train
 
 
 def parse(arguments: list[str] | None = None) -> TrainConfig:

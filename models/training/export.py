@@ -18,6 +18,7 @@ from models.exact import freeze
 from models.registry import BUILDERS
 from models.ssvae import SSVAE
 from models.ssvae_coding import SSVAECoding
+from models.training.card import write_card, write_history
 from models.weights import WEIGHTS_FOLDER, export_weights, load_coding_model
 
 
@@ -60,7 +61,11 @@ def verify_export(model: SSVAE, loaded: SSVAECoding) -> None:
 
 
 def export(checkpoint: Path, name: str, out: Path) -> None:
-    """Write ``out`` from a checkpoint; nothing is written unless the export verifies."""
+    """Write ``out``, its history and its card; nothing is written unless the export verifies.
+
+    The card has no results yet: they are measured with the installed weights, then added by
+    ``models.training.card``.
+    """
     model = load_ema(checkpoint, name)
     data = export_weights(model, name)
     with tempfile.NamedTemporaryFile(dir=out.parent, delete=False) as file:
@@ -72,6 +77,9 @@ def export(checkpoint: Path, name: str, out: Path) -> None:
         os.replace(beside, out)
     finally:
         beside.unlink(missing_ok=True)
+    history = torch.load(checkpoint, map_location="cpu", weights_only=True).get("history", [])
+    write_history(out, history)
+    write_card(out, {})
     print(f"{out}: {len(data) / 1e6:.2f} MB")
 
 

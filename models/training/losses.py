@@ -25,19 +25,17 @@ class LossConfig:
     """Share of dropped layers that are filled with a prior sample rather than its mean."""
 
 
-def draw_settings(
-    count: int, config: LossConfig, generator: torch.Generator
-) -> tuple[Tensor, Tensor, Tensor]:
+def draw_settings(count: int, config: LossConfig) -> tuple[Tensor, Tensor, Tensor]:
     """Quality, number of layers, fill temperature of each image of a batch, each (count,).
 
     Quality is stratified over [0, 100], with a little extra weight on the two ends.
     """
-    strata = (torch.arange(count) + torch.rand(count, generator=generator)) / count
-    quality = (strata[torch.randperm(count, generator=generator)] * 106 - 3).clamp(0, 100)
+    strata = (torch.arange(count) + torch.rand(count)) / count
+    quality = (strata[torch.randperm(count)] * 106 - 3).clamp(0, 100)
     shares = torch.tensor(config.keep_probability)
-    layers = torch.multinomial(shares, count, replacement=True, generator=generator) + 1
-    sampled = torch.rand(count, generator=generator) < config.sample_probability
-    temperature = torch.rand(count, generator=generator) * sampled
+    layers = torch.multinomial(shares, count, replacement=True) + 1
+    sampled = torch.rand(count) < config.sample_probability
+    temperature = torch.rand(count) * sampled
     return quality, layers, temperature
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from benchmarks import complexity, demo, rate_distortion
+from benchmarks import complexity, data_loading, demo, effort, rate_distortion, worst_cases
 from benchmarks.anchors import jpeg2000_of_size, jpeg_of_size
 from models.registry import BUILDERS
 from models.training.anchors import decode_rgb, psnr
@@ -59,3 +59,55 @@ def test_the_default_model_stays_within_its_budget():
     assert decode <= 70
     assert parts["analysis"][1] + decode <= 80
     assert sum(size for size, _ in parts.values()) <= 12
+
+
+def test_data_loading_reports_all_figures(tmp_path, photograph, capsys):
+    Image.fromarray(photograph).save(tmp_path / "a.png")
+    out = tmp_path / "out.json"
+    options = ["--model", "ssvae-tiny", "--batch", "2", "--crop", "64", "--steps", "8"]
+    data_loading.main([str(tmp_path), *options, "-o", str(out)])
+    found = json.loads(out.read_text())
+    assert found["crops_per_s"] > 0
+    assert 0 < found["drawing_share"] < 1
+    assert 0 <= found["lost_share"] < 1
+    assert "images/s" in capsys.readouterr().out
+
+
+def test_effort_compares_with_the_first(tmp_path, crop):
+    Image.fromarray(crop).save(tmp_path / "a.png")
+    out = tmp_path / "out.json"
+    effort.main([str(tmp_path), "--efforts", "1", "3", "-o", str(out)])
+    first, second = json.loads(out.read_text())["efforts"]
+    assert first["bd_rate_percent"] == pytest.approx(0, abs=1e-6)
+    assert second["bd_rate_percent"] < -1
+    assert second["seconds_per_mpx"] > first["seconds_per_mpx"]
+
+
+def test_the_worst_image_is_found_at_its_worst_quality(tmp_path, crop):
+    def points(image, factor):
+        for setting, (bpp, decibel) in enumerate([(0.5, 30.0), (1.0, 33.0), (2.0, 37.0)]):
+            yield {
+                "image": image,
+                "codec": "jpeg",
+                "setting": setting,
+                "bpp": bpp,
+                "psnr": decibel,
+            }
+            yield {
+                "image": image,
+                "codec": "ours",
+                "setting": setting,
+                "bpp": bpp * factor[setting],
+                "psnr": decibel,
+            }
+        # Above the best JPEG there is nothing to compare with.
+        yield {"image": image, "codec": "ours", "setting": 9, "bpp": 99.0, "psnr": 60.0}
+
+    found = [*points("a.png", (0.5, 0.6, 0.9)), *points("b.png", (0.5, 1.25, 1.1))]
+    first, second = worst_cases.worst(worst_cases.compare(found))
+    assert (first.image, first.quality) == ("b.png", 1)
+    assert first.excess == pytest.approx(0.25)
+    assert (second.image, second.quality) == ("a.png", 2)
+    Image.fromarray(crop).save(tmp_path / "b.png")
+    picture = worst_cases.sheet([first], tmp_path)
+    assert picture.size[0] == 3 * 448

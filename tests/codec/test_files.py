@@ -368,3 +368,10 @@ def test_twelve_megapixels_work(photograph):
     shown = codec.decode(codec.encode(big, quality=50))
     assert shown.size == (4000, 3000)
     assert psnr(big, shown) > 30
+
+
+def test_arrays_in_read_only_memory_bring_no_warning(crop, recwarn):
+    view = crop.view()
+    view.flags.writeable = False
+    assert codec.encode(view) == codec.encode(crop)
+    assert not recwarn.list

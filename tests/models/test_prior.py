@@ -1,20 +1,31 @@
+import pytest
 import torch
 
-from models.prior import GROUPS, LayerPrior, step_pattern
+from models.prior import LayerPrior, step_pattern
+
+both = pytest.mark.parametrize("steps", [2, 4])
 
 
-def test_every_symbol_is_coded_exactly_once():
-    masks = LayerPrior(16, 8).masks(6, 10)
+@both
+def test_every_symbol_is_coded_exactly_once(steps):
+    masks = LayerPrior(16, 8, steps=steps).masks(6, 10)
     assert torch.equal(sum(m.int() for m in masks), torch.ones(16, 6, 10, dtype=torch.int32))
 
 
-def test_each_step_codes_a_quarter_everywhere():
-    for mask in LayerPrior(16, 8).masks(6, 10):
-        assert (mask.sum(0) == 16 // GROUPS).all()
+@both
+def test_each_step_codes_an_equal_share_everywhere(steps):
+    for mask in LayerPrior(16, 8, steps=steps).masks(6, 10):
+        assert (mask.sum(0) == 16 // steps).all()
 
 
-def test_the_second_step_is_the_diagonal_neighbour():
-    pattern = step_pattern(8)
+def test_the_second_of_four_steps_is_the_diagonal_neighbour():
+    pattern = step_pattern(8, 4)
     for channel in range(8):
         first, second = ((pattern[channel] == step).nonzero()[0] for step in (0, 1))
         assert ((first - second).abs() == 1).all()
+
+
+def test_the_first_of_two_steps_is_a_checkerboard():
+    pattern = step_pattern(8, 2)
+    assert torch.equal(pattern[0], torch.tensor([[0, 1], [1, 0]]))
+    assert torch.equal(pattern[7], torch.tensor([[1, 0], [0, 1]]))

@@ -14,11 +14,20 @@ from bitstream.range_coder import CodingTables
 from models.registry import BUILDERS
 from models.ssvae import SSVAE
 from models.training.__main__ import parse
+from models.training.card import read_history, write_card
+from models.training.config import TrainConfig, learning_rate_factor
 from models.training.data import ImageSet
 from models.training.evaluate import evaluate_estimated
 from models.training.export import export, load_ema
-from models.training.loop import TrainConfig, Trainer, learning_rate_factor, train
-from models.weights import WeightsError, export_weights, load_coding_model, load_trainable
+from models.training.loop import train
+from models.training.trainer import Trainer
+from models.weights import (
+    WeightsError,
+    export_weights,
+    fingerprint_of,
+    load_coding_model,
+    load_trainable,
+)
 
 CPU = torch.device("cpu")
 
@@ -87,14 +96,16 @@ def test_schedule_warms_up_stays_and_decays(tmp_path):
     assert factors[-1] == pytest.approx(0.05)
 
 
-def test_twenty_steps_equal_ten_and_ten_more(folder, tmp_path):
-    whole = train(config(folder, tmp_path / "whole"))
-    part = config(folder, tmp_path / "part")
+@pytest.mark.parametrize("optimizer", ["adam", "muon"])
+def test_twenty_steps_equal_ten_and_ten_more(folder, tmp_path, optimizer):
+    whole = train(config(folder, tmp_path / "whole", optimizer=optimizer))
+    part = config(folder, tmp_path / "part", optimizer=optimizer)
     first = Trainer(part)
     images = ImageSet(folder, device=CPU)
     part.out.mkdir()
+    crops = first.draw(images)
     for _ in range(10):
-        first.train_step(images.crops(part.batch, part.crop, first.generator))
+        _, crops = first.train_step(crops, images)
     first.save("latest.pt")
     second = train(part)
     assert second.step == whole.step == 20
@@ -109,17 +120,18 @@ def test_the_state_before_the_decay_is_kept(folder, tmp_path):
     assert torch.load(tmp_path / "constant.pt", weights_only=True)["step"] == 15
 
 
-def test_training_lowers_the_loss(folder, tmp_path):
-    trainer = Trainer(config(folder, tmp_path, steps=400, learning_rate=3e-3))
+@pytest.mark.parametrize("optimizer", ["adam", "muon"])
+def test_training_lowers_the_loss(folder, tmp_path, optimizer):
+    trainer = Trainer(config(folder, tmp_path, steps=400, learning_rate=3e-3, optimizer=optimizer))
     images = ImageSet(folder, device=CPU)
-    losses = [trainer.train_step(images.crops(3, 64, trainer.generator))["loss"] for _ in range(80)]
+    losses = [float(trainer.train_step(trainer.draw(images))[0].loss) for _ in range(80)]
     assert np.mean(losses[-15:]) < 0.5 * np.mean(losses[:5])
 
 
 def test_a_step_that_is_not_finite_is_skipped_and_counted(folder, tmp_path):
     trainer = Trainer(config(folder, tmp_path))
     before = [p.clone() for p in trainer.model.parameters()]
-    crops = ImageSet(folder, device=CPU).crops(3, 64, trainer.generator)
+    crops = trainer.draw(ImageSet(folder, device=CPU))
     lagrangian = SSVAE.lagrangian
     trainer.model.lagrangian = lambda q: lagrangian(trainer.model, q) * math.nan
     trainer.train_step(crops)
@@ -143,7 +155,7 @@ def test_export_gives_the_codec_the_same_model(folder, tmp_path):
     trainer = Trainer(config(folder, tmp_path, steps=400, learning_rate=3e-3, ema=0.9))
     images = ImageSet(folder, device=CPU)
     for _ in range(60):
-        trainer.train_step(images.crops(3, 64, trainer.generator))
+        trainer.train_step(trainer.draw(images))
     trainer.save("latest.pt")
     out = tmp_path / "tiny.safetensors"
     export(tmp_path / "latest.pt", "ssvae-tiny", out)
@@ -155,7 +167,9 @@ def test_export_gives_the_codec_the_same_model(folder, tmp_path):
     model = load_ema(tmp_path / "latest.pt", "ssvae-tiny")
     row = evaluate_estimated(model, tmp_path, qualities=(80,), layers=(3,))[0]
     tables = CodingTables(loaded.frequencies, loaded.skip_index)
-    payloads = encoding.encode_layers(loaded, tables, encoding.pad_image(picture, 64), 80, 3)
+    posterior = loaded.posterior(encoding.pad_image(picture, 64), 80)
+    prior = loaded.prior(256, 384, 80)
+    payloads = encoding.encode_layers(posterior, prior, loaded.layers, tables)
     real = 8 * sum(map(len, payloads)) / (256 * 384)
     assert real == pytest.approx(sum(row.bpp), rel=0.01)
 
@@ -183,3 +197,44 @@ def test_weights_that_are_damaged_are_refused(tmp_path):
 def test_every_setting_is_on_the_command_line(tmp_path):
     c = parse([str(tmp_path), "--out", "x", "--steps", "7", "--no-bfloat16", "--validation", "v"])
     assert (c.steps, c.bfloat16, str(c.validation)) == (7, False, "v")
+
+
+def test_an_unknown_optimizer_is_refused(folder, tmp_path):
+    with pytest.raises(ValueError, match="adam, muon"):
+        Trainer(config(folder, tmp_path, optimizer="sgd"))
+
+
+def test_muon_moves_the_weights_themselves(folder, tmp_path):
+    """Muon works on views: after a step the model's matrices have moved, by about the rate."""
+    trainer = Trainer(config(folder, tmp_path, optimizer="muon", warmup_steps=0))
+    weight = trainer.model.analysis.downs[0].mix.weight
+    before = weight.detach().clone()
+    trainer.train_step(trainer.draw(ImageSet(folder, device=CPU)))
+    moved = (weight.detach() - before).square().mean().sqrt()
+    # Orthogonal updates scaled to a root mean square of 0.2 (Liu et al. 2025).
+    assert float(moved) == pytest.approx(0.2 * trainer.config.learning_rate, rel=0.3)
+
+
+def test_the_card_is_written_by_the_tool(folder, tmp_path):
+    trainer = train(config(folder, tmp_path / "run", steps=4, decay_steps=2, log_steps=2))
+    out = tmp_path / "ssvae-tiny.safetensors"
+    export(tmp_path / "run" / "latest.pt", "ssvae-tiny", out)
+    assert read_history(out) == trainer.history
+    card = out.with_suffix(".md")
+    text = card.read_text()
+    assert "4 steps, 12 crops" in text
+    assert fingerprint_of(out.read_bytes()).hex() in text
+    assert "Not measured yet" in text
+    card.write_text(text + "\nWritten by hand.\n")
+    curve = [[0, 0.1, 20.0], [100, 1.0, 30.0]]
+    names = ("ours", "ours, first 1", "ours, first 2", "jpeg", "jpeg2000")
+    result = {
+        "images": 3,
+        "machine": "a machine",
+        "curves": dict.fromkeys(names, curve),
+        "bd_rate_percent": {"jpeg": -12.34, "jpeg2000": 5.0},
+    }
+    text = write_card(out, {"Validation": result}).read_text()
+    assert "| 100 | 1.000 | 30.00 |" in text
+    assert "**-12.3%** against JPEG" in text
+    assert text.rstrip().endswith("Written by hand.")

@@ -1,0 +1,268 @@
+"""Encoder effort: refine the latents of the image at hand before they are rounded.
+
+The analysis network guesses the posterior means of any image in one pass; for a given image better
+ones exist (the *amortization gap*, Cremer et al. 2018). They are found by gradient descent on the
+image's own cost, bits + λ·error, as in Campos et al. 2019 and Yang, Bamler & Mandt 2020. Decoding
+costs nothing more.
+
+What is optimized is an *offset* added to the analysis' posterior mean, not the mean itself: the
+posterior of z1 sees what u became after rounding, and that of z2 what z1 became, so later layers
+keep making good what the rounding of earlier ones lost.
+
+Rounding passes gradients straight through. Offsets whose gradient merely wanders then cross the
+rounding boundary back and forth, and half of the crossings are for the worse; a spring towards the
+nearest integer, tightened over the iterations, lets only those symbols change that gain more than a
+change costs (Nagel et al. 2022 damp weights in the same way). The best offsets seen are kept,
+so that a refined file is never worse by the encoder's own measure.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from models.scales import SKIP_INDEX, coded_bits, gaussian_bits, scale_index_of, scale_of
+from models.ssvae import LAYER_STRIDES, SSVAE, area_targets
+
+#: Iterations of effort 1…9.
+ITERATIONS = (0, 3, 6, 10, 16, 25, 40, 64, 100)
+#: Largest side of the pieces that are refined one after the other, and what they see around them.
+#: Bounds the memory that gradients take; multiples of 64.
+PIECE, MARGIN = 512, 64
+#: Weight of the errors of y1 and y2 relative to λ, so that early stops stay as good as they were.
+SMALL_SHARE = (0.02, 0.1)
+#: Points of the uniform noise at which the smoothed bits are evaluated.
+_NOISE = (-1 / 3, 0.0, 1 / 3)
+
+
+@dataclass(frozen=True)
+class Descent:
+    """How the offsets are moved. Steps are in symbol units, gradients in bits per symbol unit."""
+
+    steps: tuple[float, float, float]
+    """Largest step of u, z1, z2; falls linearly to zero."""
+    gradient: float = 10.0
+    """Gradients well below this move an offset in proportion, larger ones by the largest step."""
+    spring: float = 10.0
+    """Bits per squared symbol unit at the end; half of the second derivative of the cost of a
+    rounding error, which is about 17 at high rates."""
+
+    @classmethod
+    def of(cls, iterations: int) -> Descent:
+        """Measured to work: the fewer iterations, the longer the steps."""
+        step = 0.05 * (40 / max(1, iterations)) ** 0.5
+        return cls((step / 2, step / 2, step))
+
+
+@dataclass
+class Cost:
+    """Bits of one piece: smooth (differentiable), as coded (what is compared), spring."""
+
+    smooth: Tensor
+    coded: float
+    spring: Tensor
+
+
+def refine(
+    model: SSVAE,
+    image: Tensor,
+    quality: Tensor,
+    content: tuple[int, int],
+    iterations: int,
+    progress: Callable[[float], None] | None = None,
+    descent: Descent | None = None,
+) -> list[Tensor]:
+    """Offsets of the posterior means of u, z1, z2, each 1×C×H×W float32 in symbol units.
+
+    Args:
+        model: float face (not frozen), parameters without gradients.
+        image: 1×3×H×W in [0, 1], sides multiples of 64.
+        quality: (1,) in [0, 100].
+        content: height and width of the image without its padding, whose error does not count.
+        iterations: gradient steps per piece.
+        progress: called with the share of the work done.
+    """
+    with torch.no_grad():
+        bottom_up = model.analysis(image, quality)[::-1]
+    height, width = image.shape[-2:]
+    offsets = [
+        torch.zeros(1, c, height // s, width // s, device=image.device)
+        for c, s in zip(model.config.latents, LAYER_STRIDES, strict=True)
+    ]
+    inside = torch.zeros(1, 1, height, width, device=image.device)
+    inside[..., : content[0], : content[1]] = 1
+    pieces = list(_pieces(height, width))
+    for index, piece in enumerate(pieces):
+
+        def report(share: float, index: int = index) -> None:
+            if progress is not None:
+                progress((index + share) / len(pieces))
+
+        _Piece(model, image, quality, inside, bottom_up, offsets, piece).descend(
+            iterations, descent or Descent.of(iterations), report
+        )
+    return offsets
+
+
+@dataclass(frozen=True)
+class Window:
+    """A piece and what it sees around it: (top, left, bottom, right), multiples of 64 pixels."""
+
+    piece: tuple[int, int, int, int]
+    seen: tuple[int, int, int, int]
+
+
+def _pieces(height: int, width: int) -> Iterator[Window]:
+    """Windows that tile the image."""
+    rows, columns = _cuts(height), _cuts(width)
+    for top, bottom in itertools.pairwise(rows):
+        for left, right in itertools.pairwise(columns):
+            seen = (
+                max(0, top - MARGIN),
+                max(0, left - MARGIN),
+                min(height, bottom + MARGIN),
+                min(width, right + MARGIN),
+            )
+            yield Window((top, left, bottom, right), seen)
+
+
+def _cuts(side: int) -> list[int]:
+    """Boundaries of pieces of about equal size along one side."""
+    units, count = side // 64, -(-side // PIECE)
+    return [64 * (units * i // count) for i in range(count + 1)]
+
+
+def _cut(x: Tensor, box: tuple[int, int, int, int], stride: int = 1) -> Tensor:
+    top, left, bottom, right = (v // stride for v in box)
+    return x[..., top:bottom, left:right]
+
+
+class _Piece:
+    """The optimization of one piece; its surroundings take part with the offsets they have."""
+
+    def __init__(
+        self,
+        model: SSVAE,
+        image: Tensor,
+        quality: Tensor,
+        inside: Tensor,
+        bottom_up: Sequence[Tensor],
+        offsets: list[Tensor],
+        window: Window,
+    ) -> None:
+        self._model, self._quality = model, quality
+        self._image, self._inside = _cut(image, window.seen), _cut(inside, window.seen)
+        self._small = area_targets(self._image), area_targets(self._inside)
+        self._bottom_up = [
+            _cut(b, window.seen, s) for b, s in zip(bottom_up, LAYER_STRIDES, strict=True)
+        ]
+        self._own = [_cut(o, window.piece, s) for o, s in zip(offsets, LAYER_STRIDES, strict=True)]
+        self._around = [
+            _cut(o, window.seen, s).clone() for o, s in zip(offsets, LAYER_STRIDES, strict=True)
+        ]
+        (top, left, bottom, right), seen = window.piece, window.seen
+        self._frame = (left - seen[1], seen[3] - right, top - seen[0], seen[2] - bottom)
+
+    def descend(self, iterations: int, descent: Descent, report: Callable[[float], None]) -> None:
+        """Move the piece's offsets, in place, to the best ones found."""
+        free = [own.clone().requires_grad_() for own in self._own]
+        optimizer = torch.optim.Adam(
+            [{"params": [f], "lr": s} for f, s in zip(free, descent.steps, strict=True)],
+            betas=(0.9, 0.95),
+            eps=descent.gradient,
+        )
+        best = float("inf")
+        for done in range(iterations + 1):
+            cost = self._cost(free)
+            if cost.coded < best:
+                best = cost.coded
+                for own, found in zip(self._own, free, strict=True):
+                    own.copy_(found.detach())
+            if done == iterations:
+                break
+            spring = descent.spring * min(1.0, 2 * done / iterations)
+            for group, step in zip(optimizer.param_groups, descent.steps, strict=True):
+                group["lr"] = step * (1 - done / iterations)
+            gradients = torch.autograd.grad(cost.smooth + spring * cost.spring, free)
+            for f, gradient in zip(free, gradients, strict=True):
+                f.grad = gradient
+            optimizer.step()
+            report((done + 1) / iterations)
+
+    def _offset(self, index: int, free: Tensor) -> Tensor:
+        """The free offsets in their surroundings."""
+        frame = tuple(side // LAYER_STRIDES[index] for side in self._frame)
+        if not any(frame):
+            return free
+        hole = F.pad(torch.ones_like(free), frame)
+        return F.pad(free, frame) + self._around[index] * (1 - hole)
+
+    def _cost(self, free: Sequence[Tensor]) -> Cost:
+        """One pass from offsets to bits and pictures."""
+        model, quality = self._model, self._quality
+        context = model.prior.first_context(quality, *self._bottom_up[0].shape[-2:])
+        smooth: Tensor | float = 0.0
+        spring: Tensor | float = 0.0
+        coded = 0.0
+        top_down: tuple[Tensor, ...] = ()
+        drawn = []
+        for index in range(3):
+            target = model.heads[index](self._bottom_up[index], *top_down)
+            target = target * model.gain(index, quality) + self._offset(index, free[index])
+            latent, means, raws = _round_steps(model, index, context, target)
+            residual, scales = target - means, scale_of(raws)
+            symbols = torch.round(residual.detach())
+            smooth = smooth + sum(gaussian_bits(residual + n, scales).sum() for n in _NOISE) / 3
+            coded += float(coded_bits(symbols, raws.detach()).sum())
+            stored = scale_index_of(raws.detach()) > SKIP_INDEX
+            spring = spring + ((residual - symbols).square() * stored).sum()
+            value = model.dequantize(index, latent, quality, top_down)
+            if index == 0:
+                features = model.synthesis.coarse(value, quality)
+                drawn.append(model.synthesis.y1(features))
+            elif index == 1:
+                features = model.synthesis.middle(features, value, quality)
+                drawn.append(model.synthesis.y2(features))
+            else:
+                drawn.append(model.synthesis.fine(features, value, quality))
+            top_down = (features,)
+            if index < 2:
+                context = model.prior.next_context(index, context, latent)
+        error = self._error(drawn)
+        assert isinstance(smooth, Tensor)
+        assert isinstance(spring, Tensor)
+        return Cost(smooth + error, coded + float(error.detach()), spring)
+
+    def _error(self, drawn: Sequence[Tensor]) -> Tensor:
+        """λ times the squared errors of x, y1 and y2 over the content, in bits."""
+        targets, weights = self._small
+        lagrangian = self._model.lagrangian(self._quality)[0] / 3  # per channel
+
+        def squared(picture: Tensor, target: Tensor, inside: Tensor) -> Tensor:
+            return ((picture - target).square() * inside).sum()
+
+        total = squared(drawn[2], self._image, self._inside)
+        for share, area, index in ((SMALL_SHARE[0], 16, 0), (SMALL_SHARE[1], 4, 1)):
+            total = total + share * area * squared(drawn[index], targets[index], weights[index])
+        return lagrangian * total
+
+
+def _round_steps(
+    model: SSVAE, index: int, context: Tensor, target: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The coding steps of one layer: latent (rounded, gradient straight through), means, raws."""
+    prior = model.prior.layer(index)
+    latent, means, raws = (torch.zeros_like(target) for _ in range(3))
+    for step, mask in enumerate(prior.masks(*target.shape[-2:])):
+        mean, raw = prior.predict(step, context, latent)
+        residual = target - mean
+        symbols = torch.round(residual) * (scale_index_of(raw) > SKIP_INDEX)
+        rounded = target + (symbols - residual).detach()
+        latent = torch.where(mask, rounded, latent)
+        means, raws = torch.where(mask, mean, means), torch.where(mask, raw, raws)
+    return latent, means, raws

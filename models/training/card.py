@@ -1,0 +1,171 @@
+"""``python -m models.training.card NAME``: write the model card of installed weights.
+
+A card holds what is known from elsewhere — the weights file, the history of its training (kept in
+``NAME.training.json`` beside it), results measured by ``benchmarks.rate_distortion`` — and, below
+the heading *Notes*, what people wrote by hand, which is kept.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors import safe_open
+
+from models.registry import BUILDERS
+from models.weights import WEIGHTS_FOLDER, fingerprint_of
+
+_NOTES = "## Notes"
+_ANCHORS = {"jpeg": "JPEG", "jpeg2000": "JPEG 2000"}
+
+
+def history_path(weights: Path) -> Path:
+    """Where the training history of a weights file is kept."""
+    return weights.with_suffix(".training.json")
+
+
+def read_history(weights: Path) -> list[dict[str, Any]]:
+    """The runs that led to a weights file, oldest first; empty where nothing is known."""
+    path = history_path(weights)
+    return json.loads(path.read_text()) if path.exists() else []
+
+
+def write_history(weights: Path, history: list[dict[str, Any]]) -> None:
+    """Keep the runs that led to a weights file."""
+    history_path(weights).write_text(json.dumps(history, indent=1) + "\n")
+
+
+def _training(history: list[dict[str, Any]]) -> list[str]:
+    if not history:
+        return ["Nothing is recorded."]
+    steps = sum(run["steps"] for run in history)
+    crops = sum(run["steps"] * run["batch"] for run in history)
+    minutes = sum(run["minutes"] for run in history)
+    lines = [
+        f"{steps:,} steps, {crops:,} crops, {minutes:.0f} minutes in all:",
+        "",
+        "| steps | crops | optimizer, peak rate, decay | data | hardware | minutes |",
+        "| ---: | --- | --- | --- | --- | ---: |",
+    ]
+    for run in history:
+        size = f"{run['batch']} × {run['crop']}²"
+        rate = f"{run['optimizer']}, {run['learning_rate']:g}, {run['decay_steps']:,} steps"
+        data = f"{run['images']:,} images, {run['megapixels']} Mpx"
+        note = f" ({run['note']})" if "note" in run else ""
+        lines.append(
+            f"| {run['steps']:,} | {size} | {rate}{note} | {data} | {run['hardware']} "
+            f"| {run['minutes']:.0f} |"
+        )
+    return lines
+
+
+def _results(result: dict[str, Any], title: str) -> list[str]:
+    curves = {name: np.array(rows) for name, rows in result["curves"].items()}
+    lines = [
+        f"### {title}",
+        "",
+        f"{result['images']} images, files really written and decoded; {result['machine']}. "
+        "bpp counts every byte; PSNR in RGB, mean over images.",
+        "",
+        "| quality | bpp | PSNR | cut after z1: bpp, PSNR | cut after u: bpp, PSNR "
+        "| JPEG at that bpp | JPEG 2000 at that bpp |",
+        "| ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
+    ]
+    for row, (quality, bpp, psnr) in enumerate(curves["ours"]):
+        cells = [f"{quality:.0f}", f"{bpp:.3f}", f"{psnr:.2f}"]
+        for count in (2, 1):
+            cut = curves[f"ours, first {count}"][row]
+            cells.append(f"{cut[1]:.3f}, {cut[2]:.2f}")
+        for anchor in _ANCHORS:
+            curve = curves[anchor]
+            order = np.argsort(curve[:, 1])
+            x, y = curve[order, 1], curve[order, 2]
+            there = np.interp(bpp, x, y, left=np.nan, right=np.nan)
+            cells.append("–" if np.isnan(there) else f"{there:.2f}")
+        lines.append("| " + " | ".join(cells) + " |")
+    rates = result["bd_rate_percent"]
+    found = ", ".join(f"**{rates[name]:+.1f}%** against {_ANCHORS[name]}" for name in _ANCHORS)
+    return [*lines, "", f"BD-rate (PSNR, Akima, mean curves): {found}."]
+
+
+def _continue(name: str) -> list[str]:
+    return [
+        "The weights were taken at the end of a decay. A new run starts from them:",
+        "",
+        "```sh",
+        f"python -m models.training FOLDER --model {name} --out runs/next \\",
+        f"    --start models/weights/{name}.safetensors --validation VALIDATION \\",
+        "    --optimizer muon --learning-rate 1e-3 --steps 20000 --decay-steps 18000",
+        f"python -m models.training.export runs/next --name {name}",
+        "python -m tests.conformance.make_corpus",
+        "```",
+        "",
+        "On a GPU add `--device cuda --compile --batch 32 --crop 256`; on several, start it with",
+        "`torchrun --nproc-per-node N -m models.training …`.",
+    ]
+
+
+def render(weights: Path, results: dict[str, dict[str, Any]], notes: str) -> str:
+    """The card's text. ``results``: title → content of a results file."""
+    name, data = weights.stem, weights.read_bytes()
+    with safe_open(weights, framework="pt") as file:
+        keys = [key for key in file.keys() if not key.startswith("coding.")]  # noqa: SIM118
+        parameters = sum(file.get_tensor(key).numel() for key in keys)
+    purpose = (BUILDERS[name].__doc__ or "").strip().splitlines()[0] if name in BUILDERS else ""
+    lines = [
+        f"# {name}",
+        "",
+        purpose,
+        "",
+        f"- file: `{weights.name}`, {len(data) / 1e6:.1f} MB: float networks in half precision, "
+        "exact prior in integers",
+        f"- fingerprint: `{fingerprint_of(data).hex()}`",
+        f"- parameters: {parameters / 1e6:.2f} M",
+        "",
+        "## Training",
+        "",
+        *_training(read_history(weights)),
+        "",
+        "## Results",
+        "",
+    ]
+    for title, result in results.items():
+        lines += [*_results(result, title), ""]
+    if not results:
+        lines += ["Not measured yet.", ""]
+    return "\n".join([*lines, "## How to continue", "", *_continue(name), "", notes.strip(), ""])
+
+
+def write_card(weights: Path, results: dict[str, dict[str, Any]]) -> Path:
+    """Write ``NAME.md`` beside the weights, keeping the notes of the card that was there."""
+    path = weights.with_suffix(".md")
+    old = path.read_text() if path.exists() else ""
+    notes = old[old.index(_NOTES) :] if _NOTES in old else _NOTES
+    path.write_text(render(weights, results, notes))
+    return path
+
+
+def main(arguments: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(
+        prog="python -m models.training.card",
+        description="Write the model card of installed weights.",
+    )
+    parser.add_argument("name", nargs="?", default="ssvae")
+    parser.add_argument(
+        "--results",
+        nargs=2,
+        action="append",
+        default=[],
+        metavar=("TITLE", "JSON"),
+        help="a results file of benchmarks.rate_distortion made with these weights; repeatable",
+    )
+    options = parser.parse_args(arguments)
+    results = {title: json.loads(Path(path).read_text()) for title, path in options.results}
+    print(write_card(WEIGHTS_FOLDER / f"{options.name}.safetensors", results))
+
+
+if __name__ == "__main__":
+    main()

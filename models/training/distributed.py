@@ -1,0 +1,62 @@
+"""Several processes, one model: what ``torchrun`` sets up.
+
+Each process draws its own crops (``--batch`` of them) from its own random stream; gradients are
+averaged by DistributedDataParallel, so that all processes hold the same weights at all times.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.distributed as dist
+
+
+@dataclass(frozen=True)
+class Processes:
+    """This process among its peers. A run without ``torchrun`` is the first of one."""
+
+    rank: int = 0
+    count: int = 1
+
+    @classmethod
+    def join(cls, device: str) -> tuple[Processes, torch.device]:
+        """Meet the other processes if ``torchrun`` started us; returns our device as well."""
+        if "WORLD_SIZE" not in os.environ:
+            return cls(), torch.device(device)
+        cuda = device.startswith("cuda")
+        place = torch.device("cuda", int(os.environ["LOCAL_RANK"])) if cuda else torch.device("cpu")
+        if cuda:
+            torch.cuda.set_device(place)
+        if not dist.is_initialized():
+            dist.init_process_group("nccl" if cuda else "gloo")
+        return cls(dist.get_rank(), dist.get_world_size()), place
+
+    @property
+    def first(self) -> bool:
+        """Whether this process writes the files and the log."""
+        return self.rank == 0
+
+    def agree(self, value: int, device: torch.device) -> int:
+        """The first process's value: clocks differ, but all must save and stop together."""
+        if self.count == 1:
+            return value
+        box = torch.tensor([value], device=device)
+        dist.broadcast(box, 0)
+        return int(box)
+
+    def gather(self, value: Any) -> list[Any]:
+        """The values of all processes."""
+        if self.count == 1:
+            return [value]
+        found: list[Any] = [None] * self.count
+        dist.all_gather_object(found, value)
+        return found
+
+    def leave(self) -> None:
+        """Part from the others at the end of a run."""
+        if self.count > 1:
+            dist.barrier()
+            dist.destroy_process_group()

@@ -1,0 +1,175 @@
+"""The state of a training run, its checkpoints, and one step."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from models.registry import BUILDERS
+from models.ssvae import SSVAE
+from models.training.card import read_history
+from models.training.config import TrainConfig, learning_rate_factor
+from models.training.data import ImageSet
+from models.training.distributed import Processes
+from models.training.losses import LossConfig, draw_settings, rate_distortion_loss
+from models.training.optimizer import ModelOptimizer
+from models.weights import load_trainable
+
+#: Brings the loss to the order of one, so that clipping and logs read well.
+LOSS_UNIT = 30.0
+
+
+@dataclass
+class Record:
+    """Figures of one step, left on the device: the loss, and per image (B,) or (B, 3)."""
+
+    loss: Tensor
+    norm: Tensor
+    bpp: Tensor
+    mse: Tensor
+    quality: Tensor
+    layers: Tensor
+
+
+class Trainer:
+    """State of a run: model, EMA, optimizer, random streams, step.
+
+    Two random streams make a run: ``generator`` draws crops, torch's own draws everything else.
+    ``crops_state`` is the generator's state from which the next batch is (or was) drawn.
+    """
+
+    def __init__(self, config: TrainConfig, build: Callable[[], SSVAE] | None = None) -> None:
+        self.config = config
+        self.processes, self.device = Processes.join(config.device)
+        torch.manual_seed(config.seed)
+        self.model = (BUILDERS[config.model] if build is None else build)().to(self.device)
+        self.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.ema = copy.deepcopy(self.model).requires_grad_(False)
+        self.optimizer = ModelOptimizer(self.model, config.optimizer, config.learning_rate)
+        seed = config.seed + 1 + 7919 * self.processes.rank
+        self.generator = torch.Generator().manual_seed(seed)
+        self.crops_state = self.generator.get_state()
+        torch.manual_seed(seed)
+        self.loss_config = LossConfig()
+        self.history: list[dict[str, Any]] = []
+        self.step = 0
+        self.seconds = 0.0
+        self.skipped = 0
+        self.forward: nn.Module = self.model
+        if self.processes.count > 1:
+            self.forward = DistributedDataParallel(self.model)
+        if config.compile:
+            self.forward = torch.compile(self.forward)  # type: ignore[assignment]
+
+    # -- checkpoints ---------------------------------------------------------------------------
+
+    def state(self) -> dict:
+        """Everything a run is; in a distributed run all processes must call this together."""
+        if self.history:
+            self.history[-1] |= {"steps": self.step - self.history[-1]["first_step"]}
+            self.history[-1] |= {"minutes": round(self.seconds / 60, 1)}
+        streams = {"crops": self.crops_state, "torch": torch.get_rng_state()}
+        if self.device.type == "cuda":
+            streams["cuda"] = torch.cuda.get_rng_state(self.device)
+        return {
+            "model": self.model.state_dict(),
+            "ema": self.ema.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "streams": self.processes.gather(streams),
+            "step": self.step,
+            "seconds": self.seconds,
+            "skipped": self.skipped,
+            "history": self.history,
+            "config": {k: str(v) for k, v in dataclasses.asdict(self.config).items()},
+        }
+
+    def save(self, name: str) -> None:
+        """Write a checkpoint beside, then rename: an interrupted save leaves the old one."""
+        state = self.state()
+        if not self.processes.first:
+            return
+        path = self.config.out / name
+        beside = path.with_suffix(".partial")
+        torch.save(state, beside)
+        os.replace(beside, path)
+
+    def begin_from(self, path: Path) -> None:
+        """Start a new run: from a checkpoint, or at step 0 from a weights file of the codec."""
+        if path.suffix != ".safetensors":
+            self.resume(path)
+            return
+        state = load_trainable(path, self.config.model).state_dict()
+        self.model.load_state_dict(state)
+        self.ema.load_state_dict(state)
+        self.history = read_history(path)
+
+    def resume(self, path: Path) -> None:
+        """Continue a checkpoint, exactly if it was written by as many processes."""
+        state = torch.load(path, map_location=self.device, weights_only=True)
+        self.model.load_state_dict(state["model"])
+        self.ema.load_state_dict(state["ema"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        if len(state["streams"]) == self.processes.count:
+            streams = state["streams"][self.processes.rank]
+            self.generator.set_state(streams["crops"].cpu())
+            self.crops_state = self.generator.get_state()
+            torch.set_rng_state(streams["torch"].cpu())
+            if "cuda" in streams and self.device.type == "cuda":
+                torch.cuda.set_rng_state(streams["cuda"].cpu(), self.device)
+        self.step = state["step"]
+        self.seconds = state["seconds"]
+        self.skipped = state["skipped"]
+        self.history = state["history"]
+
+    # -- one step ------------------------------------------------------------------------------
+
+    def draw(self, images: ImageSet) -> Tensor:
+        """The next batch of crops, uint8."""
+        self.crops_state = self.generator.get_state()
+        return images.crops(self.config.batch, self.config.crop, self.generator)
+
+    def train_step(self, crops: Tensor, images: ImageSet | None = None) -> tuple[Record, Tensor]:
+        """One step on a batch; draws the next batch from ``images`` while the device is busy.
+
+        Returns the step's figures and the next batch (the same one again without ``images``).
+        """
+        config = self.config
+        image = crops.to(self.device).float().div_(255)
+        image = image.contiguous(memory_format=torch.channels_last)
+        settings = draw_settings(config.batch, self.loss_config)
+        quality, layers, sample = (value.to(self.device) for value in settings)
+        factor = learning_rate_factor(self.step, config)
+        self.optimizer.set_learning_rate(config.learning_rate * factor)
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=config.bfloat16):
+            result = self.forward(image, quality, layers, sample)
+        loss = rate_distortion_loss(self.model, result, image, quality, layers, self.loss_config)
+        self.optimizer.zero_grad()
+        loss.total.mul(LOSS_UNIT).backward()
+        norm = nn.utils.clip_grad_norm_(self.model.parameters(), config.clip_norm)
+        following = crops if images is None else self.draw(images)
+        # Gradients are averaged over processes, so that all come to the same verdict here. This is
+        # the only place where the host waits for the device.
+        if bool(torch.isfinite(norm)):
+            self.optimizer.step()
+            self._update_ema()
+        else:
+            self.skipped += 1
+        self.step += 1
+        total = loss.total.detach() * LOSS_UNIT
+        return Record(total, norm, loss.bpp.detach(), loss.mse.detach(), quality, layers), following
+
+    @torch.no_grad()
+    def _update_ema(self) -> None:
+        decay = min(self.config.ema, (1 + self.step) / (10 + self.step))
+        shadow: list[Tensor] = list(self.ema.parameters())
+        current = [p.detach() for p in self.model.parameters()]
+        torch._foreach_lerp_(shadow, current, 1 - decay)

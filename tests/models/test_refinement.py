@@ -1,0 +1,98 @@
+"""Encoder effort: smaller at equal quality by the encoder's measure, and nothing else changes."""
+
+import numpy as np
+import pytest
+import torch
+
+import codec
+from models.refinement import ITERATIONS, PIECE, _pieces, refine
+from models.ssvae import LAYER_STRIDES
+from models.weights import load_trainable, weights_info
+from tests.conftest import psnr
+
+
+@pytest.fixture(scope="module")
+def model():
+    return load_trainable(weights_info("ssvae").path, "ssvae").eval().requires_grad_(False)
+
+
+def cost(crop, data: bytes, quality: int) -> float:
+    """Bits + λ·squared error of a file, as the loss counts them."""
+    lagrangian = 18.0 * 1000.0 ** (quality / 100)
+    shown = np.asarray(codec.decode(data), dtype=np.float64)
+    error = np.mean((shown - crop) ** 2) / 255**2 * crop.shape[0] * crop.shape[1]
+    return 8 * sum(layer.bytes for layer in codec.info(data).layers) + lagrangian * error
+
+
+@pytest.mark.parametrize("quality", [15, 50, 90])
+def test_effort_lowers_the_cost_of_real_files(crop, quality):
+    costs = [cost(crop, codec.encode(crop, quality=quality, effort=e), quality) for e in (1, 3, 6)]
+    assert costs[0] > 1.005 * costs[1] > 1.005 * costs[2]
+
+
+def test_a_refined_file_cuts_and_decodes_like_any_other(crop):
+    data = codec.encode(crop, effort=3)
+    found = codec.info(data)
+    shown = [codec.decode(data[: layer.end]) for layer in found.layers]
+    values = [psnr(crop, image) for image in shown]
+    assert values == sorted(values)
+    prefix = codec.encode(crop, effort=3, layers=2)
+    assert [layer.bytes for layer in codec.info(prefix).layers] == [
+        layer.bytes for layer in found.layers[:2]
+    ]
+
+
+def test_targets_are_met_with_effort(crop):
+    plain = codec.encode_detailed(crop, target_bpp=0.4)
+    refined = codec.encode_detailed(crop, target_bpp=0.4, effort=2)
+    assert refined.bpp <= 0.4
+    assert psnr(crop, codec.decode(refined.data)) > psnr(crop, codec.decode(plain.data))
+
+
+def test_pieces_tile_any_image():
+    for height, width in ((64, 64), (PIECE, 64), (PIECE + 64, 1920), (4032, 3008 + 64)):
+        covered = np.zeros((height // 64, width // 64), dtype=int)
+        for window in _pieces(height, width):
+            top, left, bottom, right = (v // 64 for v in window.piece)
+            assert bottom - top <= PIECE // 64
+            covered[top:bottom, left:right] += 1
+            assert window.seen[0] <= window.piece[0]
+            assert window.seen[3] >= window.piece[3]
+        assert (covered == 1).all()
+
+
+def test_all_pieces_are_refined_and_padding_does_not_count(model, photograph, monkeypatch):
+    """A piece size below the image's: every piece moves, and progress runs from 0 to 1."""
+    monkeypatch.setattr("models.refinement.PIECE", 128)
+    image = torch.from_numpy(photograph[:192, :256].copy()).permute(2, 0, 1)[None].float() / 255
+    shares = []
+    offsets = refine(model, image, torch.tensor([50.0]), (150, 256), 2, shares.append)
+    assert shares == sorted(shares)
+    assert shares[-1] == 1.0
+    for offset, stride in zip(offsets, LAYER_STRIDES, strict=True):
+        assert offset.shape[-2:] == (192 // stride, 256 // stride)
+        for rows in offset[0].abs().sum(0).split(64 // stride, dim=0)[:2]:
+            assert all(float(part.sum()) > 0 for part in rows.split(64 // stride, dim=1))
+
+    spoiled = image.clone()
+    spoiled[..., 152:, :] = 1 - spoiled[..., 152:, :]  # y1 sees blocks of 4
+    # The same features, another content below the edge: with bottom-up features held equal, only
+    # the error could tell the two apart, and it must not.
+    analysis = model.analysis
+    features = analysis(image, torch.tensor([50.0]))
+    monkeypatch.setattr(model.analysis, "forward", lambda *_: features)
+    again = refine(model, spoiled, torch.tensor([50.0]), (150, 256), 2)
+    for a, b in zip(offsets, again, strict=True):
+        torch.testing.assert_close(a, b)
+
+
+def test_efforts_ask_for_more_and_more():
+    assert ITERATIONS[0] == 0
+    assert list(ITERATIONS) == sorted(set(ITERATIONS))
+    assert len(ITERATIONS) == 9
+
+
+@pytest.mark.parametrize("effort", [0, 10, 2.5])
+def test_bad_efforts_are_refused(crop, effort):
+    with pytest.raises(codec.errors.ArgumentError, match="effort"):
+        codec.encode(crop, effort=effort)

@@ -23,7 +23,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from codec.errors import ArgumentError, CodecError, ImageError, OutputError
+from codec.errors import ArgumentError, CodecError, ImageError, ModelError, OutputError
 from codec.files import write_atomic
 
 STANDARD = "-"
@@ -97,6 +97,8 @@ def plan(
         raise ArgumentError("give the folder for the results with -o")
     if output is not None and os.path.exists(output) and not os.path.isdir(output):
         raise OutputError(f"{output}: is a file, but several results need a folder")
+    if output is not None and Path(output).suffix == suffix and not os.path.isdir(output):
+        raise ArgumentError(f"{output}: looks like one file, but several results need a folder")
     found: list[tuple[Path, Path]] = []  # (file, where its result goes, but for the suffix)
     for name in inputs:
         path = Path(name)
@@ -140,7 +142,7 @@ def errors_as_one_line() -> Iterator[None]:
     """Turn the library's errors into a line on standard error and an exit status."""
     try:
         yield
-    except ArgumentError as error:
+    except (ArgumentError, ModelError) as error:
         complain(str(error))
         raise typer.Exit(USAGE) from None
     except CodecError as error:
@@ -193,7 +195,7 @@ def run(
                 job.check()
                 _make_folder(Path(job.target).parent)
                 figures, line = work(job, show)
-            except ArgumentError:
+            except (ArgumentError, ModelError):
                 raise
             except CodecError as error:
                 failed += 1

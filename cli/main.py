@@ -17,7 +17,7 @@ import typer
 import codec
 from cli.jobs import FAILURE, STANDARD, Job, complain, errors_as_one_line, plan, run
 from cli.sizes import parse_size
-from codec.errors import ArgumentError, CodecError
+from codec.errors import ArgumentError, CodecError, ModelError
 from codec.limits import DEFAULT_MAX_PIXELS
 
 app = typer.Typer(
@@ -241,7 +241,7 @@ def _naming(source: str) -> Iterator[None]:
     name = "standard input" if source == STANDARD else source
     try:
         yield
-    except ArgumentError:
+    except (ArgumentError, ModelError):  # about the command line, not about this file
         raise
     except CodecError as error:
         message = str(error)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 import zlib
 from dataclasses import dataclass
 from os import PathLike
@@ -15,7 +16,13 @@ from torch import Tensor
 from bitstream.container import ALPHA, EXIF, ICC, XMP, Chunk, Container
 from bitstream.range_coder import LayerDecoder
 from codec.encoding import tables_of
-from codec.errors import ArgumentError, CorruptError, ImageError, UnsupportedFileError
+from codec.errors import (
+    ArgumentError,
+    CorruptError,
+    DamageWarning,
+    ImageError,
+    UnsupportedFileError,
+)
 from codec.image_io import Picture, to_pillow, unpack_alpha, unpack_metadata
 from codec.inspection import read_bytes
 from codec.installed import model_for_file
@@ -30,7 +37,8 @@ class Decoded:
     """A decoded picture.
 
     ``symbol_checksums`` holds the CRC-32 of each decoded layer's symbols (little-endian int32 in
-    coding order): equal on every machine. ``notes`` name what was missing or damaged.
+    coding order): equal on every machine. ``notes`` name what was missing or damaged; ``damaged``
+    tells damage from a mere cut.
     """
 
     image: Image.Image
@@ -39,6 +47,7 @@ class Decoded:
     quality: int
     symbol_checksums: tuple[int, ...]
     notes: tuple[str, ...]
+    damaged: bool = False
 
 
 class DecodeOptions(TypedDict, total=False):
@@ -54,8 +63,16 @@ class DecodeOptions(TypedDict, total=False):
 
 
 def decode(data: bytes | str | PathLike[str], **options: Unpack[DecodeOptions]) -> Image.Image:
-    """Decode a .cci file (bytes or path); see :func:`decode_detailed` for the options."""
-    return decode_detailed(data, **options).image
+    """Decode a .cci file (bytes or path); see :func:`decode_detailed` for the options.
+
+    Warns:
+        codec.errors.DamageWarning: a later layer or metadata is damaged and was left out. A file
+            that is merely cut brings no warning: the layers that arrived are what was asked for.
+    """
+    result = decode_detailed(data, **options)
+    if result.damaged:
+        warnings.warn("; ".join(result.notes), DamageWarning, stacklevel=2)
+    return result.image
 
 
 @out_of_memory_as_limit
@@ -119,9 +136,16 @@ def decode_detailed(
     )
     pixels = _pixels(model.synthesize(latents, header.quality, scale), header, scale)
     picture = Picture(pixels, header.grey)
+    before = len(notes)
     _add_side_data(picture, container, scale, notes)
     return Decoded(
-        to_pillow(picture), len(stored), header.layers, header.quality, checksums, tuple(notes)
+        to_pillow(picture),
+        len(stored),
+        header.layers,
+        header.quality,
+        checksums,
+        tuple(notes),
+        damaged=container.damage is not None or len(notes) > before,
     )
 
 

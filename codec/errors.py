@@ -14,6 +14,7 @@ __all__ = [
     "ArgumentError",
     "CodecError",
     "CorruptError",
+    "DamageWarning",
     "FormatError",
     "ImageError",
     "LimitError",
@@ -28,6 +29,10 @@ __all__ = [
 
 class ArgumentError(CodecError, ValueError):
     """An argument is out of range."""
+
+
+class DamageWarning(UserWarning):
+    """A file is damaged behind what was decoded: the picture is right, but coarser than stored."""
 
 
 class ImageError(CodecError):

@@ -41,13 +41,20 @@ class Picture:
 def load_picture(source: ImageLike | bytes, *, max_pixels: int | None) -> Picture:
     """Read an image from a path, coded bytes, a PIL image or a uint8 array H×W×3 (or ×4, or H×W).
 
-    EXIF orientation is applied. Raises ImageError, LimitError.
+    EXIF orientation is applied. Raises ArgumentError, ImageError, LimitError.
     """
     if isinstance(source, np.ndarray):
         return _from_array(source, max_pixels)
     if isinstance(source, Image.Image):
         return _load(source, "the image", max_pixels)
-    name = "standard input" if isinstance(source, bytes) else str(source)
+    if not isinstance(source, bytes | str | PathLike):
+        raise ArgumentError(
+            "an image is a path, coded bytes, a PIL image or a uint8 array, "
+            f"not {type(source).__name__}"
+        )
+    name = "the data" if isinstance(source, bytes) else str(source)
+    if source == b"":
+        raise ImageError(f"{name}: is empty")
     stream = io.BytesIO(source) if isinstance(source, bytes) else _open(Path(source))
     with stream, _own_pixel_limit():
         try:

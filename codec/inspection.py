@@ -7,7 +7,7 @@ from os import PathLike
 from pathlib import Path
 
 from bitstream.container import ALPHA, EXIF, ICC, XMP, Container
-from codec.errors import ImageError
+from codec.errors import ArgumentError, ImageError
 from codec.limits import DEFAULT_MAX_PIXELS
 from models.names import LAYER_NAMES, MODEL_IDS
 
@@ -45,9 +45,12 @@ class FileInfo:
 
 
 def read_bytes(source: bytes | bytearray | memoryview | str | PathLike[str]) -> bytes:
-    """Bytes of a file given as bytes or path. Raises ImageError where it cannot be read."""
+    """Bytes of a file given as bytes or path. Raises ArgumentError, or ImageError where it cannot
+    be read."""
     if isinstance(source, bytes | bytearray | memoryview):
         return bytes(source)
+    if not isinstance(source, str | PathLike):
+        raise ArgumentError(f"a file is bytes or a path, not {type(source).__name__}")
     path = Path(source)
     try:
         return path.read_bytes()

@@ -1,9 +1,10 @@
 """``python -m models.training.search TRAIN VALIDATION --out DIR``: compare networks at equal time.
 
-Each variant of the default model is trained from nothing for the same processor time on one thread
-(so that runs side by side, and a busy machine, do not disturb the comparison), with the same images
-in the same order, then measured on the validation images with estimated bits. The table gives the
-bits at equal PSNR relative to the first variant (BD-rate).
+Each variant of the default model is trained from nothing for the same time on one thread, with the
+same images in the same order, then measured on the validation images with estimated bits. So that a
+busy machine does not disturb the comparison, the time of a step is measured first, for all variants
+in turns, and gives each its number of steps. The table gives the bits at equal PSNR relative to the
+first variant (BD-rate).
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
+import statistics
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -28,7 +30,7 @@ from models.training.trainer import Trainer
 
 #: Qualities of the measurement; enough for a curve of six points.
 QUALITIES = (5, 20, 35, 50, 70, 95)
-_TIMED_STEPS = 15
+_TIMED_STEPS = 7
 
 
 class CorrectedSSVAE(SSVAE):
@@ -73,56 +75,53 @@ VARIANTS: dict[str, tuple[Callable[[], SSVAE], dict[str, object]]] = {
 }
 
 
-def train_for(trainer: Trainer, images: ImageSet, seconds: float) -> None:
-    """Train for so much processor time: timed for a few steps, then scheduled to end in time."""
-    config = trainer.config
-    # The timed steps run at a rate close to zero, at the beginning of a long warm-up.
-    trainer.config = dataclasses.replace(config, warmup_steps=10**9)
-    begin = time.process_time()
-    for step in range(_TIMED_STEPS + 3):
-        if step == 3:  # the first steps allocate
+def step_seconds(options: argparse.Namespace) -> dict[str, float]:
+    """Median processor time of a step of each variant, taken in turns: a machine that slows down
+    for a while slows all."""
+    images = ImageSet(options.data, device=torch.device("cpu"), limit=20)
+    trainers = {name: _trainer(name, options) for name in VARIANTS}
+    times: dict[str, list[float]] = {name: [] for name in VARIANTS}
+    for _ in range(_TIMED_STEPS):
+        for name, trainer in trainers.items():
+            crops = trainer.draw(images)
             begin = time.process_time()
-        trainer.train_step(trainer.draw(images))
-    per_step = (time.process_time() - begin) / _TIMED_STEPS
-    steps = max(10, round(seconds / per_step))
-    trainer.step = 0
-    trainer.config = dataclasses.replace(
-        config, steps=steps, decay_steps=round(0.6 * steps), warmup_steps=min(200, steps // 5)
+            trainer.train_step(crops)
+            times[name].append(time.process_time() - begin)
+    return {name: statistics.median(values[1:]) for name, values in times.items()}
+
+
+def _trainer(name: str, options: argparse.Namespace, steps: int = 10**6) -> Trainer:
+    build, changes = VARIANTS[name]
+    config = TrainConfig(
+        data=options.data,
+        out=options.out,
+        optimizer=options.optimizer,
+        steps=steps,
+        decay_steps=round(0.6 * steps),
+        warmup_steps=min(200, steps // 5),
+        batch=options.batch,
+        crop=options.crop,
+        ema=0.998,
     )
-    print(f"{per_step:.3f} s a step, {steps} steps", flush=True)
+    return Trainer(dataclasses.replace(config, **changes), build)  # type: ignore[arg-type]
+
+
+def run(name: str, seconds: float, options: argparse.Namespace) -> dict[str, object]:
+    """Train and measure one variant whose step takes so many seconds."""
+    steps = round(options.minutes * 60 / seconds)
+    print(f"== {name}: {seconds:.3f} s a step, {steps} steps", flush=True)
+    trainer = _trainer(name, options, steps)
+    images = ImageSet(options.data, device=trainer.device, limit=options.limit)
     for step in range(steps):
         record, _ = trainer.train_step(trainer.draw(images))
         if step % 100 == 0:
             print(f"step {step} loss {float(record.loss):.3f}", flush=True)
-
-
-def run(name: str, options: argparse.Namespace) -> dict[str, object]:
-    """Train and measure one variant; the result is kept in the output folder."""
-    build, changes = VARIANTS[name]
-    torch.set_num_threads(1)
-    config = dataclasses.replace(
-        TrainConfig(
-            data=options.data,
-            out=options.out,
-            optimizer=options.optimizer,
-            batch=options.batch,
-            crop=options.crop,
-            ema=0.998,
-        ),
-        **changes,  # type: ignore[arg-type]
-    )
-    trainer = Trainer(config, build)
-    images = ImageSet(options.data, device=trainer.device, minimum=64, limit=options.limit)
-    begin = time.process_time()
-    train_for(trainer, images, options.minutes * 60)
-    seconds = time.process_time() - begin
     rows = evaluate_estimated(
         trainer.ema, options.validation, limit=options.images, qualities=QUALITIES, layers=(3,)
     )
     return {
         "variant": name,
         "steps": trainer.step,
-        "processor_seconds": round(seconds),
         "skipped": trainer.skipped,
         "parameters": sum(p.numel() for p in trainer.model.parameters()),
         "curve": [[row.quality, round(sum(row.bpp), 5), round(row.psnr, 3)] for row in rows],
@@ -143,7 +142,12 @@ def table(results: list[dict]) -> str:
     first = results[0]
     for result in results:
         rate = bjontegaard.bd_rate(
-            axis(first, 1), axis(first, 2), axis(result, 1), axis(result, 2), method="akima"
+            axis(first, 1),
+            axis(first, 2),
+            axis(result, 1),
+            axis(result, 2),
+            method="akima",
+            min_overlap=0,
         )
         lines.append(
             f"| {result['variant']} | {result['parameters'] / 1e6:.2f} M "
@@ -152,7 +156,7 @@ def table(results: list[dict]) -> str:
     return "\n".join(lines)
 
 
-def main() -> None:
+def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m models.training.search", description=__doc__)
     parser.add_argument("data", type=Path, help="training images")
     parser.add_argument("validation", type=Path, help="validation images")
@@ -164,17 +168,25 @@ def main() -> None:
     parser.add_argument("--crop", type=int, default=192)
     parser.add_argument("--limit", type=int, default=0, help="only so many training images")
     parser.add_argument("--images", type=int, default=16, help="validation images, 0: all")
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
     options.out.mkdir(parents=True, exist_ok=True)
+    torch.set_num_threads(1)
+    timing = options.out / "step_seconds.json"
+    if not timing.exists():
+        timing.write_text(json.dumps(step_seconds(options), indent=1))
+    seconds = json.loads(timing.read_text())
+    found = options.out / "variants"
+    found.mkdir(exist_ok=True)
     for name in options.only:
-        path = options.out / f"{name.replace(' ', '-').replace('/', '_')}.json"
+        path = found / f"{name.replace(' ', '-').replace('/', '_')}.json"
         if not path.exists():
-            print(f"== {name}", flush=True)
-            path.write_text(json.dumps(run(name, options), indent=1))
-    results = [json.loads(path.read_text()) for path in options.out.glob("*.json")]
+            path.write_text(json.dumps(run(name, seconds[name], options), indent=1))
+    results = [json.loads(path.read_text()) for path in found.glob("*.json")]
     results.sort(key=lambda result: list(VARIANTS).index(result["variant"]))
-    if len(results) > 1 and results[0]["variant"] == "default":
+    try:
         print(table(results))
+    except ValueError as error:
+        print(f"no table: a curve is not monotone ({error}); train for longer")
 
 
 if __name__ == "__main__":

@@ -101,6 +101,14 @@ def test_targets(here):
     assert (here / "b.cci").stat().st_size * 8 / (120 * 96) <= 0.9
 
 
+def test_effort_makes_the_file_smaller(here):
+    sizes = []
+    for effort in ("1", "3"):
+        result = run("encode", "photo.png", "-o", "e.cci", "--effort", effort, "--json")
+        sizes.append(json.loads(result.stdout)["bytes"])
+    assert sizes[1] < sizes[0]
+
+
 def test_standard_streams(here):
     coded = run("encode", "-", "-o", "-", input=(here / "photo.png").read_bytes())
     assert coded.exit_code == 0
@@ -248,23 +256,25 @@ def make_bad_inputs(folder):
         (["encode", "photo.cci", "-o", "out.x"], 1),
         (["encode", "photo.png", "-o", "nowhere/out.x"], 1),
         (["encode", "photo.png", "-o", "out.x", "--target-size", "10B"], 1),
-        (["encode", "photo.png", "-o", "out.x", "--model", "nonesuch"], 1),
+        (["encode", "photo.png", "-o", "out.x", "--model", "nonesuch"], 2),
         (["encode", "photo.png", "-o", "out.x", "--max-pixels", "10"], 1),
         (["encode", "photo.png", "-o", "out.x", "--target-size", "lots"], 2),
         (["encode", "photo.png", "-o", "out.x", "--quality", "101"], 2),
         (["encode", "photo.png", "-o", "out.x", "--quality", "5", "--target-bpp", "1"], 2),
         (["encode", "photo.png", "photo.png", "-o", "out.x"], 2),
+        (["encode", "photo.png", "text.png", "-o", "new.cci"], 2),
+        (["encode", "photo.png", "-o", "out.x", "--effort", "10"], 2),
         (["encode", "photo.png", "-o", "-", "--json"], 2),
         (["encode", "n" * 300 + ".png", "-o", "out.x"], 1),
         (["decode", "photo.cci", "-o", "n" * 300 + ".png"], 1),
-        (["encode", "photo.png", "-o", "out.x", "--device", "mps"], 1),
+        (["encode", "photo.png", "-o", "out.x", "--device", "mps"], 2),
         (["decode", "photo.cci", "-o", "out.png", "--max-pixels", "10"], 1),
         (["encode"], 2),
         (["decode", "missing.cci", "-o", "out.png"], 1),
         (["decode", "empty.cci", "-o", "out.png"], 1),
         (["decode", "text.cci", "-o", "out.png"], 1),
         (["decode", "photo.png", "-o", "out.png"], 1),
-        (["decode", "folder", "-o", "out.png"], 1),
+        (["decode", "folder", "-o", "out.png"], 2),
         (["decode", "cut.cci", "-o", "out.png"], 1),
         (["decode", "damaged.cci", "-o", "out.png"], 1),
         (["decode", "photo.cci", "-o", "nowhere/out.png"], 1),

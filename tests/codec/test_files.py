@@ -89,6 +89,25 @@ def test_damage_is_an_error_or_a_note_never_a_wrong_picture(coded):
         assert np.array_equal(np.array(result.image), by_layers[result.layers - 1])
 
 
+def test_damage_behind_the_picture_is_a_warning_and_a_cut_is_none(coded, recwarn):
+    ends = [layer.end for layer in codec.info(coded).layers]
+    codec.decode(coded[: ends[1]])
+    assert not [w for w in recwarn if w.category is errors.DamageWarning]
+    damaged = bytearray(coded)
+    damaged[ends[1] + 30] ^= 1
+    with pytest.warns(errors.DamageWarning, match="2 of 3 layers"):
+        image = codec.decode(bytes(damaged))
+    assert np.array_equal(np.array(image), np.array(codec.decode(coded, layers=2)))
+
+
+@pytest.mark.parametrize("thing", [None, 7, [1, 2]])
+def test_things_that_are_no_images_or_files_are_refused(thing):
+    with pytest.raises(errors.ArgumentError, match=type(thing).__name__):
+        codec.encode(thing)
+    with pytest.raises(errors.ArgumentError, match=type(thing).__name__):
+        codec.decode(thing)
+
+
 def test_sampled_fill_is_reproducible_and_differs_by_seed(coded):
     a, b, c = (np.array(codec.decode(coded, layers=1, fill="sample", seed=s)) for s in (1, 1, 2))
     assert np.array_equal(a, b)
@@ -359,7 +378,8 @@ def test_other_weights_are_a_clear_error(coded):
 
 def test_every_error_is_a_codec_error():
     for name in errors.__all__:
-        assert issubclass(getattr(errors, name), errors.CodecError)
+        kind = Warning if name.endswith("Warning") else errors.CodecError
+        assert issubclass(getattr(errors, name), kind)
 
 
 @pytest.mark.slow

@@ -1,6 +1,11 @@
+import json
+
 import pytest
 import torch
+from PIL import Image
 
+from models.registry import BUILDERS
+from models.training import search
 from models.training.u_prior_search import Factorized, Flow, Steps, candidates, fit
 
 
@@ -48,3 +53,30 @@ def test_all_candidates_price_u(u):
     for name, build in candidates(16).items():
         bits = build().bits(u, torch.full((8,), 20.0))
         assert float(bits.detach()) > 0, name
+
+
+def test_network_variants_are_compared_at_equal_time(tmp_path, monkeypatch, photograph, capsys):
+    """The whole search on small models: steps follow from step times, the table from the curves."""
+    Image.fromarray(photograph[:256, :256]).save(tmp_path / "a.png")
+    tiny = BUILDERS["ssvae-tiny"]
+    variants = {"default": (tiny, {}), "Adam": (tiny, {"optimizer": "adam"})}
+    monkeypatch.setattr(search, "VARIANTS", variants)
+    monkeypatch.setattr(search, "step_seconds", lambda _: {"default": 0.01, "Adam": 0.005})
+    out = tmp_path / "out"
+    threads = torch.get_num_threads()
+    options = ["--minutes", "0.01", "--batch", "2", "--crop", "64", "--out", str(out)]
+    search.main([str(tmp_path), str(tmp_path), *options])
+    torch.set_num_threads(threads)
+    steps = {p.stem: json.loads(p.read_text())["steps"] for p in (out / "variants").iterdir()}
+    assert steps == {"default": 60, "Adam": 120}
+    assert "default: 0.010 s a step, 60 steps" in capsys.readouterr().out
+
+
+def test_the_table_gives_bits_at_equal_psnr():
+    curve = [[q, 0.1 * 2**q, 25.0 + 3 * q] for q in range(6)]
+    cheaper = [[q, 0.8 * bpp, decibel] for q, bpp, decibel in curve]
+    results = [
+        {"variant": name, "parameters": 4_000_000, "steps": 100, "curve": points}
+        for name, points in (("default", curve), ("better", cheaper))
+    ]
+    assert search.table(results).splitlines()[-1] == "| better | 4.00 M | 100 | -20.0% |"

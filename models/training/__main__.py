@@ -4,10 +4,19 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import sys
 from pathlib import Path
 
 from models.training.config import TrainConfig
 from models.training.loop import train
+from models.weights import WeightsError
+
+_EXAMPLES = """examples:
+  python -m models.training photos/ --out runs/a --validation held-out/
+  python -m models.training photos/ --out runs/a                  (again: continues)
+  python -m models.training photos/ --out runs/b --start models/weights/ssvae.safetensors
+  torchrun --nproc-per-node 4 -m models.training photos/ --out runs/c --device cuda --compile
+"""
 
 
 def parse(arguments: list[str] | None = None) -> TrainConfig:
@@ -15,21 +24,37 @@ def parse(arguments: list[str] | None = None) -> TrainConfig:
     parser = argparse.ArgumentParser(
         prog="python -m models.training",
         description="Train a model on a folder of images or tar shards, or continue a run.",
+        epilog=_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("data", type=Path, help="folder of images and tar shards")
     for field in dataclasses.fields(TrainConfig):
         if field.name == "data":
             continue
-        flag = "--" + field.name.replace("_", "-")
+        flag, text = "--" + field.name.replace("_", "-"), field.metadata["help"]
+        required = field.default is dataclasses.MISSING
+        default = None if required else field.default
+        if default not in (None, ""):
+            text += f" (default: {default})"
         if field.type == "bool":
-            parser.add_argument(flag, action=argparse.BooleanOptionalAction, default=field.default)
+            parser.add_argument(
+                flag, action=argparse.BooleanOptionalAction, default=default, help=text
+            )
         else:
             kind = {"int": int, "float": float, "str": str}.get(str(field.type), Path)
-            required = field.default is dataclasses.MISSING
-            default = None if required else field.default
-            parser.add_argument(flag, type=kind, default=default, required=required)
+            name = kind.__name__.upper()
+            parser.add_argument(
+                flag, type=kind, default=default, required=required, metavar=name, help=text
+            )
     return TrainConfig(**vars(parser.parse_args(arguments)))
 
 
+def main() -> None:
+    try:
+        train(parse())
+    except (ValueError, OSError, WeightsError) as error:
+        sys.exit(f"training: {error}")
+
+
 if __name__ == "__main__":
-    train(parse())
+    main()

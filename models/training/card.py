@@ -98,7 +98,7 @@ def _continue(name: str) -> list[str]:
         "```sh",
         f"python -m models.training FOLDER --model {name} --out runs/next \\",
         f"    --start models/weights/{name}.safetensors --validation VALIDATION \\",
-        "    --optimizer muon --learning-rate 1e-3 --steps 20000 --decay-steps 18000",
+        "    --learning-rate 1e-3 --steps 20000 --decay-steps 18000",
         f"python -m models.training.export runs/next --name {name}",
         "python -m tests.conformance.make_corpus",
         "```",

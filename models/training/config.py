@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
+
+
+def _option(default: Any, text: str) -> Any:
+    """A field with the text that ``--help`` shows for it."""
+    return field(default=default, metadata={"help": text})
 
 
 @dataclass(frozen=True)
@@ -11,31 +17,36 @@ class TrainConfig:
     """One run. The schedule counts steps, so that it does not depend on the machine's speed."""
 
     data: Path
-    out: Path
-    model: str = "ssvae"
-    validation: Path | None = None
-    steps: int = 40_000
-    decay_steps: int = 8_000
-    warmup_steps: int = 500
-    batch: int = 8
-    crop: int = 192
-    learning_rate: float = 1.2e-3
-    optimizer: str = "adam"
-    """``adam`` or ``muon``."""
-    clip_norm: float = 1.0
-    ema: float = 0.9995
-    seed: int = 0
-    device: str = "cpu"
-    bfloat16: bool = True
-    compile: bool = False
-    start: Path | None = None
-    """What a new run begins from: another run's checkpoint (its ``constant.pt``, say), or a weights
-    file of the codec."""
-    limit: int = 0
-    max_minutes: float = 0.0
-    save_minutes: float = 10.0
-    validate_minutes: float = 15.0
-    log_steps: int = 100
+    out: Path = field(metadata={"help": "folder of the run: checkpoints and log.csv"})
+    model: str = _option("ssvae", "which network to build")
+    validation: Path | None = field(
+        default=None, metadata={"help": "images for the table printed now and then"}
+    )
+    steps: int = _option(40_000, "of the whole run, decay included")
+    decay_steps: int = _option(8_000, "the last so many steps: the rate falls linearly to zero")
+    warmup_steps: int = _option(500, "the first so many: the rate rises linearly")
+    batch: int = _option(8, "crops per step and process")
+    crop: int = _option(192, "side of the crops in pixels, a multiple of 64")
+    learning_rate: float = _option(1.2e-3, "of the constant phase")
+    optimizer: str = _option("muon", "muon (needs PyTorch 2.9) or adam")
+    clip_norm: float = _option(1.0, "largest norm of a step's gradient")
+    ema: float = _option(0.9995, "decay of the averaged weights, which are the ones exported")
+    seed: int = _option(0, "of the first weights, the crops and the noise")
+    device: str = _option("auto", "auto, cpu or cuda")
+    bfloat16: bool = _option(True, "autocast analysis and synthesis")
+    compile: bool = _option(False, "torch.compile; pays on a GPU, not on a CPU")
+    start: Path | None = field(
+        default=None,
+        metadata={
+            "help": "what a new run begins from: another run's checkpoint (its constant.pt, say), "
+            "or a weights file of the codec"
+        },
+    )
+    limit: int = _option(0, "read at most so many images; 0: all")
+    max_minutes: float = _option(0.0, "stop after so long, with a checkpoint; 0: never")
+    save_minutes: float = _option(10.0, "between checkpoints")
+    validate_minutes: float = _option(15.0, "between validations")
+    log_steps: int = _option(100, "between lines of the log")
 
 
 def learning_rate_factor(step: int, config: TrainConfig) -> float:

@@ -60,7 +60,7 @@ class ImageSet:
         limit: read at most so many images (0: all).
 
     Raises:
-        ValueError: no usable image below the folder.
+        ValueError: no such folder, or no usable image below it.
     """
 
     def __init__(
@@ -69,6 +69,8 @@ class ImageSet:
         def keep(image: np.ndarray | None) -> TypeGuard[np.ndarray]:
             return image is not None and min(image.shape[:2]) >= minimum
 
+        if not Path(folder).is_dir():
+            raise ValueError(f"{folder}: no such folder")
         with ThreadPoolExecutor(os.cpu_count()) as pool:
             files = islice(read_files(folder), limit or None)
             images = [image for image in pool.map(_try_decode, files) if keep(image)]

@@ -24,6 +24,8 @@ class Processes:
     @classmethod
     def join(cls, device: str) -> tuple[Processes, torch.device]:
         """Meet the other processes if ``torchrun`` started us; returns our device as well."""
+        if device == "auto":
+            device = "cuda" if torch.cuda.is_available() else "cpu"
         if "WORLD_SIZE" not in os.environ:
             return cls(), torch.device(device)
         cuda = device.startswith("cuda")

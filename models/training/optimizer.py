@@ -32,7 +32,7 @@ class ModelOptimizer:
         if kind not in OPTIMIZERS:
             raise ValueError(f"optimizer {kind!r} is unknown; use one of {', '.join(OPTIMIZERS)}")
         if kind == "muon" and not hasattr(torch.optim, "Muon"):
-            raise ValueError("the optimizer muon needs PyTorch 2.9 or newer; use adam")
+            raise ValueError("muon needs PyTorch 2.9 or newer; use --optimizer adam")
         self._parameters = list(model.parameters())
         # QualityCurve knots are 2-D too, but rows of a table, not a matrix.
         names = {id(p) for name, p in model.named_parameters() if not name.endswith("knots")}

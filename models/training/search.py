@@ -101,6 +101,7 @@ def _trainer(name: str, options: argparse.Namespace, steps: int = 10**6) -> Trai
         warmup_steps=min(200, steps // 5),
         batch=options.batch,
         crop=options.crop,
+        device="cpu",
         ema=0.998,
     )
     return Trainer(dataclasses.replace(config, **changes), build)  # type: ignore[arg-type]

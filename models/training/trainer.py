@@ -48,6 +48,8 @@ class Trainer:
     """
 
     def __init__(self, config: TrainConfig, build: Callable[[], SSVAE] | None = None) -> None:
+        if build is None and config.model not in BUILDERS:
+            raise ValueError(f"no model {config.model!r}; there are: {', '.join(BUILDERS)}")
         self.config = config
         self.processes, self.device = Processes.join(config.device)
         torch.manual_seed(config.seed)

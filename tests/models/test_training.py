@@ -3,6 +3,7 @@ import itertools
 import math
 import tarfile
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ import codec.encoding as encoding
 from bitstream.range_coder import CodingTables
 from models.registry import BUILDERS
 from models.ssvae import SSVAE
-from models.training.__main__ import parse
+from models.training.__main__ import main, parse
 from models.training.card import read_history, write_card
 from models.training.config import TrainConfig, learning_rate_factor
 from models.training.data import ImageSet
@@ -238,3 +239,20 @@ def test_the_card_is_written_by_the_tool(folder, tmp_path):
     assert "| 100 | 1.000 | 30.00 |" in text
     assert "**-12.3%** against JPEG" in text
     assert text.rstrip().endswith("Written by hand.")
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"data": Path("/nowhere")}, "/nowhere: no such folder"),
+        ({"model": "nonesuch"}, "'nonesuch'; there are: ssvae"),
+        ({"start": Path("nothing.safetensors")}, "nothing.safetensors"),
+    ],
+)
+def test_bad_settings_are_one_line(folder, tmp_path, monkeypatch, changes, words):
+    monkeypatch.setattr(
+        "models.training.__main__.parse", lambda: config(folder, tmp_path / "run", **changes)
+    )
+    with pytest.raises(SystemExit) as stop:
+        main()
+    assert words in str(stop.value)

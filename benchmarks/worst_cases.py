@@ -131,7 +131,8 @@ def main(arguments: list[str] | None = None) -> None:
     if options.sheet:
         if options.images is None:
             parser.error("--sheet needs --images")
-        sheet(ranking[: options.count], options.images).save(options.sheet)
+        picture = sheet(ranking[: options.count], options.images)
+        picture.save(options.sheet, lossless=True)  # heeded by WebP
 
 
 if __name__ == "__main__":

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import chain
 from numbers import Integral
 from typing import TypedDict, Unpack
 
@@ -160,24 +159,45 @@ def _bisect(frame: _Frame, limit: int) -> tuple[Encoded | None, int]:
 def _search(frame: _Frame, limit: int, effort: int, progress: Progress | None) -> Encoded:
     """The highest quality whose file has at most ``limit`` bytes.
 
-    Found at effort 1. More effort then shrinks the file, which leaves room for a higher quality: as
-    many are tried as the shrinkage lets expect.
+    Found at effort 1. More effort then shrinks the file, which leaves room for a higher quality;
+    the search goes on from where the shrinkage lets expect it.
     """
     best, smallest = _bisect(frame, limit)
     if effort > 1:
-        quality = best.quality if best else 0
-        refined = frame.encode(quality, effort, progress)
+        refined = frame.encode(best.quality if best else 0, effort, progress)
         plain = len(best.data) if best else smallest
         reach, _ = _bisect(frame, limit * plain // len(refined.data))
-        candidates = range(reach.quality if reach else quality, quality, -1)
-        results = (frame.encode(candidate, effort, progress) for candidate in candidates)
-        best = next((r for r in chain(results, [refined]) if len(r.data) <= limit), best)
+        start = max(refined.quality + 1, reach.quality if reach else 0)
+        best = _climb(frame, limit, effort, progress, refined, start) or best
         smallest = min(smallest, len(refined.data))
     if best is None:
         raise TargetError(
             f"{limit} bytes cannot be reached: quality 0 with {frame.layers} layers needs "
             f"{smallest}; use fewer --layers, --strip metadata, or reduce the image"
         )
+    return best
+
+
+def _climb(
+    frame: _Frame,
+    limit: int,
+    effort: int,
+    progress: Progress | None,
+    known: Encoded,
+    start: int,
+) -> Encoded | None:
+    """The highest quality that fits with effort: up from ``start``, or down to ``known``'s."""
+    best = known if len(known.data) <= limit else None
+    quality, step = start, 0
+    while known.quality < quality <= 100:
+        result = frame.encode(quality, effort, progress)
+        fits = len(result.data) <= limit
+        if fits:
+            best = result
+        if step and fits != (step > 0):
+            break  # turned: the step before was the last that fits, or this one is the first
+        step = 1 if fits else -1
+        quality += step
     return best
 
 

@@ -44,7 +44,7 @@ def test_a_refined_file_cuts_and_decodes_like_any_other(crop):
 
 def test_targets_are_met_with_effort(crop):
     plain = codec.encode_detailed(crop, target_bpp=0.4)
-    refined = codec.encode_detailed(crop, target_bpp=0.4, effort=2)
+    refined = codec.encode_detailed(crop, target_bpp=0.4, effort=4)
     assert refined.bpp <= 0.4
     assert psnr(crop, codec.decode(refined.data)) > psnr(crop, codec.decode(plain.data))
 
@@ -66,7 +66,7 @@ def test_all_pieces_are_refined_and_padding_does_not_count(model, photograph, mo
     monkeypatch.setattr("models.refinement.PIECE", 128)
     image = torch.from_numpy(photograph[:192, :256].copy()).permute(2, 0, 1)[None].float() / 255
     shares = []
-    offsets = refine(model, image, torch.tensor([50.0]), (150, 256), 2, shares.append)
+    offsets = refine(model, image, torch.tensor([50.0]), (150, 256), 6, shares.append)
     assert shares == sorted(shares)
     assert shares[-1] == 1.0
     for offset, stride in zip(offsets, LAYER_STRIDES, strict=True):
@@ -81,7 +81,7 @@ def test_all_pieces_are_refined_and_padding_does_not_count(model, photograph, mo
     analysis = model.analysis
     features = analysis(image, torch.tensor([50.0]))
     monkeypatch.setattr(model.analysis, "forward", lambda *_: features)
-    again = refine(model, spoiled, torch.tensor([50.0]), (150, 256), 2)
+    again = refine(model, spoiled, torch.tensor([50.0]), (150, 256), 6)
     for a, b in zip(offsets, again, strict=True):
         torch.testing.assert_close(a, b)
 

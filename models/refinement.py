@@ -34,7 +34,7 @@ ITERATIONS = (0, 3, 6, 10, 16, 25, 40, 64, 100)
 #: Largest side of the pieces that are refined one after the other, and what they see around them.
 #: Bounds the memory that gradients take; multiples of 64.
 PIECE, MARGIN = 512, 64
-#: Weight of the errors of y1 and y2 relative to λ, so that early stops stay as good as they were.
+#: Weight of the errors of y1 and y2 relative to λ, as in training, so that early stops stay good.
 SMALL_SHARE = (0.02, 0.1)
 #: Points of the uniform noise at which the smoothed bits are evaluated.
 _NOISE = (-1 / 3, 0.0, 1 / 3)
@@ -222,15 +222,8 @@ class _Piece:
             stored = scale_index_of(raws.detach()) > SKIP_INDEX
             spring = spring + ((residual - symbols).square() * stored).sum()
             value = model.dequantize(index, latent, quality, top_down)
-            if index == 0:
-                features = model.synthesis.coarse(value, quality)
-                drawn.append(model.synthesis.y1(features))
-            elif index == 1:
-                features = model.synthesis.middle(features, value, quality)
-                drawn.append(model.synthesis.y2(features))
-            else:
-                drawn.append(model.synthesis.fine(features, value, quality))
-            top_down = (features,)
+            top_down, picture = model.synthesis.advance(index, top_down, value, quality)
+            drawn.append(picture)
             if index < 2:
                 context = model.prior.next_context(index, context, latent)
         error = self._error(drawn)

@@ -132,6 +132,18 @@ class Synthesis(nn.Module):
         x = self.stage_4(self.modulate[3](self.up_4(x), quality))
         return self.head_x(x).float() + 0.5
 
+    def advance(
+        self, index: int, top_down: tuple[Tensor, ...], value: Tensor, quality: Tensor
+    ) -> tuple[tuple[Tensor, ...], Tensor]:
+        """One layer further: the features so far, and the picture they give (y1, y2, then x)."""
+        if index == 0:
+            features = self.coarse(value, quality)
+            return (features,), self.y1(features)
+        if index == 1:
+            features = self.middle(top_down[0], value, quality)
+            return (features,), self.y2(features)
+        return top_down, self.fine(top_down[0], value, quality)
+
     def y1(self, x: Tensor) -> Tensor:
         return self.head_y1(x).float() + 0.5
 
@@ -292,8 +304,7 @@ class SSVAE(nn.Module):
         bottom_up = self.analysis(image, quality)[::-1]  # 1/32, 1/16, 1/8
         top_down: tuple[Tensor, ...] = ()
         context = self.prior.first_context(quality, *bottom_up[0].shape[-2:])
-        bits = []
-        y = []
+        bits, drawn = [], []
         for i in range(3):
             gain = self.gain(i, quality)
             target = self.heads[i](bottom_up[i], *top_down) * gain
@@ -305,16 +316,10 @@ class SSVAE(nn.Module):
                     context = self.prior.next_context(i, context.float(), latent)
             bits.append(layer_bits)
             value = self.dequantize(i, latent, quality, top_down)
-            if i == 0:
-                features = self.synthesis.coarse(value, quality)
-                y.append(self.synthesis.y1(features))
-            elif i == 1:
-                features = self.synthesis.middle(features, value, quality)
-                y.append(self.synthesis.y2(features))
-            else:
-                drawn = self.synthesis.fine(features, value, quality)
-            top_down = (features,)
-        return TrainingPass(drawn, y[0], y[1], torch.stack(bits, dim=1))
+            top_down, picture = self.synthesis.advance(i, top_down, value, quality)
+            drawn.append(picture)
+        y1, y2, x = drawn
+        return TrainingPass(x, y1, y2, torch.stack(bits, dim=1))
 
 
 def area_targets(image: Tensor) -> tuple[Tensor, Tensor]:

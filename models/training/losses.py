@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from models.refinement import SMALL_SHARE
 from models.ssvae import SSVAE, TrainingPass, area_targets
 
 
@@ -19,7 +20,7 @@ class LossConfig:
     lambda_share: tuple[float, float, float] = (0.02, 0.2, 1.0)
     """λ of an image with 1, 2, 3 layers relative to the full one. Rate grows about like √λ, so
     these ask for 10–15% of the bytes in u and 40–45% in u and z1."""
-    small_share: tuple[float, float] = (0.02, 0.1)
+    small_share: tuple[float, float] = SMALL_SHARE
     """Weight of the error of y1 and y2, relative to λ."""
     sample_probability: float = 0.15
     """Share of dropped layers that are filled with a prior sample rather than its mean."""

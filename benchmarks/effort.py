@@ -30,7 +30,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.effort", description=__doc__)
     parser.add_argument("folder", type=Path)
     parser.add_argument("-o", "--output", type=Path, help="write points and summary as JSON")
-    parser.add_argument("--every", type=int, default=1, help="take only each so manieth image")
+    parser.add_argument("--every", type=int, default=1, help="take every so many-th image")
     parser.add_argument("--limit", type=int, default=0, help="and of these at most so many")
     parser.add_argument("--qualities", type=int, nargs="+", default=QUALITIES)
     parser.add_argument("--efforts", type=int, nargs="+", default=EFFORTS)

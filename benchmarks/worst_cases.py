@@ -9,7 +9,6 @@ quality: the original, ours, and JPEG at about the same PSNR.
 from __future__ import annotations
 
 import argparse
-import io
 import json
 from collections import defaultdict
 from dataclasses import dataclass
@@ -19,7 +18,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 import codec
-from models.training.anchors import psnr
+from models.training.anchors import ANCHORS, decode_rgb, psnr
 
 #: Side of the square cut out of each image for the sheet; shown twice as large.
 _CROP = 224
@@ -64,14 +63,14 @@ def worst(found: list[Comparison]) -> list[Comparison]:
 
 def _jpeg_of_psnr(image: Image.Image, decibel: float) -> tuple[Image.Image, int]:
     """The smallest JPEG that reaches a PSNR, and its bytes."""
-    rgb = np.asarray(image, dtype=np.float64)
+    coder, _ = ANCHORS["jpeg"]
+    rgb = np.asarray(image)
     for quality in range(5, 101):
-        buffer = io.BytesIO()
-        image.save(buffer, "JPEG", quality=quality, optimize=True)
-        shown = Image.open(buffer).convert("RGB")
-        if psnr(rgb, np.asarray(shown)) >= decibel:
+        data = coder(rgb, quality)
+        shown = decode_rgb(data)
+        if psnr(rgb, shown) >= decibel:
             break
-    return shown, buffer.tell()
+    return Image.fromarray(shown), len(data)
 
 
 def _busiest(image: Image.Image) -> tuple[int, int, int, int]:

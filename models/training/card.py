@@ -54,6 +54,8 @@ def _training(history: list[dict[str, Any]]) -> list[str]:
         size = f"{run['batch']} × {run['crop']}²"
         rate = f"{run['optimizer']}, {run['learning_rate']:g}, {run['decay_steps']:,} steps"
         data = f"{run['images']:,} images, {run['megapixels']} Mpx"
+        if run.get("pages"):
+            data += f", {run['pages']} of them drawn pages"
         note = f" ({run['note']})" if "note" in run else ""
         lines.append(
             f"| {run['steps']:,} | {size} | {rate}{note} | {data} | {run['hardware']} "

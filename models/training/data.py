@@ -21,6 +21,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from models.training.anchors import decode_rgb
+from models.training.pages import draw_pages
 
 IMAGE_SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".avif", ".tif", ".tiff", ".bmp", ".jp2"}
 
@@ -58,13 +59,22 @@ class ImageSet:
         folder: images and tar shards, searched recursively.
         minimum: images with a smaller side are left out.
         limit: read at most so many images (0: all).
+        pages: so many pages of :mod:`models.training.pages` join them.
+        seed: of the pages.
 
     Raises:
         ValueError: no such folder, or no usable image below it.
     """
 
     def __init__(
-        self, folder: Path, *, device: torch.device, minimum: int = 64, limit: int = 0
+        self,
+        folder: Path,
+        *,
+        device: torch.device,
+        minimum: int = 64,
+        limit: int = 0,
+        pages: int = 0,
+        seed: int = 0,
     ) -> None:
         def keep(image: np.ndarray | None) -> TypeGuard[np.ndarray]:
             return image is not None and min(image.shape[:2]) >= minimum
@@ -76,6 +86,7 @@ class ImageSet:
             images = [image for image in pool.map(_try_decode, files) if keep(image)]
         if not images:
             raise ValueError(f"{folder}: no image with sides of at least {minimum} pixels found")
+        images += draw_pages(pages, seed)
         self.sizes = [image.shape[:2] for image in images]
         pixels = np.array([h * w for h, w in self.sizes], dtype=np.float64)
         self.offsets = np.concatenate([[0], np.cumsum(pixels * 3)]).astype(np.int64)

@@ -58,7 +58,13 @@ def train(config: TrainConfig) -> Trainer:
     elif config.start:
         trainer.begin_from(config.start)
         _say(trainer, f"started from {config.start} at step {trainer.step}")
-    images = ImageSet(config.data, device=trainer.device, minimum=64, limit=config.limit)
+    images = ImageSet(
+        config.data,
+        device=trainer.device,
+        limit=config.limit,
+        pages=config.pages,
+        seed=config.seed,
+    )
     _say(trainer, f"{len(images)} images, {images.megapixels:.0f} megapixels")
     _note_run(trainer, images)
     clock = Clock(config, trainer.seconds)
@@ -161,6 +167,7 @@ def _note_run(trainer: Trainer, images: ImageSet) -> None:
             "run": config.out.name,
             "images": len(images),
             "megapixels": round(images.megapixels),
+            "pages": config.pages,
             "first_step": trainer.step,
             "batch": config.batch * trainer.processes.count,
             "crop": config.crop,

@@ -21,6 +21,7 @@ from models.training.data import ImageSet
 from models.training.evaluate import evaluate_estimated
 from models.training.export import export, load_ema
 from models.training.loop import train
+from models.training.pages import draw_pages
 from models.training.trainer import Trainer
 from models.weights import (
     WeightsError,
@@ -256,3 +257,18 @@ def test_bad_settings_are_one_line(folder, tmp_path, monkeypatch, changes, words
     with pytest.raises(SystemExit) as stop:
         main()
     assert words in str(stop.value)
+
+
+def test_drawn_pages_join_the_images(folder):
+    """Pages of text and graphics: the same from the same seed, and worth training on."""
+    first, again, other = draw_pages(2, 5), draw_pages(2, 5), draw_pages(2, 6)
+    for page, same in zip(first, again, strict=True):
+        assert page.shape == (768, 1024, 3)
+        assert page.dtype == np.uint8
+        assert np.array_equal(page, same)
+        assert len(np.unique(page.reshape(-1, 3), axis=0)) > 20  # antialiased, more than a ground
+    assert not np.array_equal(first[0], other[0])
+    plain = ImageSet(folder, device=CPU)
+    joined = ImageSet(folder, device=CPU, pages=2, seed=5)
+    assert len(joined) == len(plain) + 2
+    assert np.array_equal(joined.image(len(plain)).numpy(), first[0])

@@ -41,13 +41,16 @@ class CodingTables:
 
 
 _BIT = constriction.stream.model.Uniform(2)
+_PART = 2**20
 _LENGTH = constriction.stream.model.Uniform(16)
 
 
 def _groups(scale_index: np.ndarray, skip_index: int) -> list[tuple[int, np.ndarray]]:
     """(scale index, positions) in coding order, without the skipped ones."""
     order = np.argsort(scale_index, kind="stable")
-    counts = np.bincount(scale_index, minlength=1)
+    # In parts, because bincount takes a copy of eight bytes for each.
+    parts = np.split(scale_index, range(_PART, len(scale_index), _PART))
+    counts = np.sum([np.bincount(part, minlength=256) for part in parts], axis=0)
     ends = np.cumsum(counts)
     return [
         (int(index), order[ends[index] - counts[index] : ends[index]])
@@ -70,7 +73,10 @@ class LayerEncoder:
         self._crc = 0
 
     def encode(self, symbols: np.ndarray, scale_index: np.ndarray) -> None:
-        """Append one step: integers within ±SYMBOL_LIMIT, zero where the index is skipped."""
+        """Append one step: integers within ±SYMBOL_LIMIT, zero where the index is skipped.
+
+        ``scale_index`` holds integers of 0…255.
+        """
         self._crc = symbol_checksum(self._crc, symbols)
         for index, places in _groups(scale_index, self._tables.skip_index):
             limit = self._tables.limits[index]

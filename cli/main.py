@@ -49,6 +49,12 @@ _DECODE_EXAMPLES = """Examples:
   codec decode photo.cci -o thumb.jpg --scale 4
   codec decode coded/ -o decoded/ --recursive
 """
+_VERIFY_EXAMPLES = """Examples:
+
+\b
+  codec verify photo.cci
+  codec verify --deep archive/*.cci
+"""
 _INFO_EXAMPLES = """Examples:
 
 \b
@@ -182,6 +188,9 @@ def decode(
     recursive: _Recursive = False,
     force: _Force = False,
     max_pixels: _MaxPixels = DEFAULT_MAX_PIXELS,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Fail on files that are cut or damaged.")
+    ] = False,
     as_json: _Json = False,
 ) -> None:
     """Decode .cci files into images; the suffix of the output chooses the format."""
@@ -194,14 +203,21 @@ def decode(
             "scale": scale,
             "device": device,
             "max_pixels": max_pixels,
+            "strict": strict,
         }
         jobs, batch = plan(
             inputs, output, ".png", accepts=_is_cci, recursive=recursive, force=force
         )
-        run(jobs, batch, lambda job, _: _decode_one(job, options), as_json=as_json, verb="decoding")
+
+        def work(job: Job, show: Callable[[float], None]) -> tuple[dict, str]:
+            return _decode_one(job, options, show)
+
+        run(jobs, batch, work, as_json=as_json, verb="decoding")
 
 
-def _decode_one(job: Job, options: dict[str, Any]) -> tuple[dict, str]:
+def _decode_one(
+    job: Job, options: dict[str, Any], show: Callable[[float], None]
+) -> tuple[dict, str]:
     source = job.read()
     suffix = ".png" if job.target == STANDARD else Path(job.target).suffix
     from codec.image_io import check_writable, coded_image
@@ -209,7 +225,7 @@ def _decode_one(job: Job, options: dict[str, Any]) -> tuple[dict, str]:
     check_writable(suffix)
     started = time.perf_counter()
     with _naming(job.source):
-        result = codec.decode_detailed(source, **options)
+        result = codec.decode_detailed(source, progress=show, **options)
     seconds = time.perf_counter() - started
     with _naming(job.target):
         data, lost = coded_image(result.image, suffix)
@@ -248,6 +264,43 @@ def _naming(source: str) -> Iterator[None]:
         if message.startswith(name):
             raise
         raise type(error)(f"{name}: {message}") from error
+
+
+@app.command(epilog=_VERIFY_EXAMPLES)
+def verify(
+    files: Annotated[list[str], typer.Argument(metavar="FILE...", help=".cci files.")],
+    deep: Annotated[
+        bool, typer.Option("--deep", help="Decode the symbols too and compare their checksums.")
+    ] = False,
+    device: _Device = "auto",
+    max_pixels: _MaxPixels = DEFAULT_MAX_PIXELS,
+    as_json: _Json = False,
+) -> None:
+    """Check that .cci files are complete and undamaged; the exit status is 1 if any is not."""
+    with errors_as_one_line():
+        options: dict[str, Any] = {"deep": deep, "device": device, "max_pixels": max_pixels}
+        failed = [name for name in files if not _verify_one(name, as_json, options)]
+        sys.stdout.flush()
+    if failed:
+        raise typer.Exit(FAILURE)
+
+
+def _verify_one(name: str, as_json: bool, options: dict[str, Any]) -> bool:
+    """Print that one file is sound, or complain; whether it is."""
+    problem = None
+    try:
+        with _naming(name):
+            found = codec.verify(Job(name, STANDARD).read(), **options)
+    except ModelError:
+        raise
+    except CodecError as error:
+        problem = str(error)
+        complain(problem)
+    if as_json:
+        print(json.dumps({"file": name, "sound": problem is None, "problem": problem}))
+    elif problem is None:
+        print(f"{name}: sound, {len(found.layers)} layers, {found.bytes} bytes")
+    return problem is None
 
 
 @app.command(epilog=_INFO_EXAMPLES)

@@ -18,6 +18,7 @@ from codec.inspection import FileInfo, LayerInfo, info
 if TYPE_CHECKING:
     from codec.decoding import Decoded, decode, decode_detailed
     from codec.encoding import Encoded, encode, encode_detailed
+    from codec.verification import verify
 
 __version__ = "0.1.0"
 
@@ -32,6 +33,7 @@ __all__ = [
     "encode_detailed",
     "errors",
     "info",
+    "verify",
 ]
 
 _LAZY = {
@@ -41,6 +43,7 @@ _LAZY = {
     "decode": "codec.decoding",
     "decode_detailed": "codec.decoding",
     "Decoded": "codec.decoding",
+    "verify": "codec.verification",
 }
 
 

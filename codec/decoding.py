@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from os import PathLike
 from typing import TypedDict, Unpack
@@ -13,8 +14,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from bitstream.container import ALPHA, EXIF, ICC, XMP, Chunk, Container
-from bitstream.range_coder import LayerDecoder
+from bitstream.container import ALPHA, EXIF, ICC, XMP, Chunk, Container, Header
+from bitstream.range_coder import CodingTables, LayerDecoder
 from codec.encoding import tables_of
 from codec.errors import (
     ArgumentError,
@@ -24,10 +25,11 @@ from codec.errors import (
     UnsupportedFileError,
 )
 from codec.image_io import Picture, to_pillow, unpack_alpha, unpack_metadata
-from codec.inspection import read_bytes
+from codec.inspection import read_bytes, require_whole
 from codec.installed import model_for_file
 from codec.limits import DEFAULT_MAX_PIXELS, out_of_memory_as_limit
-from models.protocol import CodingModel
+from codec.progress import split
+from models.protocol import CodingModel, PriorState, Progress
 
 FILLS = ("mean", "sample")
 
@@ -60,6 +62,8 @@ class DecodeOptions(TypedDict, total=False):
     scale: int
     device: str
     max_pixels: int | None
+    strict: bool
+    progress: Progress | None
 
 
 def decode(data: bytes | str | PathLike[str], **options: Unpack[DecodeOptions]) -> Image.Image:
@@ -86,6 +90,8 @@ def decode_detailed(
     scale: int = 1,
     device: str = "auto",
     max_pixels: int | None = DEFAULT_MAX_PIXELS,
+    strict: bool = False,
+    progress: Progress | None = None,
 ) -> Decoded:
     """Decode a .cci file, whole or cut anywhere behind its first layer.
 
@@ -100,6 +106,9 @@ def decode_detailed(
             the rest of the network.
         device: ``auto``, ``cpu`` or ``cuda``.
         max_pixels: refuse files that declare more; None: no limit.
+        strict: a file that is cut or damaged anywhere is an error, even where the layers before
+            would give a picture.
+        progress: called with the share done, 0…1.
 
     Raises:
         codec.errors.CodecError: unreadable or damaged file, bad argument, missing weights.
@@ -115,29 +124,36 @@ def decode_detailed(
     if not 0 <= temperature <= 10:
         raise ArgumentError(f"the temperature must be between 0 and 10, not {temperature}")
     container = Container.from_bytes(read_bytes(data), max_pixels=max_pixels)
+    if strict:
+        require_whole(container)
     header = container.header
-    model = model_for_file(header.model_id, header.fingerprint, device)
-    if header.layers > len(model.layers):
-        raise UnsupportedFileError(
-            f"the file declares {header.layers} layers: a newer one is needed"
-        )
+    model = _model_of(container, device)
     notes = _notes(container)
     upto = model.layers_for_scale(scale)
     stored = container.layers[: min(upto, layers or upto)]
-    rng = np.random.Generator(np.random.Philox(seed)) if fill == "sample" else None
-    latents, checksums = decode_layers(
-        model,
-        stored,
-        (header.height, header.width),
-        header.quality,
-        upto=upto,
-        rng=rng,
-        temperature=temperature,
-    )
-    pixels = _pixels(model.synthesize(latents, header.quality, scale), header, scale)
-    picture = Picture(pixels, header.grey)
+    coding, drawing = split(progress, [1.0, 2.0])
     before = len(notes)
+    while True:
+        # The generator is made anew, so that a picture depends on the layers used and the seed.
+        rng = np.random.Generator(np.random.Philox(seed)) if fill == "sample" else None
+        try:
+            latents, checksums = decode_layers(
+                model, stored, header, upto=upto, rng=rng, temperature=temperature, progress=coding
+            )
+            break
+        except LayerError as error:
+            if strict or error.index == 0:
+                raise
+            notes.append(f"{error}; {error.index} of {header.layers} layers are used")
+            stored = stored[: error.index]
+    drawn = model.synthesize(latents, header.quality, scale, drawing)
+    del latents  # of a large image, as much memory as the picture
+    pixels = _pixels(drawn, header, scale)
+    del drawn
+    picture = Picture(pixels, header.grey)
     _add_side_data(picture, container, scale, notes)
+    if strict and len(notes) > before:
+        raise CorruptError("; ".join(notes[before:]))
     return Decoded(
         to_pillow(picture),
         len(stored),
@@ -162,52 +178,91 @@ def _notes(container: Container) -> list[str]:
     return notes
 
 
+def _model_of(container: Container, device: str) -> CodingModel:
+    header = container.header
+    model = model_for_file(header.model_id, header.fingerprint, device)
+    if header.layers > len(model.layers):
+        raise UnsupportedFileError(
+            f"the file declares {header.layers} layers: a newer program is needed"
+        )
+    return model
+
+
+class LayerError(CorruptError):
+    """The data of layer number ``index`` decode to nothing, or to other symbols than encoded."""
+
+    def __init__(self, index: int, message: str) -> None:
+        super().__init__(message)
+        self.index = index
+
+
 @torch.no_grad()
 def decode_layers(
     model: CodingModel,
     stored: list[Chunk],
-    size: tuple[int, int],
-    quality: int,
+    header: Header,
     *,
     upto: int,
-    rng: np.random.Generator | None,
-    temperature: float,
+    rng: np.random.Generator | None = None,
+    temperature: float = 0.0,
+    progress: Progress | None = None,
 ) -> tuple[list[Tensor], tuple[int, ...]]:
     """The loop of :mod:`models.protocol` with a range decoder, then with the fill.
 
     Returns:
         The latents of the first ``upto`` layers, and the checksum of each decoded layer.
+
+    Raises:
+        LayerError: a layer's data are wrong.
     """
-    height, width = (side + -side % model.size_multiple for side in size)
-    prior = model.prior(height, width, quality)
-    tables = tables_of(model)
+    multiple = model.size_multiple
+    height, width = (side + -side % multiple for side in (header.height, header.width))
+    prior = model.prior(height, width, header.quality)
     latents: list[Tensor] = []
     checksums = []
+    parts = split(progress, [layer.density for layer in model.layers[:upto]])
     for index, layer in enumerate(model.layers[:upto]):
+        reports = split(parts[index], [1.0] * layer.steps)
         if index < len(stored):
-            coder = LayerDecoder(tables, stored[index].payload)
-            crc = 0
-            for _ in range(layer.steps):
-                symbols = coder.decode(prior.predict().scale_index.cpu().numpy())
-                crc = zlib.crc32(symbols.astype("<i4").tobytes(), crc)
-                prior.push(torch.from_numpy(symbols))
             try:
-                coder.finish()
+                checksums.append(
+                    _decode_layer(prior, tables_of(model), stored[index].payload, reports)
+                )
             except CorruptError as error:
-                raise CorruptError(f"layer {layer.name}: {error}") from error
-            checksums.append(crc)
+                raise LayerError(index, f"layer {layer.name}: {error}") from error
         else:
-            for _ in range(layer.steps):
+            for report in reports:
                 prior.predict()
                 prior.push_fill(rng, temperature)
+                report(1.0)
         latents.append(prior.latent)
     return latents, tuple(checksums)
 
 
+def _decode_layer(
+    prior: PriorState, tables: CodingTables, payload: bytes, reports: Sequence[Progress]
+) -> int:
+    """Range-decode one layer, a report per step; the checksum of its symbols."""
+    coder = LayerDecoder(tables, payload)
+    crc = 0
+    for report in reports:
+        symbols = coder.decode(prior.predict().scale_index.cpu().numpy())
+        crc = zlib.crc32(symbols.astype("<i4").tobytes(), crc)
+        prior.push(torch.from_numpy(symbols))
+        report(1.0)
+    coder.finish()
+    return crc
+
+
+def verify_symbols(container: Container, device: str, progress: Progress | None) -> None:
+    """Decode the symbols of all layers of a parsed file. Raises LayerError where they are wrong."""
+    model, header = _model_of(container, device), container.header
+    decode_layers(model, container.layers, header, upto=header.layers, progress=progress)
+
+
 def _pixels(drawn: Tensor, header, scale: int) -> np.ndarray:
     height, width = -(-header.height // scale), -(-header.width // scale)
-    cropped = drawn[:, :height, :width].permute(1, 2, 0)
-    return cropped.mul(255).round_().clamp_(0, 255).to(torch.uint8).cpu().numpy()
+    return drawn[:, :height, :width].permute(1, 2, 0).contiguous().cpu().numpy()
 
 
 def _add_side_data(picture: Picture, container: Container, scale: int, notes: list[str]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from numbers import Integral
@@ -10,7 +10,6 @@ from typing import TypedDict, Unpack
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from bitstream.container import (
@@ -29,12 +28,11 @@ from codec.errors import ArgumentError, LimitError, TargetError
 from codec.image_io import ImageLike, Picture, load_picture, pack_alpha, pack_metadata
 from codec.installed import DEFAULT_MODEL, get_model
 from codec.limits import DEFAULT_MAX_PIXELS, out_of_memory_as_limit
-from models.protocol import CodingModel, LayerSpec, Posterior, PriorState
+from codec.progress import split
+from models.protocol import CodingModel, LayerSpec, Posterior, PriorState, Progress
 
 DEFAULT_QUALITY = 50
 DEFAULT_EFFORT = 1
-
-Progress = Callable[[float], None]
 
 
 @dataclass(frozen=True)
@@ -104,7 +102,7 @@ def encode_detailed(
         max_pixels: refuse larger images; None: no limit.
         effort: 1…9, how long to look for a smaller file of the same quality; decoding is not
             affected. 1 takes one pass of the network.
-        progress: called with the share done, 0…1, by encodings of higher effort.
+        progress: called with the share done, 0…1.
 
     Raises:
         codec.errors.CodecError: unreadable image, bad argument, unreachable target, missing model.
@@ -125,6 +123,7 @@ def encode_detailed(
     if max(height, width) > MAX_SIDE:
         raise LimitError(f"sides above {MAX_SIDE} pixels cannot be stored ({width}×{height})")
     frame = _Frame(picture, chosen, layers, strip)
+    del picture  # of a large image, one copy is enough
     if target_bpp is not None:
         target_bytes = int(target_bpp * width * height / 8)
     if target_bytes is None:
@@ -141,14 +140,17 @@ def _check_targets(quality: int | None, bpp: float | None, size: int | None) -> 
         raise ArgumentError(f"the target size must be positive, not {size}")
 
 
-def _bisect(frame: _Frame, limit: int) -> tuple[Encoded | None, int]:
+def _bisect(
+    frame: _Frame, limit: int, progress: Progress | None = None
+) -> tuple[Encoded | None, int]:
     """The highest quality whose file has at most ``limit`` bytes at effort 1, and the smallest size
     seen that has more."""
     low, high, smallest = -1, 101, 0  # low fits (or nothing does), high does not
     best = None
+    steps = iter(split(progress, [1.0] * 7))  # 2^7 > 102 candidates
     while high - low > 1:
         middle = (low + high) // 2
-        result = frame.encode(middle)
+        result = frame.encode(middle, progress=next(steps))
         if len(result.data) <= limit:
             low, best = middle, result
         else:
@@ -162,7 +164,7 @@ def _search(frame: _Frame, limit: int, effort: int, progress: Progress | None) -
     Found at effort 1. More effort then shrinks the file, which leaves room for a higher quality;
     the search goes on from where the shrinkage lets expect it.
     """
-    best, smallest = _bisect(frame, limit)
+    best, smallest = _bisect(frame, limit, progress if effort == 1 else None)
     if effort > 1:
         refined = frame.encode(best.quality if best else 0, effort, progress)
         plain = len(best.data) if best else smallest
@@ -223,17 +225,18 @@ class _Frame:
         return [Chunk(kind, pack_metadata(d)) for kind, d in items if d and not strip]
 
     def encode(self, quality: int, effort: int = 1, progress: Progress | None = None) -> Encoded:
+        refining, coding = split(progress, [10.0 * (effort - 1) ** 2, 1.0])
         posterior = self._model.posterior(
             self._image,
             quality,
             effort=effort,
             content=(self._height, self._width),
-            progress=progress,
+            progress=refining,
         )
         height, width = self._image.shape[-2:]
         prior = self._model.prior(height, width, quality)
         layers = self._model.layers[: self.layers]
-        payloads = encode_layers(posterior, prior, layers, self._tables)
+        payloads = encode_layers(posterior, prior, layers, self._tables, coding)
         header = Header(
             self._model.model_id,
             self._model.fingerprint,
@@ -256,33 +259,40 @@ def tables_of(model: CodingModel) -> CodingTables:
 
 
 def pad_image(rgb: np.ndarray, multiple: int) -> Tensor:
-    """uint8 H×W×3 → float32 3×H'×W' in [0, 1], sides extended by edge replication."""
-    writable = np.require(rgb, requirements="W")  # torch warns of memory it might write to
-    image = torch.from_numpy(writable).permute(2, 0, 1).float().div_(255)
+    """uint8 H×W×3 → uint8 3×H'×W', sides extended by edge replication to a multiple."""
     height, width = rgb.shape[:2]
-    padding = (0, -width % multiple, 0, -height % multiple)
-    return F.pad(image[None], padding, mode="replicate")[0]
+    if height % multiple or width % multiple:
+        rgb = np.pad(rgb, ((0, -height % multiple), (0, -width % multiple), (0, 0)), mode="edge")
+    writable = np.require(rgb, requirements="W")  # torch warns of memory it might write to
+    return torch.from_numpy(writable).permute(2, 0, 1)
 
 
 @torch.no_grad()
 def encode_layers(
-    posterior: Posterior, prior: PriorState, layers: Sequence[LayerSpec], tables: CodingTables
+    posterior: Posterior,
+    prior: PriorState,
+    layers: Sequence[LayerSpec],
+    tables: CodingTables,
+    progress: Progress | None = None,
 ) -> list[bytes]:
     """The loop of :mod:`models.protocol` with a range encoder: one payload per layer."""
     latents: list[Tensor] = []
     payloads = []
-    for layer in layers:
-        target = posterior.target(latents)
+    # A posterior takes about as long as all coding steps of its layer.
+    parts = split(progress, [layer.density for layer in layers for _ in range(2)])
+    for index, layer in enumerate(layers):
+        target = posterior.target(latents, parts[2 * index])
         coder = LayerEncoder(tables)
-        for _ in range(layer.steps):
+        for report in split(parts[2 * index + 1], [1.0] * layer.steps):
             prediction = prior.predict()
-            residual = prior.gather(target) - prediction.mean
-            symbols = torch.round(residual).clamp_(-SYMBOL_LIMIT, SYMBOL_LIMIT)
-            symbols = torch.where(prediction.scale_index > tables.skip_index, symbols, 0)
+            symbols = prior.gather(target).sub_(prediction.mean).round_()
+            symbols.clamp_(-SYMBOL_LIMIT, SYMBOL_LIMIT)
+            symbols.mul_(prediction.scale_index > tables.skip_index)
             prior.push(symbols)
             coder.encode(
-                symbols.to(torch.int32).cpu().numpy(), prediction.scale_index.cpu().numpy()
+                symbols.to(torch.int16).cpu().numpy(), prediction.scale_index.cpu().numpy()
             )
+            report(1.0)
         latents.append(prior.latent)
         payloads.append(coder.finish())
     return payloads

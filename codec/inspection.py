@@ -7,7 +7,7 @@ from os import PathLike
 from pathlib import Path
 
 from bitstream.container import ALPHA, EXIF, ICC, XMP, Container
-from codec.errors import ArgumentError, ImageError
+from codec.errors import ArgumentError, CorruptError, ImageError, TruncatedError
 from codec.limits import DEFAULT_MAX_PIXELS
 from models.names import LAYER_NAMES, MODEL_IDS
 
@@ -73,7 +73,22 @@ def info(
         codec.errors.CodecError: not a readable .cci file.
     """
     data = read_bytes(source)
-    container = Container.from_bytes(data, max_pixels=max_pixels)
+    return describe(data, Container.from_bytes(data, max_pixels=max_pixels))
+
+
+def require_whole(container: Container) -> None:
+    """Raises CorruptError if a parsed file is damaged, TruncatedError if it is cut."""
+    found, declared = len(container.layers), container.header.layers
+    if container.damage is not None:
+        raise CorruptError(f"{container.damage}; {found} of its {declared} layers are whole")
+    if found < declared:
+        raise TruncatedError(f"the file is cut: {found} of its {declared} layers are whole")
+    if container.truncated:
+        raise TruncatedError("the file is cut behind its last layer, or has bytes behind its end")
+
+
+def describe(data: bytes, container: Container) -> FileInfo:
+    """What a parsed file contains."""
     header = container.header
     layers = tuple(
         LayerInfo(

@@ -9,9 +9,8 @@ from typing import ParamSpec, TypeVar
 from codec.errors import LimitError
 
 #: Images above this are refused unless the caller raises it (``max_pixels=…``, ``--max-pixels``).
-#: Sides count rounded up to multiples of 64. Coding takes up to 0.2 GB a megapixel (measured), so
-#: this asks for about 12 GB; it can rise once images are worked on in tiles.
-DEFAULT_MAX_PIXELS = 64_000_000
+#: Sides count rounded up to multiples of 64.
+DEFAULT_MAX_PIXELS = 200_000_000
 
 P = ParamSpec("P")
 R = TypeVar("R")

@@ -17,6 +17,7 @@ two channel groups take opposite colours of a checkerboard in turn.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import cast
 
 import torch
@@ -84,3 +85,26 @@ class LayerPrior(nn.Module):
         """Per step the coded places, boolean C×H×W."""
         full = cast(Tensor, self.pattern).repeat(1, height // 2, width // 2)
         return [full == step for step in range(len(self.steps))]
+
+    def gather(self, step: int, x: Tensor) -> Tensor:
+        """The places of one step in a tensor …×C×H×W, as …×C×(H/2)×(W/2).
+
+        Flattened, this is coding order: by channel, row, column. Only for layers of four steps,
+        where each 2×2 square of a channel holds one place of every step.
+        """
+        groups = [x[..., c, r::2, s::2] for c, r, s in self._groups(step)]
+        return torch.cat(groups, dim=-3)
+
+    def scatter(self, step: int, values: Tensor, into: Tensor) -> None:
+        """Write values in the shape of :meth:`gather` to the places of one step, in place."""
+        for channels, row, column in self._groups(step):
+            into[..., channels, row::2, column::2] = values[..., channels, :, :]
+
+    def _groups(self, step: int) -> Iterator[tuple[slice, int, int]]:
+        """Channels, row phase, column phase of each channel group in one step."""
+        if len(self.steps) != 4:
+            raise ValueError("files are coded in four steps")
+        for group in range(4):
+            phase = _ORDERS[4][step][0] ^ group
+            first, last = (-(-self.channels * g // 4) for g in (group, group + 1))
+            yield slice(first, last), phase // 2, phase % 2

@@ -22,6 +22,9 @@ from typing import Protocol
 import numpy as np
 from torch import Tensor
 
+#: Takes the share of the work that is done, 0…1.
+Progress = Callable[[float], None]
+
 
 @dataclass(frozen=True)
 class LayerSpec:
@@ -32,15 +35,20 @@ class LayerSpec:
     stride: int
     steps: int
 
+    @property
+    def density(self) -> float:
+        """Symbols per pixel."""
+        return self.channels / self.stride**2
+
 
 @dataclass(frozen=True)
 class Prediction:
     """What the exact prior says about the symbols of one coding step, in coding order."""
 
     mean: Tensor
-    """(N,) float64, multiples of 2^-10, symbol units."""
+    """(N,) float32, multiples of 2^-10 below 2^13, symbol units."""
     scale_index: Tensor
-    """(N,) int64, index into the scale table."""
+    """(N,) uint8, index into the scale table."""
 
 
 class PriorState(Protocol):
@@ -60,14 +68,17 @@ class PriorState(Protocol):
 
     @property
     def latent(self) -> Tensor:
-        """The layer finished last, C×H×W float64."""
+        """The layer finished last, C×H×W float32."""
 
 
 class Posterior(Protocol):
     """The encoder's view of one image."""
 
-    def target(self, latents: Sequence[Tensor]) -> Tensor:
-        """Posterior mean of the layer after ``latents``, C×H×W float64, symbol units."""
+    def target(self, latents: Sequence[Tensor], progress: Progress | None = None) -> Tensor:
+        """Posterior mean of the layer after ``latents``, C×H×W float32, symbol units.
+
+        ``progress`` is called with the share done.
+        """
 
 
 class CodingModel(Protocol):
@@ -91,9 +102,9 @@ class CodingModel(Protocol):
         *,
         effort: int = 1,
         content: tuple[int, int] | None = None,
-        progress: Callable[[float], None] | None = None,
+        progress: Progress | None = None,
     ) -> Posterior:
-        """Analyse a 3×H×W float32 image in [0, 1]; sides are multiples of ``size_multiple``.
+        """Analyse a 3×H×W image, uint8; sides are multiples of ``size_multiple``.
 
         Args:
             effort: 1…9; above 1 the posterior means are refined for this very image, which takes
@@ -105,8 +116,14 @@ class CodingModel(Protocol):
     def prior(self, height: int, width: int, quality: int) -> PriorState:
         """Start the prior for an image of that (padded) size."""
 
-    def synthesize(self, latents: Sequence[Tensor], quality: int, scale: int) -> Tensor:
-        """Latents → 3×H/scale×W/scale float32, about [0, 1]; unclamped. ``scale`` is 1, 2 or 4."""
+    def synthesize(
+        self,
+        latents: Sequence[Tensor],
+        quality: int,
+        scale: int,
+        progress: Progress | None = None,
+    ) -> Tensor:
+        """Latents → 3×H/scale×W/scale, uint8. ``scale`` is 1, 2 or 4."""
 
     def layers_for_scale(self, scale: int) -> int:
         """How many layers the picture at that scale depends on."""

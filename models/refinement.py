@@ -18,16 +18,18 @@ so that a refined file is never worse by the encoder's own measure.
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from models.protocol import Progress
 from models.scales import SKIP_INDEX, coded_bits, gaussian_bits, scale_index_of, scale_of
 from models.ssvae import LAYER_STRIDES, SSVAE, area_targets
+from models.ssvae_maps import BottomUp
+from models.tiles import Box, tiles
 
 #: Iterations of effort 1…9.
 ITERATIONS = (0, 3, 6, 10, 16, 25, 40, 64, 100)
@@ -70,76 +72,39 @@ class Cost:
 
 def refine(
     model: SSVAE,
-    image: Tensor,
+    bottom_up: BottomUp,
     quality: Tensor,
     content: tuple[int, int],
     iterations: int,
-    progress: Callable[[float], None] | None = None,
+    progress: Progress | None = None,
     descent: Descent | None = None,
 ) -> list[Tensor]:
     """Offsets of the posterior means of u, z1, z2, each 1×C×H×W float32 in symbol units.
 
     Args:
         model: float face (not frozen), parameters without gradients.
-        image: 1×3×H×W in [0, 1], sides multiples of 64.
+        bottom_up: the image and its features.
         quality: (1,) in [0, 100].
         content: height and width of the image without its padding, whose error does not count.
         iterations: gradient steps per piece.
         progress: called with the share of the work done.
     """
-    with torch.no_grad():
-        bottom_up = model.analysis(image, quality)[::-1]
-    height, width = image.shape[-2:]
+    frame = bottom_up.frame
     offsets = [
-        torch.zeros(1, c, height // s, width // s, device=image.device)
+        torch.zeros(1, c, *frame.size(s), device=quality.device)
         for c, s in zip(model.config.latents, LAYER_STRIDES, strict=True)
     ]
-    inside = torch.zeros(1, 1, height, width, device=image.device)
-    inside[..., : content[0], : content[1]] = 1
-    pieces = list(_pieces(height, width))
+    pieces = tiles(frame, PIECE)
     for index, piece in enumerate(pieces):
 
         def report(share: float, index: int = index) -> None:
             if progress is not None:
                 progress((index + share) / len(pieces))
 
-        _Piece(model, image, quality, inside, bottom_up, offsets, piece).descend(
+        _Piece(model, bottom_up, quality, content, offsets, piece).descend(
             iterations, descent or Descent.of(iterations), report
         )
     return offsets
-
-
-@dataclass(frozen=True)
-class Window:
-    """A piece and what it sees around it: (top, left, bottom, right), multiples of 64 pixels."""
-
-    piece: tuple[int, int, int, int]
-    seen: tuple[int, int, int, int]
-
-
-def _pieces(height: int, width: int) -> Iterator[Window]:
-    """Windows that tile the image."""
-    rows, columns = _cuts(height), _cuts(width)
-    for top, bottom in itertools.pairwise(rows):
-        for left, right in itertools.pairwise(columns):
-            seen = (
-                max(0, top - MARGIN),
-                max(0, left - MARGIN),
-                min(height, bottom + MARGIN),
-                min(width, right + MARGIN),
-            )
-            yield Window((top, left, bottom, right), seen)
-
-
-def _cuts(side: int) -> list[int]:
-    """Boundaries of pieces of about equal size along one side."""
-    units, count = side // 64, -(-side // PIECE)
-    return [64 * (units * i // count) for i in range(count + 1)]
-
-
-def _cut(x: Tensor, box: tuple[int, int, int, int], stride: int = 1) -> Tensor:
-    top, left, bottom, right = (v // stride for v in box)
-    return x[..., top:bottom, left:right]
 
 
 class _Piece:
@@ -148,25 +113,27 @@ class _Piece:
     def __init__(
         self,
         model: SSVAE,
-        image: Tensor,
+        bottom_up: BottomUp,
         quality: Tensor,
-        inside: Tensor,
-        bottom_up: Sequence[Tensor],
+        content: tuple[int, int],
         offsets: list[Tensor],
-        window: Window,
+        piece: Box,
     ) -> None:
         self._model, self._quality = model, quality
-        self._image, self._inside = _cut(image, window.seen), _cut(inside, window.seen)
+        seen = piece.grown(MARGIN, 64, bottom_up.frame)
+        self._image = bottom_up.pixels(seen)
+        self._inside = torch.zeros_like(self._image[:, :1])
+        self._inside[..., : max(0, content[0] - seen.top), : max(0, content[1] - seen.left)] = 1
         self._small = area_targets(self._image), area_targets(self._inside)
-        self._bottom_up = [
-            _cut(b, window.seen, s) for b, s in zip(bottom_up, LAYER_STRIDES, strict=True)
-        ]
-        self._own = [_cut(o, window.piece, s) for o, s in zip(offsets, LAYER_STRIDES, strict=True)]
-        self._around = [
-            _cut(o, window.seen, s).clone() for o, s in zip(offsets, LAYER_STRIDES, strict=True)
-        ]
-        (top, left, bottom, right), seen = window.piece, window.seen
-        self._frame = (left - seen[1], seen[3] - right, top - seen[0], seen[2] - bottom)
+        self._bottom_up = [features.read(seen) for features in bottom_up.maps]
+        self._own = [piece.cut(o, s) for o, s in zip(offsets, LAYER_STRIDES, strict=True)]
+        self._around = [seen.cut(o, s).clone() for o, s in zip(offsets, LAYER_STRIDES, strict=True)]
+        self._frame = (
+            piece.left - seen.left,
+            seen.right - piece.right,
+            piece.top - seen.top,
+            seen.bottom - piece.bottom,
+        )
 
     def descend(self, iterations: int, descent: Descent, report: Callable[[float], None]) -> None:
         """Move the piece's offsets, in place, to the best ones found."""

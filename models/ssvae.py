@@ -80,14 +80,18 @@ class Analysis(nn.Module):
         self.stages = nn.ModuleList(stage(w[i], d[i], kernel=kernels[i]) for i in range(4))
 
     def forward(self, image: Tensor, quality: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        x = self.embed(image - 0.5)
-        features = []
-        for i in range(4):
-            x = self.stages[i](self.modulate[i](x, quality))
-            features.append(x)
-            if i < 3:
-                x = self.downs[i](x)
-        return features[1], features[2], features[3]
+        eighth = self.eighth(image, quality)
+        sixteenth = self.further(2, eighth, quality)
+        return eighth, sixteenth, self.further(3, sixteenth, quality)
+
+    def eighth(self, image: Tensor, quality: Tensor) -> Tensor:
+        """Image → features at 1/8."""
+        x = self.stages[0](self.modulate[0](self.embed(image - 0.5), quality))
+        return self.further(1, x, quality)
+
+    def further(self, index: int, x: Tensor, quality: Tensor) -> Tensor:
+        """Features of stage ``index - 1`` → those of stage ``index``, at half the resolution."""
+        return self.stages[index](self.modulate[index](self.downs[index - 1](x), quality))
 
 
 class Synthesis(nn.Module):
@@ -156,6 +160,8 @@ class PosteriorHead(nn.Module):
 
     def __init__(self, width: int, channels: int, *, top_down: bool, kernel: int) -> None:
         super().__init__()
+        #: Places of its scale that it sees beyond its output.
+        self.reach = kernel // 2 if top_down else 0
         self.merge = nn.Conv2d(2 * width, width, 1) if top_down else nn.Identity()
         self.refine = stage(width, 1 if top_down else 0, kernel=kernel)
         self.out = nn.Conv2d(width, channels, 1)

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 import codec
+from bitstream.container import Header
 from codec.decoding import decode_layers
 from codec.installed import get_model
 
@@ -75,10 +76,11 @@ def test_a_file_written_under_one_condition_reads_under_the_others(crop):
 def test_sampled_fill_is_the_same_under_all_conditions():
     """The fill feeds later priors too, so it is held to the same standard."""
     model = get_model("ssvae", "cpu")
+    header = Header(model.model_id, model.fingerprint, 128, 96, 40, 3)
 
     def latents():
         rng = np.random.Generator(np.random.Philox(3))
-        return decode_layers(model, [], (96, 128), 40, upto=3, rng=rng, temperature=1.0)[0]
+        return decode_layers(model, [], header, upto=3, rng=rng, temperature=1.0)[0]
 
     reference = latents()
     for condition in CONDITIONS.values():

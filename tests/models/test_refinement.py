@@ -5,8 +5,9 @@ import pytest
 import torch
 
 import codec
-from models.refinement import ITERATIONS, PIECE, _pieces, refine
+from models.refinement import ITERATIONS, refine
 from models.ssvae import LAYER_STRIDES
+from models.ssvae_maps import BottomUp
 from models.weights import load_trainable, weights_info
 from tests.conftest import psnr
 
@@ -49,24 +50,14 @@ def test_targets_are_met_with_effort(crop):
     assert psnr(crop, codec.decode(refined.data)) > psnr(crop, codec.decode(plain.data))
 
 
-def test_pieces_tile_any_image():
-    for height, width in ((64, 64), (PIECE, 64), (PIECE + 64, 1920), (4032, 3008 + 64)):
-        covered = np.zeros((height // 64, width // 64), dtype=int)
-        for window in _pieces(height, width):
-            top, left, bottom, right = (v // 64 for v in window.piece)
-            assert bottom - top <= PIECE // 64
-            covered[top:bottom, left:right] += 1
-            assert window.seen[0] <= window.piece[0]
-            assert window.seen[3] >= window.piece[3]
-        assert (covered == 1).all()
-
-
 def test_all_pieces_are_refined_and_padding_does_not_count(model, photograph, monkeypatch):
     """A piece size below the image's: every piece moves, and progress runs from 0 to 1."""
     monkeypatch.setattr("models.refinement.PIECE", 128)
-    image = torch.from_numpy(photograph[:192, :256].copy()).permute(2, 0, 1)[None].float() / 255
+    image = torch.from_numpy(photograph[:192, :256].copy()).permute(2, 0, 1)
+    quality, content = torch.tensor([50.0]), (150, 256)
+    bottom_up = BottomUp(model, image, quality)
     shares = []
-    offsets = refine(model, image, torch.tensor([50.0]), (150, 256), 6, shares.append)
+    offsets = refine(model, bottom_up, quality, content, 6, shares.append)
     assert shares == sorted(shares)
     assert shares[-1] == 1.0
     for offset, stride in zip(offsets, LAYER_STRIDES, strict=True):
@@ -74,14 +65,13 @@ def test_all_pieces_are_refined_and_padding_does_not_count(model, photograph, mo
         for rows in offset[0].abs().sum(0).split(64 // stride, dim=0)[:2]:
             assert all(float(part.sum()) > 0 for part in rows.split(64 // stride, dim=1))
 
-    spoiled = image.clone()
-    spoiled[..., 152:, :] = 1 - spoiled[..., 152:, :]  # y1 sees blocks of 4
+    changed = image.clone()
+    changed[..., 152:, :] = 255 - changed[..., 152:, :]  # y1 sees blocks of 4
     # The same features, another content below the edge: with bottom-up features held equal, only
     # the error could tell the two apart, and it must not.
-    analysis = model.analysis
-    features = analysis(image, torch.tensor([50.0]))
-    monkeypatch.setattr(model.analysis, "forward", lambda *_: features)
-    again = refine(model, spoiled, torch.tensor([50.0]), (150, 256), 6)
+    spoiled = BottomUp(model, changed, quality)
+    spoiled.maps = bottom_up.maps
+    again = refine(model, spoiled, quality, content, 6)
     for a, b in zip(offsets, again, strict=True):
         torch.testing.assert_close(a, b)
 

@@ -1,0 +1,137 @@
+"""The networks of the ssVAE over images of any size: their features as maps, read tile by tile."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from models.protocol import Progress
+from models.ssvae import LAYER_STRIDES, SSVAE
+from models.tiles import Box, FeatureMap, assemble
+
+#: Pixels per place of the features at 1/8, 1/16, 1/32.
+_EIGHTH, _SIXTEENTH, _THIRTY_SECOND = 8, 16, 32
+
+
+def _reach(*stages: tuple[int, int, int]) -> int:
+    """Pixels that stages of (depth, kernel, stride) see beyond their output."""
+    return sum(depth * (kernel // 2) * stride for depth, kernel, stride in stages)
+
+
+def _fast(x: Tensor) -> Tensor:
+    return x.contiguous(memory_format=torch.channels_last)
+
+
+class BottomUp:
+    """Features of the analysis: ``maps[i]`` serves layer i (u at 1/32, z1 at 1/16, z2 at 1/8).
+
+    Args:
+        image: 3×H×W, uint8 or float32 in [0, 1]; sides multiples of 64.
+        quality: (1,) in [0, 100].
+    """
+
+    def __init__(self, model: SSVAE, image: Tensor, quality: Tensor) -> None:
+        self._analysis, self._quality, self._image = model.analysis, quality, image
+        config = model.config
+        depth, fine, coarse = config.analysis_depths, config.kernel, config.coarse_kernel
+        self._reach = (
+            _reach((depth[3], coarse, _THIRTY_SECOND)),
+            _reach((depth[2], coarse, _SIXTEENTH)),
+            _reach((depth[1], fine, _EIGHTH), (depth[0], fine, 4)),
+        )
+        self.frame = frame = Box.of(*image.shape[-2:])
+        compute = (
+            lambda box: self._further(0, box),
+            lambda box: self._further(1, box),
+            self._eighth,
+        )
+        self.maps = tuple(
+            FeatureMap(frame, config.widths[3 - i], LAYER_STRIDES[i], compute[i]) for i in range(3)
+        )
+
+    def pixels(self, box: Box) -> Tensor:
+        """The image in a box, 1×3×h×w float32 in [0, 1]."""
+        piece = box.cut(self._image)[None].to(self._quality.device)
+        return piece.float().div_(255) if piece.dtype == torch.uint8 else piece
+
+    def _eighth(self, box: Box) -> Tensor:
+        seen = box.grown(self._reach[2], _EIGHTH, self.frame)
+        features = self._analysis.eighth(_fast(self.pixels(seen)), self._quality)
+        return box.cut(features, _EIGHTH, seen)
+
+    def _further(self, index: int, box: Box) -> Tensor:
+        stride = LAYER_STRIDES[index]
+        seen = box.grown(self._reach[index], stride, self.frame)
+        finer = _fast(self.maps[index + 1].read(seen))
+        return box.cut(self._analysis.further(3 - index, finer, self._quality), stride, seen)
+
+
+class TopDown:
+    """Features of the synthesis, and the pictures drawn from them.
+
+    Latents become known layer by layer: :meth:`know`. ``maps[0]`` (1/16) can be read once u is
+    known, ``maps[1]`` (1/8) once z1 is.
+
+    Args:
+        quality: (1,) in [0, 100].
+        frame: the image; sides multiples of 64.
+    """
+
+    def __init__(self, model: SSVAE, quality: Tensor, frame: Box) -> None:
+        self._model, self._quality, self.frame = model, quality, frame
+        config = model.config
+        d, fine, coarse = config.synthesis_depths, config.kernel, config.coarse_kernel
+        self._reach = (
+            _reach((d[0], coarse, _THIRTY_SECOND), (d[1], coarse, _SIXTEENTH)),
+            _reach((d[2], coarse, _SIXTEENTH), (d[3], fine, _EIGHTH)),
+            _reach((d[4], fine, _EIGHTH), (d[5], fine, 4)),
+        )
+        self._latents: list[Tensor] = []
+        self.maps = (
+            FeatureMap(frame, config.widths[2], _SIXTEENTH, self._coarse),
+            FeatureMap(frame, config.widths[1], _EIGHTH, self._middle),
+        )
+
+    def know(self, latents: Sequence[Tensor]) -> None:
+        """The layers so far, each C×H/s×W/s in symbol units; earlier ones stay what they were."""
+        self._latents += latents[len(self._latents) :]
+
+    def picture(self, scale: int, progress: Progress | None = None) -> Tensor:
+        """The image at full, half or quarter size (``scale`` 1, 2, 4), 3×H/scale×W/scale uint8."""
+        draw = {1: self._fine, 2: self._y2, 4: self._y1}[scale]
+
+        def pixels(box: Box) -> Tensor:
+            return draw(box).mul(255).round_().clamp_(0, 255).to(torch.uint8)
+
+        return assemble(self.frame, scale, pixels, progress)[0]
+
+    def _value(self, index: int, box: Box, *top_down: Tensor) -> Tensor:
+        """The latent of a layer in a box as the synthesis takes it."""
+        latent = box.cut(self._latents[index], LAYER_STRIDES[index])[None].float()
+        return _fast(self._model.dequantize(index, latent, self._quality, top_down))
+
+    def _coarse(self, box: Box) -> Tensor:
+        seen = box.grown(self._reach[0], LAYER_STRIDES[0], self.frame)
+        features = self._model.synthesis.coarse(self._value(0, seen), self._quality)
+        return box.cut(features, _SIXTEENTH, seen)
+
+    def _middle(self, box: Box) -> Tensor:
+        seen = box.grown(self._reach[1], _SIXTEENTH, self.frame)
+        before = _fast(self.maps[0].read(seen))
+        value = self._value(1, seen, before)
+        features = self._model.synthesis.middle(before, value, self._quality)
+        return box.cut(features, _EIGHTH, seen)
+
+    def _fine(self, box: Box) -> Tensor:
+        seen = box.grown(self._reach[2], _EIGHTH, self.frame)
+        before = _fast(self.maps[1].read(seen))
+        value = self._value(2, seen, before)
+        return box.cut(self._model.synthesis.fine(before, value, self._quality), 1, seen)
+
+    def _y1(self, box: Box) -> Tensor:
+        return self._model.synthesis.y1(_fast(self.maps[0].read(box)))
+
+    def _y2(self, box: Box) -> Tensor:
+        return self._model.synthesis.y2(_fast(self.maps[1].read(box)))

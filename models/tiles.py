@@ -1,0 +1,139 @@
+"""Large images in bounded memory: feature maps computed tile by tile.
+
+A convolutional network computes every place from a neighbourhood of bounded size, its *reach*. A
+tile therefore comes out as in the whole image if its network sees the tile and a border as wide as
+the reach. Only what the next step needs is kept for the whole image, and large maps not even that:
+they are computed anew wherever they are read.
+
+All boxes are in pixels of the full-size image; a map of stride s has one place per s×s pixels.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from models.protocol import Progress
+
+#: Longest side of a tile. Larger tiles waste less on borders and take more memory.
+TILE = 768
+#: Maps of at most so many bytes are kept; what is larger is computed anew wherever it is read.
+KEPT_BYTES = 2**28
+
+
+@dataclass(frozen=True)
+class Box:
+    """A rectangle of pixels: rows top…bottom, columns left…right, ends excluded."""
+
+    top: int
+    left: int
+    bottom: int
+    right: int
+
+    @classmethod
+    def of(cls, height: int, width: int) -> Box:
+        """The whole of an image."""
+        return cls(0, 0, height, width)
+
+    def grown(self, reach: int, align: int, frame: Box) -> Box:
+        """With a border of at least ``reach`` within ``frame``, edges on multiples of ``align``."""
+        return Box(
+            max(frame.top, (self.top - reach) // align * align),
+            max(frame.left, (self.left - reach) // align * align),
+            min(frame.bottom, -(-(self.bottom + reach) // align) * align),
+            min(frame.right, -(-(self.right + reach) // align) * align),
+        )
+
+    def cut(self, x: Tensor, stride: int = 1, origin: Box | None = None) -> Tensor:
+        """The view of this box in a map ``x`` (…×H×W) that begins at ``origin``, or at 0, 0."""
+        top, left = (origin.top, origin.left) if origin else (0, 0)
+        return x[
+            ...,
+            (self.top - top) // stride : (self.bottom - top) // stride,
+            (self.left - left) // stride : (self.right - left) // stride,
+        ]
+
+    def size(self, stride: int = 1) -> tuple[int, int]:
+        """Height and width in places of a map of that stride."""
+        return (self.bottom - self.top) // stride, (self.right - self.left) // stride
+
+
+def tiles(frame: Box, side: int | None = None) -> list[Box]:
+    """Tiles of about equal size with sides of at most ``side`` (default TILE), multiples of 64."""
+    rows, columns = _cuts(frame.bottom, side or TILE), _cuts(frame.right, side or TILE)
+    return [
+        Box(top, left, bottom, right)
+        for top, bottom in itertools.pairwise(rows)
+        for left, right in itertools.pairwise(columns)
+    ]
+
+
+def _cuts(length: int, side: int) -> list[int]:
+    units, count = length // 64, -(-length // side)
+    return [64 * (units * i // count) for i in range(count + 1)]
+
+
+def assemble(
+    frame: Box, stride: int, compute: Callable[[Box], Tensor], progress: Progress | None = None
+) -> Tensor:
+    """A whole map, …×C×H/s×W/s, from a function that computes any box of it.
+
+    ``progress`` is called with the share that is done.
+    """
+    boxes = tiles(frame)
+    whole: Tensor | None = None
+    for index, box in enumerate(boxes):
+        value = compute(box)
+        if len(boxes) == 1:
+            whole = value
+        elif whole is None:
+            whole = _room(value, frame.size(stride))
+        if len(boxes) > 1:
+            box.cut(whole, stride).copy_(value)
+        if progress is not None:
+            progress((index + 1) / len(boxes))
+    assert whole is not None
+    return whole
+
+
+def _room(value: Tensor, size: tuple[int, int]) -> Tensor:
+    """An empty map of another size, laid out in memory like ``value``."""
+    shape = (*value.shape[:-2], *size)
+    layout = torch.contiguous_format if value.is_contiguous() else torch.channels_last
+    return torch.empty(shape, dtype=value.dtype, device=value.device, memory_format=layout)
+
+
+class FeatureMap:
+    """A map of the whole image that can be read box by box.
+
+    Args:
+        frame: the image.
+        channels: of the map; with the stride they tell its size.
+        stride: pixels per place.
+        compute: returns any box of it, 1×C×h×w float32.
+    """
+
+    def __init__(
+        self, frame: Box, channels: int, stride: int, compute: Callable[[Box], Tensor]
+    ) -> None:
+        self.frame, self.stride = frame, stride
+        self._compute = compute
+        height, width = frame.size(stride)
+        self._keep = channels * height * width * 4 <= KEPT_BYTES
+        self._whole: Tensor | None = None
+
+    def read(self, box: Box) -> Tensor:
+        """The values in a box."""
+        if not self._keep:
+            return self._compute(box)
+        if self._whole is None:
+            self._whole = assemble(self.frame, self.stride, self._compute)
+        return box.cut(self._whole, self.stride)
+
+    def release(self) -> None:
+        """Give the memory back; a later read computes anew."""
+        self._whole = None

@@ -1,0 +1,144 @@
+"""No byte string may do harm: the outcome is a right picture, or an error that says why."""
+
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+import codec
+from bitstream.container import Chunk, Container
+from codec.errors import CodecError, CorruptError, DamageWarning, TruncatedError
+from tests.mutations import FAITHFUL, KINDS, mutate
+
+
+@pytest.fixture(scope="module")
+def files(photograph):
+    """Small files of several kinds, and their pictures by number of layers."""
+    rgb = photograph[100:180, 200:310]
+    alpha = np.linspace(0, 255, 80 * 110).reshape(80, 110, 1).astype(np.uint8)
+    sources = (
+        codec.encode(rgb, quality=30),
+        codec.encode(np.concatenate([rgb, alpha], axis=2), quality=60),
+        codec.encode(rgb[:, :, 0], quality=90, layers=2),
+    )
+    return [(data, pictures(data)) for data in sources]
+
+
+def pictures(data):
+    count = len(codec.info(data).layers)
+    return {n: np.array(codec.decode(data, layers=n)) for n in range(1, count + 1)}
+
+
+def outcome(data, shown):
+    """Decode a broken file: an error's name, or how many layers its (right) picture has."""
+    try:
+        found = codec.decode_detailed(data, max_pixels=2**20)
+    except CodecError as error:
+        return type(error).__name__ if str(error) else "an error without a message"
+    image = np.array(found.image)
+    for expected in shown.values():
+        if image.shape == expected.shape and np.array_equal(image, expected):
+            return found.layers
+    # Another picture than stored: then the file must have been rewritten, seals and all, into one
+    # that is valid. Its symbols passed their checksum only if they are the stored ones.
+    return "another"
+
+
+@settings(
+    max_examples=250, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(kind=st.sampled_from(KINDS), which=st.integers(0, 2), seed=st.integers(0, 2**32 - 1))
+def test_a_broken_file_is_a_right_picture_or_an_error(files, kind, which, seed):
+    data, shown = files[which]
+    result = outcome(mutate(data, kind, np.random.default_rng(seed)), shown)
+    assert result != "an error without a message", (kind, seed)
+    if kind in FAITHFUL:
+        assert result != "another", (kind, seed)
+
+
+@given(st.binary(max_size=200))
+@settings(max_examples=100, deadline=None)
+def test_any_bytes_are_refused_in_words(data):
+    for work in (codec.decode, codec.info, codec.verify, codec.encode):
+        with pytest.raises(CodecError) as caught:
+            work(data)
+        assert str(caught.value)
+
+
+def with_broken_layer(data, index, *, sealed):
+    """The file with a byte of one layer changed; sealed: its chunk's checksum is right."""
+    container = Container.from_bytes(data)
+    chunks, seen = [], -1
+    for chunk in container.chunks:
+        seen += chunk.type == b"L"
+        coded = chunk.to_bytes()
+        if chunk.type == b"L" and seen == index:
+            payload = bytearray(chunk.payload)
+            payload[len(payload) // 2] ^= 255
+            broken = Chunk(b"L", bytes(payload)).to_bytes()
+            coded = broken if sealed else coded[: -len(payload)] + bytes(payload)
+        chunks.append(coded)
+    return container.header.to_bytes() + b"".join(chunks)
+
+
+@pytest.mark.parametrize("sealed", [False, True], ids=["bytes", "symbols"])
+@pytest.mark.parametrize("index", [1, 2])
+def test_damage_in_a_later_layer_leaves_the_layers_before(coded, index, sealed):
+    broken = with_broken_layer(coded, index, sealed=sealed)
+    found = codec.decode_detailed(broken)
+    assert (found.layers, found.damaged) == (index, True)
+    assert len(found.symbol_checksums) == index
+    assert np.array_equal(np.array(found.image), np.array(codec.decode(coded, layers=index)))
+    with pytest.warns(DamageWarning, match=f"{index} of 3 layers"):
+        codec.decode(broken)
+    with pytest.raises(CorruptError):
+        codec.decode(broken, strict=True)
+    with pytest.raises(CorruptError):
+        codec.verify(broken, deep=True)
+
+
+@pytest.mark.parametrize("sealed", [False, True])
+def test_damage_in_the_first_layer_is_an_error(coded, sealed):
+    with pytest.raises(CorruptError):
+        codec.decode(with_broken_layer(coded, 0, sealed=sealed))
+
+
+def test_a_sampled_fill_does_not_depend_on_damage(coded):
+    """What is drawn for lost layers is what is drawn when they were left out."""
+    broken = with_broken_layer(coded, 1, sealed=True)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        shown = codec.decode(broken, fill="sample", seed=3)
+    expected = codec.decode(coded, layers=1, fill="sample", seed=3)
+    assert np.array_equal(np.array(shown), np.array(expected))
+
+
+def test_strict_refuses_cuts_and_verify_names_them(coded):
+    end = codec.info(coded).layers[1].end
+    assert codec.decode(coded[:end]).size == codec.decode(coded).size
+    for work in (lambda d: codec.decode(d, strict=True), codec.verify):
+        with pytest.raises(TruncatedError, match="2 of its 3 layers"):
+            work(coded[:end])
+    with pytest.raises(TruncatedError):
+        codec.verify(coded + b"i")
+
+
+def test_a_sound_file_passes(coded):
+    shares = []
+    assert codec.verify(coded).layers == codec.info(coded).layers
+    codec.verify(coded, deep=True, progress=shares.append)
+    assert shares == sorted(shares)
+    assert shares[-1] == pytest.approx(1.0)
+    codec.decode(coded, strict=True)
+
+
+def test_damaged_metadata_is_found(photograph):
+    data = codec.encode(photograph[:64, :64])
+    with pytest.raises(CorruptError, match="ICC"):
+        codec.verify(data + Chunk(b"i", b"not a zlib stream").to_bytes())
+    with pytest.raises(CorruptError, match="alpha"):
+        codec.verify(data + Chunk(b"a", b"not a PNG image").to_bytes())

@@ -18,6 +18,7 @@ from codec.inspection import FileInfo, LayerInfo, info
 if TYPE_CHECKING:
     from codec.decoding import Decoded, decode, decode_detailed
     from codec.encoding import Encoded, encode, encode_detailed
+    from codec.incremental import Frame, ProgressiveDecoder, progressive
 
 __version__ = "0.1.0"
 
@@ -25,13 +26,16 @@ __all__ = [
     "Decoded",
     "Encoded",
     "FileInfo",
+    "Frame",
     "LayerInfo",
+    "ProgressiveDecoder",
     "decode",
     "decode_detailed",
     "encode",
     "encode_detailed",
     "errors",
     "info",
+    "progressive",
 ]
 
 _LAZY = {
@@ -41,6 +45,9 @@ _LAZY = {
     "decode": "codec.decoding",
     "decode_detailed": "codec.decoding",
     "Decoded": "codec.decoding",
+    "Frame": "codec.incremental",
+    "ProgressiveDecoder": "codec.incremental",
+    "progressive": "codec.incremental",
 }
 
 

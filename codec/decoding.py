@@ -14,7 +14,7 @@ from PIL import Image
 from torch import Tensor
 
 from bitstream.container import ALPHA, EXIF, ICC, XMP, Chunk, Container
-from bitstream.range_coder import LayerDecoder
+from bitstream.range_coder import CodingTables, LayerDecoder
 from codec.encoding import tables_of
 from codec.errors import (
     ArgumentError,
@@ -27,7 +27,7 @@ from codec.image_io import Picture, to_pillow, unpack_alpha, unpack_metadata
 from codec.inspection import read_bytes
 from codec.installed import model_for_file
 from codec.limits import DEFAULT_MAX_PIXELS, out_of_memory_as_limit
-from models.protocol import CodingModel
+from models.protocol import CodingModel, LayerSpec, PriorState
 
 FILLS = ("mean", "sample")
 
@@ -104,16 +104,7 @@ def decode_detailed(
     Raises:
         codec.errors.CodecError: unreadable or damaged file, bad argument, missing weights.
     """
-    if layers is not None and not 1 <= layers <= 3:
-        raise ArgumentError(f"layers must be 1, 2 or 3, not {layers}")
-    if fill not in FILLS:
-        raise ArgumentError(f"fill must be mean or sample, not {fill!r}")
-    if scale not in (1, 2, 4):
-        raise ArgumentError(f"scale must be 1, 2 or 4, not {scale}")
-    if seed < 0:
-        raise ArgumentError(f"the seed must not be negative, not {seed}")
-    if not 0 <= temperature <= 10:
-        raise ArgumentError(f"the temperature must be between 0 and 10, not {temperature}")
+    check_options(layers, fill, seed, temperature, scale)
     container = Container.from_bytes(read_bytes(data), max_pixels=max_pixels)
     header = container.header
     model = model_for_file(header.model_id, header.fingerprint, device)
@@ -121,7 +112,7 @@ def decode_detailed(
         raise UnsupportedFileError(
             f"the file declares {header.layers} layers: a newer one is needed"
         )
-    notes = _notes(container)
+    notes = arrival_notes(container)
     upto = model.layers_for_scale(scale)
     stored = container.layers[: min(upto, layers or upto)]
     rng = np.random.Generator(np.random.Philox(seed)) if fill == "sample" else None
@@ -134,10 +125,10 @@ def decode_detailed(
         rng=rng,
         temperature=temperature,
     )
-    pixels = _pixels(model.synthesize(latents, header.quality, scale), header, scale)
+    pixels = to_pixels(model.synthesize(latents, header.quality, scale), header, scale)
     picture = Picture(pixels, header.grey)
     before = len(notes)
-    _add_side_data(picture, container, scale, notes)
+    add_side_data(picture, container, scale, notes)
     return Decoded(
         to_pillow(picture),
         len(stored),
@@ -149,7 +140,22 @@ def decode_detailed(
     )
 
 
-def _notes(container: Container) -> list[str]:
+def check_options(layers: int | None, fill: str, seed: int, temperature: float, scale: int) -> None:
+    """Raises ArgumentError where an option of :func:`decode_detailed` is out of range."""
+    if layers is not None and not 1 <= layers <= 3:
+        raise ArgumentError(f"layers must be 1, 2 or 3, not {layers}")
+    if fill not in FILLS:
+        raise ArgumentError(f"fill must be mean or sample, not {fill!r}")
+    if scale not in (1, 2, 4):
+        raise ArgumentError(f"scale must be 1, 2 or 4, not {scale}")
+    if seed < 0:
+        raise ArgumentError(f"the seed must not be negative, not {seed}")
+    if not 0 <= temperature <= 10:
+        raise ArgumentError(f"the temperature must be between 0 and 10, not {temperature}")
+
+
+def arrival_notes(container: Container) -> list[str]:
+    """What of a file is missing or damaged, in words."""
     arrived, declared = len(container.layers), container.header.layers
     notes = []
     if container.damage is not None:
@@ -185,32 +191,47 @@ def decode_layers(
     checksums = []
     for index, layer in enumerate(model.layers[:upto]):
         if index < len(stored):
-            coder = LayerDecoder(tables, stored[index].payload)
-            crc = 0
-            for _ in range(layer.steps):
-                symbols = coder.decode(prior.predict().scale_index.cpu().numpy())
-                crc = zlib.crc32(symbols.astype("<i4").tobytes(), crc)
-                prior.push(torch.from_numpy(symbols))
-            try:
-                coder.finish()
-            except CorruptError as error:
-                raise CorruptError(f"layer {layer.name}: {error}") from error
-            checksums.append(crc)
+            checksums.append(decode_layer(prior, layer, tables, stored[index].payload))
         else:
-            for _ in range(layer.steps):
-                prior.predict()
-                prior.push_fill(rng, temperature)
+            fill_layer(prior, layer, rng, temperature)
         latents.append(prior.latent)
     return latents, tuple(checksums)
 
 
-def _pixels(drawn: Tensor, header, scale: int) -> np.ndarray:
+def decode_layer(prior: PriorState, layer: LayerSpec, tables: CodingTables, payload: bytes) -> int:
+    """Walk ``prior`` through one stored layer; the CRC-32 of its symbols as int32.
+
+    Raises CorruptError where the symbols are not those that were encoded.
+    """
+    coder = LayerDecoder(tables, payload)
+    crc = 0
+    for _ in range(layer.steps):
+        symbols = coder.decode(prior.predict().scale_index.cpu().numpy())
+        crc = zlib.crc32(symbols.astype("<i4").tobytes(), crc)
+        prior.push(torch.from_numpy(symbols))
+    try:
+        coder.finish()
+    except CorruptError as error:
+        raise CorruptError(f"layer {layer.name}: {error}") from error
+    return crc
+
+
+def fill_layer(
+    prior: PriorState, layer: LayerSpec, rng: np.random.Generator | None, temperature: float
+) -> None:
+    """Walk ``prior`` through one missing layer."""
+    for _ in range(layer.steps):
+        prior.predict()
+        prior.push_fill(rng, temperature)
+
+
+def to_pixels(drawn: Tensor, header, scale: int) -> np.ndarray:
     height, width = -(-header.height // scale), -(-header.width // scale)
     cropped = drawn[:, :height, :width].permute(1, 2, 0)
     return cropped.mul(255).round_().clamp_(0, 255).to(torch.uint8).cpu().numpy()
 
 
-def _add_side_data(picture: Picture, container: Container, scale: int, notes: list[str]) -> None:
+def add_side_data(picture: Picture, container: Container, scale: int, notes: list[str]) -> None:
     """Alpha, ICC, EXIF, XMP. Damaged metadata is left out with a note: the picture is intact.
 
     Raises CorruptError for a damaged alpha plane, without which the picture would be another.

@@ -44,6 +44,14 @@ class SSVAEPriorState:
         self._latent: Tensor | None = None
         self._start_layer()
 
+    def _next_layer(self) -> None:
+        """Left until something is asked of the next layer: a first layer is drawn sooner so."""
+        self._context = self._model.prior.next_context(
+            self._layer, self._context, self._known[None]
+        )
+        self._layer, self._step = self._layer + 1, 0
+        self._start_layer()
+
     def _start_layer(self) -> None:
         prior = self._model.prior.layer(self._layer)
         h, w = self._sizes[self._layer]
@@ -54,6 +62,8 @@ class SSVAEPriorState:
         self._places = [mask.flatten().nonzero().squeeze(1) for mask in order]
 
     def predict(self) -> Prediction:
+        if self._step == len(self._places):
+            self._next_layer()
         prior = self._model.prior.layer(self._layer)
         mean, raw = prior.predict(self._step, self._context, self._known[None])
         self._mean = self.gather(mean[0])
@@ -78,15 +88,8 @@ class SSVAEPriorState:
     def _finish_step(self, values: Tensor) -> None:
         self._known.view(-1)[self._places[self._step]] = values
         self._step += 1
-        if self._step < len(self._places):
-            return
-        self._latent = self._known
-        if self._layer + 1 < len(self._sizes):
-            self._context = self._model.prior.next_context(
-                self._layer, self._context, self._known[None]
-            )
-            self._layer, self._step = self._layer + 1, 0
-            self._start_layer()
+        if self._step == len(self._places):
+            self._latent = self._known
 
     @property
     def latent(self) -> Tensor:

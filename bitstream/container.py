@@ -47,7 +47,7 @@ ICC = b"i"
 EXIF = b"e"
 XMP = b"x"
 ALPHA = b"a"
-_KNOWN = {LAYER, ICC, EXIF, XMP, ALPHA}
+KNOWN = {LAYER, ICC, EXIF, XMP, ALPHA}
 
 FLAG_GREY = 1
 _KNOWN_FLAGS = FLAG_GREY
@@ -149,7 +149,7 @@ def encode_length(value: int) -> bytes:
     return bytes(out)
 
 
-def _read_length(data: bytes, offset: int) -> tuple[int, int] | None:
+def _read_length(data: bytes | bytearray, offset: int) -> tuple[int, int] | None:
     """(value, next offset), or None where the data ends inside the number."""
     value = 0
     for i in range(5):
@@ -170,28 +170,39 @@ def read_chunks(data: bytes) -> Iterator[Chunk]:
         UnsupportedFileError: an unknown critical chunk.
     """
     offset = HEADER_BYTES
-    while offset < len(data):
-        kind = data[offset : offset + 1]
-        if not kind.isalpha():
-            raise CorruptError(f"no chunk starts at byte {offset}: the file is damaged there")
-        length = _read_length(data, offset + 1)
-        if length is None:
-            return
-        size, start = length
-        end = start + 4 + size
-        if end > len(data):
-            return
-        payload = data[start + 4 : end]
-        crc = zlib.crc32(payload, zlib.crc32(data[offset:start]))
-        if struct.unpack_from("<I", data, start)[0] != crc:
-            raise CorruptError(f"the chunk at byte {offset} is damaged (checksum mismatch)")
-        if kind not in _KNOWN and kind.isupper():
-            raise UnsupportedFileError(
-                f"the file contains a chunk of type {kind.decode('ascii')!r} that is needed to "
-                "decode it and that this version does not know: a newer one is needed"
-            )
-        yield Chunk(kind, payload, end)
-        offset = end
+    while chunk := next_chunk(data, offset):
+        yield chunk
+        offset = chunk.end
+
+
+def next_chunk(data: bytes | bytearray, offset: int) -> Chunk | None:
+    """The chunk at ``offset``, or None where it is not there whole.
+
+    Raises:
+        CorruptError, UnsupportedFileError: as :func:`read_chunks`.
+    """
+    if offset >= len(data):
+        return None
+    kind = bytes(data[offset : offset + 1])
+    if not kind.isalpha():
+        raise CorruptError(f"no chunk starts at byte {offset}: the file is damaged there")
+    length = _read_length(data, offset + 1)
+    if length is None:
+        return None
+    size, start = length
+    end = start + 4 + size
+    if end > len(data):
+        return None
+    payload = bytes(data[start + 4 : end])
+    crc = zlib.crc32(payload, zlib.crc32(data[offset:start]))
+    if struct.unpack_from("<I", data, start)[0] != crc:
+        raise CorruptError(f"the chunk at byte {offset} is damaged (checksum mismatch)")
+    if kind not in KNOWN and kind.isupper():
+        raise UnsupportedFileError(
+            f"the file contains a chunk of type {kind.decode('ascii')!r} that is needed to "
+            "decode it and that this version does not know: a newer one is needed"
+        )
+    return Chunk(kind, payload, end)
 
 
 @dataclass
@@ -225,7 +236,7 @@ class Container:
         try:
             for chunk in read_chunks(data):
                 end = chunk.end
-                if chunk.type in _KNOWN:
+                if chunk.type in KNOWN:
                     container.chunks.append(chunk)
         except CorruptError as error:
             if not container.layers:

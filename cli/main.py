@@ -17,6 +17,8 @@ import typer
 import codec
 from cli.jobs import FAILURE, STANDARD, Job, complain, errors_as_one_line, plan, run
 from cli.sizes import parse_size
+from cli.view import EXAMPLES as VIEW_EXAMPLES
+from cli.view import view
 from codec.errors import ArgumentError, CodecError, ModelError
 from codec.limits import DEFAULT_MAX_PIXELS
 
@@ -346,6 +348,9 @@ def _describe(name: str, found: codec.FileInfo) -> list[str]:
     if found.damage:
         lines.append(f"  damaged: {found.damage}")
     return lines
+
+
+app.command(epilog=VIEW_EXAMPLES)(view)
 
 
 def _is_cci(suffix: str) -> bool:

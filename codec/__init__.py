@@ -18,6 +18,7 @@ from codec.inspection import FileInfo, LayerInfo, info
 if TYPE_CHECKING:
     from codec.decoding import Decoded, decode, decode_detailed
     from codec.encoding import Encoded, encode, encode_detailed
+    from codec.incremental import Frame, ProgressiveDecoder, progressive
     from codec.verification import verify
 
 __version__ = "0.1.0"
@@ -26,13 +27,16 @@ __all__ = [
     "Decoded",
     "Encoded",
     "FileInfo",
+    "Frame",
     "LayerInfo",
+    "ProgressiveDecoder",
     "decode",
     "decode_detailed",
     "encode",
     "encode_detailed",
     "errors",
     "info",
+    "progressive",
     "verify",
 ]
 
@@ -44,6 +48,9 @@ _LAZY = {
     "decode_detailed": "codec.decoding",
     "Decoded": "codec.decoding",
     "verify": "codec.verification",
+    "Frame": "codec.incremental",
+    "ProgressiveDecoder": "codec.incremental",
+    "progressive": "codec.incremental",
 }
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import warnings
 import zlib
-from collections.abc import Sequence
 from dataclasses import dataclass
 from os import PathLike
 from typing import TypedDict, Unpack
@@ -15,7 +14,7 @@ from PIL import Image
 from torch import Tensor
 
 from bitstream.container import ALPHA, EXIF, ICC, XMP, Chunk, Container, Header
-from bitstream.range_coder import CodingTables, LayerDecoder
+from bitstream.range_coder import LayerDecoder
 from codec.encoding import tables_of
 from codec.errors import (
     ArgumentError,
@@ -113,22 +112,13 @@ def decode_detailed(
     Raises:
         codec.errors.CodecError: unreadable or damaged file, bad argument, missing weights.
     """
-    if layers is not None and not 1 <= layers <= 3:
-        raise ArgumentError(f"layers must be 1, 2 or 3, not {layers}")
-    if fill not in FILLS:
-        raise ArgumentError(f"fill must be mean or sample, not {fill!r}")
-    if scale not in (1, 2, 4):
-        raise ArgumentError(f"scale must be 1, 2 or 4, not {scale}")
-    if seed < 0:
-        raise ArgumentError(f"the seed must not be negative, not {seed}")
-    if not 0 <= temperature <= 10:
-        raise ArgumentError(f"the temperature must be between 0 and 10, not {temperature}")
+    check_options(layers, fill, seed, temperature, scale)
     container = Container.from_bytes(read_bytes(data), max_pixels=max_pixels)
     if strict:
         require_whole(container)
     header = container.header
-    model = _model_of(container, device)
-    notes = _notes(container)
+    model = model_of(header, device)
+    notes = arrival_notes(container)
     upto = model.layers_for_scale(scale)
     stored = container.layers[: min(upto, layers or upto)]
     coding, drawing = split(progress, [1.0, 2.0])
@@ -144,14 +134,14 @@ def decode_detailed(
         except LayerError as error:
             if strict or error.index == 0:
                 raise
-            notes.append(f"{error}; {error.index} of {header.layers} layers are used")
+            notes.append(error.note(header))
             stored = stored[: error.index]
     drawn = model.synthesize(latents, header.quality, scale, drawing)
     del latents  # of a large image, as much memory as the picture
-    pixels = _pixels(drawn, header, scale)
+    pixels = to_pixels(drawn, header, scale)
     del drawn
     picture = Picture(pixels, header.grey)
-    _add_side_data(picture, container, scale, notes)
+    add_side_data(picture, container, scale, notes)
     if strict and len(notes) > before:
         raise CorruptError("; ".join(notes[before:]))
     return Decoded(
@@ -165,7 +155,22 @@ def decode_detailed(
     )
 
 
-def _notes(container: Container) -> list[str]:
+def check_options(layers: int | None, fill: str, seed: int, temperature: float, scale: int) -> None:
+    """Raises ArgumentError where an option of :func:`decode_detailed` is out of range."""
+    if layers is not None and not 1 <= layers <= 3:
+        raise ArgumentError(f"layers must be 1, 2 or 3, not {layers}")
+    if fill not in FILLS:
+        raise ArgumentError(f"fill must be mean or sample, not {fill!r}")
+    if scale not in (1, 2, 4):
+        raise ArgumentError(f"scale must be 1, 2 or 4, not {scale}")
+    if seed < 0:
+        raise ArgumentError(f"the seed must not be negative, not {seed}")
+    if not 0 <= temperature <= 10:
+        raise ArgumentError(f"the temperature must be between 0 and 10, not {temperature}")
+
+
+def arrival_notes(container: Container) -> list[str]:
+    """What of a file is missing or damaged, in words."""
     arrived, declared = len(container.layers), container.header.layers
     notes = []
     if container.damage is not None:
@@ -178,8 +183,8 @@ def _notes(container: Container) -> list[str]:
     return notes
 
 
-def _model_of(container: Container, device: str) -> CodingModel:
-    header = container.header
+def model_of(header: Header, device: str) -> CodingModel:
+    """The model that a file asks for. Raises CodecError where there is none, or an older one."""
     model = model_for_file(header.model_id, header.fingerprint, device)
     if header.layers > len(model.layers):
         raise UnsupportedFileError(
@@ -194,6 +199,10 @@ class LayerError(CorruptError):
     def __init__(self, index: int, message: str) -> None:
         super().__init__(message)
         self.index = index
+
+    def note(self, header: Header) -> str:
+        """What is done without it."""
+        return f"{self}; {self.index} of {header.layers} layers are used"
 
 
 @torch.no_grad()
@@ -215,57 +224,82 @@ def decode_layers(
     Raises:
         LayerError: a layer's data are wrong.
     """
-    multiple = model.size_multiple
-    height, width = (side + -side % multiple for side in (header.height, header.width))
-    prior = model.prior(height, width, header.quality)
+    prior = start_prior(model, header)
     latents: list[Tensor] = []
     checksums = []
     parts = split(progress, [layer.density for layer in model.layers[:upto]])
-    for index, layer in enumerate(model.layers[:upto]):
-        reports = split(parts[index], [1.0] * layer.steps)
+    for index, part in enumerate(parts):
         if index < len(stored):
-            try:
-                checksums.append(
-                    _decode_layer(prior, tables_of(model), stored[index].payload, reports)
-                )
-            except CorruptError as error:
-                raise LayerError(index, f"layer {layer.name}: {error}") from error
+            checksums.append(decode_layer(model, prior, index, stored[index].payload, part))
         else:
-            for report in reports:
-                prior.predict()
-                prior.push_fill(rng, temperature)
-                report(1.0)
+            fill_layer(model, prior, index, rng, temperature, part)
         latents.append(prior.latent)
     return latents, tuple(checksums)
 
 
-def _decode_layer(
-    prior: PriorState, tables: CodingTables, payload: bytes, reports: Sequence[Progress]
+def start_prior(model: CodingModel, header: Header) -> PriorState:
+    """The prior of a file's image, before its first layer."""
+    multiple = model.size_multiple
+    height, width = (side + -side % multiple for side in (header.height, header.width))
+    return model.prior(height, width, header.quality)
+
+
+def decode_layer(
+    model: CodingModel,
+    prior: PriorState,
+    index: int,
+    payload: bytes,
+    progress: Progress | None = None,
 ) -> int:
-    """Range-decode one layer, a report per step; the checksum of its symbols."""
-    coder = LayerDecoder(tables, payload)
+    """Walk ``prior`` through one stored layer; the CRC-32 of its symbols as int32.
+
+    Raises:
+        LayerError: its data are wrong; the prior is then of no more use.
+    """
+    layer = model.layers[index]
     crc = 0
-    for report in reports:
-        symbols = coder.decode(prior.predict().scale_index.cpu().numpy())
-        crc = zlib.crc32(symbols.astype("<i4").tobytes(), crc)
-        prior.push(torch.from_numpy(symbols))
-        report(1.0)
-    coder.finish()
+    try:
+        coder = LayerDecoder(tables_of(model), payload)
+        for report in split(progress, [1.0] * layer.steps):
+            symbols = coder.decode(prior.predict().scale_index.cpu().numpy())
+            crc = zlib.crc32(symbols.astype("<i4").tobytes(), crc)
+            prior.push(torch.from_numpy(symbols))
+            report(1.0)
+        coder.finish()
+    except CorruptError as error:
+        raise LayerError(index, f"layer {layer.name}: {error}") from error
     return crc
+
+
+def fill_layer(
+    model: CodingModel,
+    prior: PriorState,
+    index: int,
+    rng: np.random.Generator | None,
+    temperature: float,
+    progress: Progress | None = None,
+) -> None:
+    """Walk ``prior`` through one missing layer."""
+    for report in split(progress, [1.0] * model.layers[index].steps):
+        prior.predict()
+        prior.push_fill(rng, temperature)
+        report(1.0)
 
 
 def verify_symbols(container: Container, device: str, progress: Progress | None) -> None:
     """Decode the symbols of all layers of a parsed file. Raises LayerError where they are wrong."""
-    model, header = _model_of(container, device), container.header
+    header = container.header
+    model = model_of(header, device)
     decode_layers(model, container.layers, header, upto=header.layers, progress=progress)
 
 
-def _pixels(drawn: Tensor, header, scale: int) -> np.ndarray:
+def to_pixels(drawn: Tensor, header: Header, scale: int) -> np.ndarray:
+    """What a model draws, 3×H×W uint8, cropped to the image and as H×W×3."""
     height, width = -(-header.height // scale), -(-header.width // scale)
     return drawn[:, :height, :width].permute(1, 2, 0).contiguous().cpu().numpy()
 
 
-def _add_side_data(picture: Picture, container: Container, scale: int, notes: list[str]) -> None:
+def add_side_data(picture: Picture, container: Container, scale: int, notes: list[str]) -> None:
     """Alpha, ICC, EXIF, XMP. Damaged metadata is left out with a note: the picture is intact.
 
     Raises CorruptError for a damaged alpha plane, without which the picture would be another.

@@ -1,0 +1,416 @@
+"""The viewer's server: what it serves, what it refuses, how it stops. No browser needed."""
+
+import http.client
+import json
+import os
+import re
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import threading
+import time
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import pytest
+import uvicorn
+from PIL import Image
+
+import codec
+from cli.viewer.app import build
+from cli.viewer.library import Library
+from cli.viewer.serve import bind
+from tests.conftest import psnr
+from tests.viewer import Viewer, messages, pixels
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory, crop) -> Path:
+    """photo.cci with its original, plain.cci without, and things around that are not to be seen."""
+    root = tmp_path_factory.mktemp("outside")
+    shown = root / "shown"
+    shown.mkdir()
+    image = Image.fromarray(crop)
+    image.save(shown / "photo.png")
+    data = codec.encode(image)
+    for place in (shown / "photo.cci", shown / "plain.cci", root / "secret.cci"):
+        place.write_bytes(data)
+    (shown / "notes.txt").write_text("private")
+    (shown / "out.cci").symlink_to(root / "secret.cci")
+    (shown / "loop.cci").symlink_to(shown / "loop.cci")
+    return shown
+
+
+@pytest.fixture(scope="module")
+def viewer(folder):
+    with Viewer(folder) as running:
+        yield running
+
+
+# -- what it serves ----------------------------------------------------------------------------
+
+
+def test_it_lists_the_files_of_the_folder_and_no_others(viewer):
+    assert viewer.json("/api/files") == {"files": ["photo.cci", "plain.cci"]}
+
+
+def test_a_file_alone_is_all_there_is_to_see(folder):
+    with Viewer(folder / "plain.cci") as alone:
+        assert alone.json("/api/files") == {"files": ["plain.cci"]}
+        assert alone.get("/api/info?file=photo.cci")[0] == 404
+
+
+def test_it_describes_a_file(viewer, folder):
+    found = viewer.json("/api/info?file=photo.cci")
+    assert (found["width"], found["height"], found["original"]) == (221, 183, True)
+    assert found["bytes"] == (folder / "photo.cci").stat().st_size
+    assert [layer["name"] for layer in found["layers"]] == ["u", "z1", "z2"]
+    assert viewer.json("/api/info?file=plain.cci")["original"] is False
+
+
+def test_a_stream_brings_the_frames_and_ends_with_the_decoded_picture(viewer, folder, crop):
+    found = list(messages(viewer.get("/api/stream?file=photo.cci&rate=100000")[1]))
+    kinds = [head["type"] for head, _ in found]
+    assert kinds[0] == "bytes"
+    assert kinds[-1] == "end"
+    frames = [(head, body) for head, body in found if head["type"] == "frame"]
+    assert [(head["layers"], head["scale"]) for head, _ in frames] == [(1, 4), (2, 2), (3, 1)]
+    expected = np.array(codec.decode(folder / "photo.cci"))
+    assert np.array_equal(pixels(frames[-1][1]), expected)
+    scores = {head["layers"]: head["psnr"] for head, _ in found if head["type"] == "score"}
+    assert scores[1] < scores[2] < scores[3]
+    assert abs(scores[3] - psnr(crop, expected)) < 1e-6
+
+
+def test_a_slow_line_takes_its_time(viewer, folder):
+    size = (folder / "plain.cci").stat().st_size
+    found = list(messages(viewer.get(f"/api/stream?file=plain.cci&rate={size}")[1]))
+    received = [head["received"] for head, _ in found if head["type"] == "bytes"]
+    assert received == sorted(received)
+    assert received[-1] == size
+    assert len(received) > 5
+    assert found[-1][0]["seconds"] >= 0.9
+
+
+def test_a_cut_file_ends_in_full_size_and_says_so(viewer, folder):
+    ends = [layer.end for layer in codec.info(folder / "photo.cci").layers]
+    cut = (folder / "photo.cci").read_bytes()[: ends[0] + 5]
+    name = json.loads(viewer.post("/api/encode?title=cut.cci", cut)[1])["name"]
+    found = list(messages(viewer.get(f"/api/stream?file={name}&fill=sample&seed=3")[1]))
+    frames = [(head, body) for head, body in found if head["type"] == "frame"]
+    assert [(head["layers"], head["scale"]) for head, _ in frames] == [(1, 4), (1, 1)]
+    expected = codec.decode(cut, fill="sample", seed=3)
+    assert np.array_equal(pixels(frames[-1][1]), np.array(expected))
+    assert "cut" in found[-1][0]["notes"][0]
+
+
+def test_layers_and_fill_are_those_of_decode(viewer, folder):
+    for layers, fill, seed in ((1, "mean", 0), (1, "sample", 4), (2, "sample", 4)):
+        query = f"file=photo.cci&layers={layers}&fill={fill}&seed={seed}"
+        ((head, body),) = messages(viewer.get(f"/api/decode?{query}")[1])
+        expected = codec.decode(folder / "photo.cci", layers=layers, fill=fill, seed=seed)
+        assert np.array_equal(pixels(body), np.array(expected))
+        assert head["layers"] == layers
+
+
+def test_rivals_have_at_most_the_same_bytes(viewer, crop):
+    for name in ("jpeg", "jpeg2000"):
+        ((head, body),) = messages(
+            viewer.get(f"/api/rival?file=photo.cci&name={name}&bytes=4000")[1]
+        )
+        assert 3000 < head["bytes"] <= 4000
+        assert abs(head["psnr"] - psnr(crop, pixels(body))) < 1e-6
+    ((head, _),) = messages(viewer.get("/api/rival?file=photo.cci&name=jpeg&bytes=200")[1])
+    assert head["bytes"] > 200
+    assert "No JPEG is as small" in head["note"]
+
+
+def test_a_dropped_picture_is_encoded_and_stays_in_memory(viewer, folder, crop):
+    before = sorted(folder.iterdir())
+    status, body = viewer.post(
+        "/api/encode?quality=30&title=..%2Fdropped.png", (folder / "photo.png").read_bytes()
+    )
+    assert status == 200
+    found = json.loads(body)
+    assert (found["quality"], found["title"], found["original"]) == (30, "dropped.png", True)
+    coded = viewer.get(f"/api/file?file={found['name']}")[1]
+    assert coded == codec.encode(crop, quality=30)
+    ((_, picture),) = messages(viewer.get(f"/api/original?file={found['name']}")[1])
+    assert np.array_equal(pixels(picture), crop)
+    assert sorted(folder.iterdir()) == before
+
+
+def test_two_viewers_at_once_do_not_disturb_each_other(viewer, folder):
+    expected = np.array(codec.decode(folder / "photo.cci"))
+    sampled = np.array(codec.decode(folder / "plain.cci", layers=1, fill="sample", seed=9))
+    results = {}
+
+    def look(number: int) -> None:
+        if number % 2:
+            body = viewer.get("/api/stream?file=photo.cci&rate=20000")[1]
+            frames = [body for head, body in messages(body) if head["type"] == "frame"]
+            results[number] = len(frames) == 3 and np.array_equal(pixels(frames[-1]), expected)
+        else:
+            body = viewer.get("/api/decode?file=plain.cci&layers=1&fill=sample&seed=9")[1]
+            ((_, picture),) = messages(body)
+            results[number] = np.array_equal(pixels(picture), sampled)
+
+    threads = [threading.Thread(target=look, args=(n,)) for n in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert results == dict.fromkeys(range(6), True)
+
+
+def test_a_viewer_that_goes_away_leaves_the_server_well(viewer):
+    for _ in range(3):
+        connection = http.client.HTTPConnection("127.0.0.1", viewer.port)
+        connection.request("GET", "/api/stream?file=photo.cci&rate=2000")
+        connection.getresponse().read(10)
+        connection.close()
+    assert viewer.get("/api/decode?file=photo.cci&layers=1")[0] == 200
+
+
+# -- what it refuses ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "../secret.cci",
+        "..%2Fsecret.cci",
+        "sub/../../secret.cci",
+        "out.cci",
+        "loop.cci",
+        "missing.cci",
+        "notes.txt",
+        "photo.png",
+        "photo.cci%00.png",
+        "",
+        ".",
+        "/etc/passwd",
+        "a" * 5000 + ".cci",
+        "dropped-guess",
+    ],
+)
+def test_what_is_none_of_its_files_is_not_found(viewer, name):
+    for address in ("info", "stream", "decode", "file", "original", "rival"):
+        status, body = viewer.get(f"/api/{address}?file={name}&bytes=9")
+        assert status == 404, address
+        assert "none of the files" in json.loads(body)["error"]
+
+
+def test_absolute_paths_are_not_found(viewer, folder):
+    status, _ = viewer.get(f"/api/info?file={folder / 'photo.cci'}")
+    assert status == 404
+
+
+@pytest.mark.parametrize("path", ["/static/../app.py", "/static/..%2Fapp.py", "/nothing", "/api/"])
+def test_nothing_else_of_the_machine_is_served(viewer, path):
+    status, body = viewer.get(path)
+    assert status == 404
+    assert set(json.loads(body)) == {"error"}
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Host": "evil.example"},
+        {"Host": "evil.example:{port}"},
+        {"Host": "127.0.0.1:1"},
+        {"Host": "127.0.0.1"},
+        {"Host": ""},
+        {"Origin": "http://evil.example"},
+        {"Origin": "null"},
+        {"Sec-Fetch-Site": "cross-site"},
+        {"Sec-Fetch-Site": "same-site"},
+    ],
+)
+@pytest.mark.parametrize("path", ["/", "/api/files", "/static/viewer.js"])
+def test_foreign_hosts_origins_and_sites_are_refused(viewer, headers, path):
+    sent = {key: value.format(port=viewer.port) for key, value in headers.items()}
+    status, body = viewer.get(path, sent)
+    assert status == 403
+    assert "refused" in json.loads(body)["error"] or "127.0.0.1" in json.loads(body)["error"]
+
+
+def test_its_own_page_may_ask_by_either_name(viewer):
+    for host in ("127.0.0.1", "localhost"):
+        own = f"{host}:{viewer.port}"
+        headers = {"Host": own, "Origin": f"http://{own}", "Sec-Fetch-Site": "same-origin"}
+        assert viewer.get("/api/files", headers)[0] == 200
+
+
+def test_it_listens_on_this_machine_alone(viewer):
+    listening = Path("/proc/net/tcp")
+    if not listening.exists():
+        pytest.skip("needs /proc")
+    port = f":{viewer.port:04X}"
+    local = [line.split()[1] for line in listening.read_text().splitlines()[1:]]
+    assert next(a.split(":")[0] for a in local if a.endswith(port)) == "0100007F"
+    assert not any(a == "00000000" + port for a in local)
+
+
+def test_a_body_above_the_limit_is_refused_before_it_is_read(viewer):
+    status, body = viewer.post("/api/encode", b"", {"Content-Length": str(10**12)})
+    assert status == 413
+    assert "limit" in json.loads(body)["error"]
+
+
+def test_a_body_that_does_not_say_how_long_it_is_is_cut_at_the_limit(folder):
+    with in_process(folder, max_body=5000) as port:
+        connection = http.client.HTTPConnection("127.0.0.1", port)
+        pieces = iter([b"x" * 4000, b"x" * 4000])
+        connection.request("POST", "/api/encode", body=pieces, encode_chunked=True,
+                           headers={"Transfer-Encoding": "chunked"})  # fmt: skip
+        response = connection.getresponse()
+        assert response.status == 413
+        assert "5000" in json.loads(response.read())["error"]
+
+
+@contextmanager
+def in_process(folder, **options):
+    """A server with other limits than the command's."""
+    listener = bind(0)
+    port = listener.getsockname()[1]
+    app = build(Library(folder), hosts=frozenset({f"127.0.0.1:{port}"}), **options)
+    server = uvicorn.Server(uvicorn.Config(app, log_level="error", lifespan="off"))
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
+    thread.start()
+    try:
+        yield port
+    finally:
+        server.should_exit = True
+        thread.join()
+        listener.close()
+
+
+@pytest.mark.parametrize(
+    ("path", "status", "reason"),
+    [
+        ("/api/decode?file=photo.cci&layers=9", 400, "layers must be"),
+        ("/api/decode?file=photo.cci&layers=many", 400, "layers must be"),
+        ("/api/decode?file=photo.cci&fill=dream", 400, "fill must be"),
+        ("/api/decode?file=photo.cci&fill=sample&seed=-1", 400, "seed must be"),
+        ("/api/stream?file=photo.cci&rate=inf", 400, "rate must be"),
+        ("/api/rival?file=photo.cci&name=gif&bytes=100", 400, "jpeg"),
+        ("/api/rival?file=plain.cci&name=jpeg&bytes=100", 422, "no original"),
+    ],
+)
+def test_wrong_questions_are_errors_in_json(viewer, path, status, reason):
+    found, body = viewer.get(path)
+    assert found == status
+    assert reason in json.loads(body)["error"]
+
+
+def test_what_is_no_picture_is_an_error_in_json(viewer):
+    status, body = viewer.post("/api/encode", b"no picture")
+    assert status == 422
+    assert "not an image" in json.loads(body)["error"]
+    assert viewer.get("/api/encode")[0] == 405
+
+
+def test_an_image_that_declares_too_much_is_refused(folder):
+    with Viewer(folder, "--max-pixels", "10000") as small:
+        assert small.get("/api/info?file=photo.cci")[0] == 422
+        ((head, _),) = [m for m in messages(small.get("/api/stream?file=photo.cci")[1])
+                        if m[0]["type"] == "error"]  # fmt: skip
+        assert "limit" in head["error"]
+
+
+def test_a_stranger_beside_the_file_is_no_original(viewer, folder):
+    Image.new("RGB", (10, 10)).save(folder / "plain.jpg")
+    try:
+        status, body = viewer.get("/api/original?file=plain.cci")
+    finally:
+        (folder / "plain.jpg").unlink()
+    assert status == 422
+    assert "another size" in json.loads(body)["error"]
+
+
+def test_the_oldest_dropped_files_are_forgotten(tmp_path):
+    library = Library(tmp_path, keep=2, keep_bytes=100)
+    first, second = (library.add("x", b"x" * 40, None) for _ in range(2))
+    assert library.find(first.name).read() == b"x" * 40  # looked at last
+    third = library.add("x", b"x" * 40, b"")
+    assert {library.find(item.name).name for item in (first, third)}
+    with pytest.raises(codec.errors.CodecError):
+        library.find(second.name)
+    large = library.add("x", b"x" * 500, None)
+    assert library.find(large.name).read() == b"x" * 500  # alone it may be larger
+
+
+# -- the command -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_it_stops_cleanly_while_a_file_streams(folder, number):
+    running = Viewer(folder)
+    running.__enter__()
+    with socket.create_connection(("127.0.0.1", running.port)) as connection:
+        host = f"127.0.0.1:{running.port}"
+        request = f"GET /api/stream?file=photo.cci&rate=100 HTTP/1.1\r\nHost: {host}\r\n\r\n"
+        connection.sendall(request.encode())
+        assert connection.recv(12) == b"HTTP/1.1 200"
+        running.process.send_signal(number)
+        out, err = running.process.communicate(timeout=30)
+    assert running.process.returncode == 0
+    assert err == "codec: viewer stopped\n"
+    assert out == ""
+
+
+def run_view(*arguments, **environment):
+    return subprocess.run(
+        [sys.executable, "-m", "cli.main", "view", *map(str, arguments)],
+        capture_output=True, text=True, timeout=60, env=os.environ | environment,
+    )  # fmt: skip
+
+
+def test_a_port_in_use_is_one_line(folder, viewer):
+    done = run_view(folder, "--no-browser", "--port", viewer.port)
+    assert done.returncode == 1
+    assert re.fullmatch(rf"codec: port {viewer.port} cannot be used \(.*\n", done.stderr)
+
+
+def test_a_missing_folder_is_one_line(tmp_path):
+    done = run_view(tmp_path / "nowhere", "--no-browser")
+    assert done.returncode == 1
+    assert done.stderr == f"codec: {tmp_path / 'nowhere'}: no such file or folder\n"
+
+
+def test_without_the_extra_it_says_how_to_get_it(folder, tmp_path):
+    (tmp_path / "starlette.py").write_text(
+        "raise ModuleNotFoundError(\"No module named 'starlette'\", name='starlette')"
+    )
+    root = str(Path(codec.__file__).parents[1])
+    done = run_view(folder, "--no-browser", PYTHONPATH=f"{tmp_path}:{root}")
+    assert done.returncode == 1
+    assert done.stderr.startswith("codec: codec view needs starlette: pip install 'conc")
+    assert done.stderr.count("\n") == 1
+
+
+def test_answers_while_a_layer_decodes_come_at_once(viewer, photograph, tmp_path):
+    """The page stays responsive: decoding happens beside the loop that answers."""
+    large = codec.encode(Image.fromarray(photograph).resize((960, 640)), quality=30)
+    name = json.loads(viewer.post("/api/encode?title=large.cci", large)[1])["name"]
+    decoding = threading.Thread(target=lambda: viewer.get(f"/api/decode?file={name}"))
+    decoding.start()
+    waits = []
+    while decoding.is_alive():
+        started = time.perf_counter()
+        assert viewer.get("/api/files")[0] == 200
+        waits.append(time.perf_counter() - started)
+    assert len(waits) >= 3
+    assert sorted(waits)[len(waits) // 2] < 0.5
+
+
+def test_messages_have_the_documented_form(viewer):
+    body = viewer.get("/api/decode?file=photo.cci&layers=1")[1]
+    head_bytes, picture_bytes = struct.unpack_from("<II", body)
+    assert len(body) == 8 + head_bytes + picture_bytes
+    assert json.loads(body[8 : 8 + head_bytes])["type"] == "frame"
+    assert body[8 + head_bytes :].startswith(b"\x89PNG")

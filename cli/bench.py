@@ -57,6 +57,9 @@ def bench(
         str, typer.Option(help="With --speed: CPU threads, separated by commas.")
     ] = "1,2",
     runs: Annotated[int, typer.Option(min=1, help="With --speed: runs per median.")] = 5,
+    peers: Annotated[
+        bool, typer.Option(help="With --speed: time other codecs too, taking turns.")
+    ] = True,
     processes: Annotated[
         int | None, typer.Option(min=1, help="Worker processes; default one per core.")
     ] = None,
@@ -78,6 +81,7 @@ def bench(
                 threads=_numbers(threads, "--threads", int),
                 device=device,
                 runs=runs,
+                peers=peers,
             )
         elif folder is None:
             text = run.redraw(output, anchors=anchor or (), kodak=kodak)

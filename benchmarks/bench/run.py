@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from benchmarks.bench import extra
 from codec.errors import ArgumentError
@@ -87,14 +88,23 @@ def speed(
         codec.errors.CodecError: bad argument, missing model, output not writable.
     """
     from benchmarks.bench import output
-    from benchmarks.bench import speed as timing
+    from benchmarks.bench.speed import as_markdown, measure
     from codec.files import write_atomic
 
     output.make_folder(out)
-    result = timing.measure(
-        megapixels=megapixels, threads=threads, device=device, model=model, runs=runs, peers=peers
+
+    def keep(result: dict[str, Any]) -> None:
+        write_atomic(out / "speed.json", (json.dumps(result, indent=1) + "\n").encode())
+
+    result = measure(
+        megapixels=megapixels,
+        threads=threads,
+        device=device,
+        model=model,
+        runs=runs,
+        peers=peers,
+        keep=keep,
     )
-    write_atomic(out / "speed.json", (json.dumps(result, indent=1) + "\n").encode())
-    text = timing.as_markdown(result)
+    text = as_markdown(result)
     write_atomic(out / "speed.md", text.encode())
     return text

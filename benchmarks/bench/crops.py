@@ -21,7 +21,7 @@ from benchmarks.bench.measuring import read_rgb
 from models.training.anchors import psnr
 
 SIDE = 224
-QUALITIES = (20, 50)
+QUALITIES = (30, 60)
 IMAGES = 3
 
 

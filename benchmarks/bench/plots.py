@@ -113,7 +113,7 @@ def layers(
     for index, points in enumerate(files):
         colour = ("#0072B2", "#009E73", "#CC79A7")[index % 3]
         x, y = zip(*points, strict=True)
-        text = "one progressive file, after 1, 2, 3 layers" if index == 0 else "another"
+        text = "one file, after 1, 2, 3 layers" if index == 0 else "another file"
         axes.plot(x, y, color=colour, marker="s", linestyle="--", linewidth=1.4, label=text)
         for count, (bpp, decibel) in enumerate(points[:-1], start=1):
             axes.annotate(

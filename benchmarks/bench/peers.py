@@ -119,13 +119,3 @@ def load_for_timing(name: str, quality: int, device: str) -> Peer:
     except ModelError:
         torch.manual_seed(0)
         return load(name, quality, device, pretrained=False)
-
-
-def encode(rgb: np.ndarray, quality: float, *, name: str) -> bytes:
-    """For the registry of codecs: on the CPU, pretrained weights only. Raises ModelError."""
-    return load(name, int(quality), "cpu", pretrained=True).encode(rgb)
-
-
-def decode(data: bytes, quality: float, *, name: str) -> np.ndarray:
-    """The inverse; the quality chooses the network. Raises ModelError."""
-    return load(name, int(quality), "cpu", pretrained=True).decode(data)

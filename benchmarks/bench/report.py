@@ -17,7 +17,8 @@ h1 { font-size: 1.6rem; } h2 { font-size: 1.2rem; margin-top: 2.5rem; }
 p.note, td small { color: var(--soft); }
 .wide { overflow-x: auto; }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; font-size: .88rem; }
-th, td { white-space: nowrap; padding: .3rem .7rem; border-bottom: 1px solid var(--line); text-align: right; }
+th, td { white-space: nowrap; padding: .3rem .7rem; text-align: right;
+  border-bottom: 1px solid var(--line); }
 th:first-child, td:first-child { text-align: left; white-space: nowrap; }
 .plot { background: #fff; border: 1px solid var(--line); border-radius: 6px; padding: .5rem;
   margin: 1rem 0; } .plot svg, .plot img { width: 100%; height: auto; display: block; }

@@ -15,6 +15,7 @@ from typing import Annotated, Any
 import typer
 
 import codec
+from cli import bench as bench_command
 from cli.jobs import FAILURE, STANDARD, Job, complain, errors_as_one_line, plan, run
 from cli.sizes import parse_size
 from cli.view import EXAMPLES as VIEW_EXAMPLES
@@ -316,6 +317,9 @@ def info(
         sys.stdout.flush()
     if failed:
         raise typer.Exit(FAILURE)
+
+
+app.command(epilog=bench_command.EXAMPLES)(bench_command.bench)
 
 
 def _info_one(name: str, as_json: bool) -> bool:

@@ -374,3 +374,36 @@ def test_sizes(text, size):
 def test_sizes_that_are_none(text):
     with pytest.raises(ArgumentError):
         parse_size(text)
+
+
+def test_bench_says_which_extra_is_missing(tmp_path, monkeypatch):
+    from benchmarks.bench import extra
+
+    monkeypatch.setitem(extra.PACKAGES, "no_such_module", "no-such-package")
+    result = run("bench", tmp_path, "-o", tmp_path / "out")
+    assert result.exit_code == 2
+    assert re.fullmatch(
+        r"codec: codec bench needs no-such-package; .*'\.\[bench\]'\)\n", result.stderr
+    )
+
+
+def test_bench_wants_one_thing_at_a_time(tmp_path):
+    for arguments in ([], [tmp_path, "--speed"], ["--speed", "--replot"]):
+        result = run("bench", *arguments)
+        assert result.exit_code == 2
+        assert "give a folder of images, or --speed, or --replot" in result.stderr
+    assert "positive numbers" in run("bench", "--speed", "--threads", "0").stderr
+    assert "positive numbers" in run("bench", "--speed", "--megapixels", "x").stderr
+
+
+def test_bench_measures_and_draws_again(tmp_path, crop):
+    Image.fromarray(crop[:80, :96]).save(tmp_path / "a.png")
+    out = tmp_path / "out"
+    result = run("bench", tmp_path, "--codecs", "jpeg,jpeg2000", "-o", out, "--processes", 1)
+    assert result.exit_code == 0, result.stderr
+    assert "BD-rate vs JPEG 2000" in result.stdout
+    (out / "report.html").unlink()
+    assert run("bench", "--replot", "-o", out).exit_code == 0
+    assert (out / "report.html").exists()
+    assert "is not a folder" in run("bench", tmp_path / "none", "-o", out).stderr
+    assert "known are" in run("bench", tmp_path, "--codecs", "gif", "-o", out).stderr

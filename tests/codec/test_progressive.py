@@ -10,6 +10,7 @@ from PIL import Image
 
 import codec
 from codec import errors
+from tests.codec.test_hostile import with_broken_layer
 from tests.conftest import psnr
 
 
@@ -125,6 +126,24 @@ def test_damage_gives_the_same_notes_warnings_and_errors_as_at_once(decorated):
             assert at_once == in_pieces
             seen.add("error")
     assert {"error", 1, 2} <= seen  # the test met every kind
+
+
+@pytest.mark.parametrize("options", [{}, {"fill": "sample", "seed": 5}, {"scale": 2}])
+@pytest.mark.parametrize("index", [0, 1, 2])
+def test_wrong_symbols_behind_right_bytes_give_the_same_as_at_once(coded, index, options):
+    data = with_broken_layer(coded, index, sealed=True)
+    at_once = outcome(lambda: codec.decode_detailed(data, **options))
+    in_pieces = outcome(lambda: fed(data, 50, **options)[1])
+    if hasattr(at_once, "image"):
+        assert same(at_once, in_pieces)
+        assert at_once.notes == in_pieces.notes
+    else:
+        assert at_once == in_pieces
+    strict = [
+        outcome(lambda: codec.decode_detailed(data, strict=True, **options)),
+        outcome(lambda: fed(data, 50, strict=True, **options)[1]),
+    ]
+    assert strict[0] == strict[1] or same(*strict)
 
 
 def test_after_a_cut_the_last_frame_stays_and_the_result_is_in_full_size(coded):

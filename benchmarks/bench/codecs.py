@@ -1,0 +1,186 @@
+"""What is compared: a registry of codecs.
+
+Another one is an entry in :data:`CLASSIC`: a name for plots, a function from pixels and a setting
+to bytes, its settings, and which of them SSIMULACRA2 (slow) is computed at. Bytes are decoded by
+Pillow unless ``decode`` says otherwise.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from importlib.util import find_spec
+from typing import Any
+
+import numpy as np
+from PIL import Image, features
+
+from codec.errors import ArgumentError, ModelError
+from models.names import MODEL_IDS
+from models.training.anchors import decode_rgb, encode_jpeg, encode_jpeg2000
+
+OUR_QUALITIES = (0, 10, 20, 30, 40, 50, 60, 70, 80, 90, 100)
+OUR_PERCEPTUAL = (0, 20, 40, 60, 80, 100)
+
+
+@dataclass(frozen=True)
+class Codec:
+    """A codec through one function each way; settings in order of increasing size."""
+
+    label: str
+    encode: Callable[[np.ndarray, float], bytes]
+    settings: tuple[float, ...]
+    perceptual: tuple[float, ...]
+    """Settings at which SSIMULACRA2 is computed."""
+    library: str
+    """Its library as ``PIL.features`` (or a package) names it."""
+    note: str = ""
+    decode: Callable[[bytes], np.ndarray] = decode_rgb
+
+
+@dataclass(frozen=True)
+class Ours:
+    """One of our models at one effort; its curve of 3 layers, and those of fewer."""
+
+    model: str
+    effort: int = 1
+
+    @property
+    def name(self) -> str:
+        return self.model if self.effort == 1 else f"{self.model}:effort={self.effort}"
+
+    @property
+    def label(self) -> str:
+        return self.name.replace(":", ", ").replace("=", " ")
+
+    @property
+    def cuts(self) -> bool:
+        """Whether the first 1 and 2 layers are shown too: once per model is enough."""
+        return self.effort == 1
+
+
+def cut_name(name: str, layers: int) -> str:
+    """The name of the curve that stops early in a codec's files."""
+    return f"{name}:layers={layers}"
+
+
+def _through_pillow(rgb: np.ndarray, setting: float, form: str, **options: Any) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(rgb).save(buffer, form, quality=int(setting), **options)
+    return buffer.getvalue()
+
+
+def _jxl(rgb: np.ndarray, quality: float) -> bytes:
+    import pillow_jxl  # noqa: F401 - registers JPEG XL with Pillow
+
+    return _through_pillow(rgb, quality, "JXL", effort=7)
+
+
+def _decode_jxl(data: bytes) -> np.ndarray:
+    import pillow_jxl  # noqa: F401
+
+    return decode_rgb(data)
+
+
+#: Each spans about 0.05 (or the least it can) … 2.5 bpp on photographs.
+CLASSIC: dict[str, Codec] = {
+    "jpeg": Codec(
+        "JPEG",
+        encode_jpeg,
+        (1, 5, 10, 15, 20, 30, 40, 50, 60, 70, 80, 85, 90, 95),
+        (5, 15, 40, 70, 85, 95),
+        "jpg",
+        "4:2:0, optimized Huffman tables",
+    ),
+    "jpeg2000": Codec(
+        "JPEG 2000",
+        encode_jpeg2000,
+        (0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.6, 0.75, 1.0, 1.25, 1.5, 2.0, 2.5),
+        (0.05, 0.15, 0.3, 0.6, 1.0, 2.0),
+        "jpg_2000",
+        "9/7 wavelet (irreversible), mct=1, rate mode, bare codestream",
+    ),
+    "webp": Codec(
+        "WebP",
+        partial(_through_pillow, form="WEBP", method=6),
+        (0, 2, 5, 10, 20, 30, 45, 60, 75, 85, 92, 97),
+        (0, 5, 20, 45, 75, 92),
+        "webp",
+        "method 6",
+    ),
+    "avif": Codec(
+        "AVIF",
+        partial(_through_pillow, form="AVIF", subsampling="4:4:4", speed=6),
+        (2, 8, 16, 24, 32, 40, 50, 60, 68, 76, 84, 90, 94),
+        (2, 16, 32, 50, 68, 84),
+        "avif",
+        "4:4:4, speed 6 (libavif's default)",
+    ),
+    "jxl": Codec(
+        "JPEG XL",
+        _jxl,
+        (1, 4, 8, 15, 25, 38, 50, 62, 72, 82, 90, 94, 96),
+        (1, 8, 25, 50, 72, 90),
+        "pillow_jxl",
+        "effort 7",
+        _decode_jxl,
+    ),
+}
+
+
+def available() -> list[str]:
+    """Names that ``--codecs`` takes here."""
+    classic = [name for name in CLASSIC if _missing(name) is None]
+    return [*MODEL_IDS, *classic]
+
+
+def _missing(name: str) -> str | None:
+    """What a classic codec lacks on this machine, or None."""
+    if name == "jxl":
+        return None if find_spec("pillow_jxl") else "the package pillow-jxl-plugin"
+    if features.check(CLASSIC[name].library):
+        return None
+    return f"a Pillow built with {CLASSIC[name].library}"
+
+
+def parse(text: str) -> Ours | str:
+    """``ssvae``, ``ssvae:effort=4`` → Ours; ``jpeg`` … → the name of a classic codec.
+
+    Raises:
+        ArgumentError: no such codec. ModelError: its library is not installed.
+    """
+    if text in CLASSIC:
+        if lacks := _missing(text):
+            raise ModelError(f"codec {text} needs {lacks}; leave it out of --codecs or install it")
+        return text
+    match = re.fullmatch(r"(\w[\w-]*)(?::effort=([1-9]))?", text)
+    if match and match[1] in MODEL_IDS:
+        return Ours(match[1], int(match[2] or 1))
+    known = ", ".join([*MODEL_IDS, *(f"{m}:effort=2…9" for m in MODEL_IDS), *CLASSIC])
+    raise ArgumentError(f"codec {text!r} is unknown; known are {known}")
+
+
+def label(name: str) -> str:
+    """A codec's or curve's name as plots and tables show it."""
+    if name in CLASSIC:
+        return CLASSIC[name].label
+    base, _, count = name.partition(":layers=")
+    if count:
+        return f"{label(base)}, first {'layer' if count == '1' else f'{count} layers'}"
+    return base.replace(":", ", ").replace("=", " ")
+
+
+def version(name: str) -> str:
+    """What wrote the files: a library's version, or the fingerprint of our weights."""
+    if name in CLASSIC:
+        if name == "jxl":
+            from importlib.metadata import version as package_version
+
+            return f"pillow-jxl-plugin {package_version('pillow-jxl-plugin')}"
+        return f"{CLASSIC[name].library} {features.version(CLASSIC[name].library)}"
+    from models.weights import weights_info
+
+    return f"weights {weights_info(name.partition(':')[0]).fingerprint.hex()}"

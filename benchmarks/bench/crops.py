@@ -1,0 +1,106 @@
+"""Pieces of pictures at matched sizes, for the report.
+
+Each codec is made to write a file of at most the size of ours; the piece shown is the one with the
+most detail. Pieces are kept losslessly in ``crops.json``, so that the report can be drawn again.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+import codec
+from benchmarks.bench.codecs import CLASSIC, Ours, label
+from benchmarks.bench.measuring import read_rgb
+from models.training.anchors import psnr
+
+SIDE = 224
+QUALITIES = (30, 60)
+IMAGES = 3
+
+
+def busiest(rgb: np.ndarray) -> tuple[int, int]:
+    """Top left corner (y, x) of the piece of SIDE² with the largest differences of neighbours."""
+    luma = rgb.astype(np.float32).mean(axis=2)
+    height, width = luma.shape
+    side_y, side_x = min(SIDE, height), min(SIDE, width)
+    activity = np.abs(np.diff(luma, axis=0))[:, :-1] + np.abs(np.diff(luma, axis=1))[:-1]
+    places = [
+        (y, x) for y in range(0, height - side_y + 1, 16) for x in range(0, width - side_x + 1, 16)
+    ]
+    return max(places, key=lambda p: activity[p[0] : p[0] + side_y, p[1] : p[1] + side_x].mean())
+
+
+def of_size(
+    encode: Callable[[np.ndarray, float], bytes],
+    settings: tuple[float, ...],
+    rgb: np.ndarray,
+    limit: int,
+) -> bytes | None:
+    """The largest file of at most ``limit`` bytes, by bisection of the setting, or None."""
+    low, high = settings[0], settings[-1]
+    best = encode(rgb, low)
+    if len(best) > limit:
+        return None
+    for _ in range(9):
+        middle = (low + high) / 2
+        data = encode(rgb, middle)
+        if len(data) <= limit:
+            low, best = middle, data
+        else:
+            high = middle
+    return best
+
+
+def _embed(pixels: np.ndarray, corner: tuple[int, int]) -> str:
+    y, x = corner
+    piece = Image.fromarray(np.ascontiguousarray(pixels[y : y + SIDE, x : x + SIDE]))
+    buffer = io.BytesIO()
+    piece.save(buffer, "WEBP", lossless=True, method=4)
+    return base64.b64encode(buffer.getvalue()).decode()
+
+
+def make(files: list[Path], pieces: list[Ours | str], device: str) -> list[dict[str, Any]]:
+    """Groups of pieces: one per image and quality, the original first.
+
+    Images are spread over ``files``. Without one of ours there is no size to match: no groups.
+    """
+    ours = [piece for piece in pieces if isinstance(piece, Ours)]
+    if not ours:
+        return []
+    spread = np.linspace(0, len(files) - 1, min(IMAGES, len(files))).round().astype(int)
+    groups = []
+    for path in (files[i] for i in spread):
+        rgb = read_rgb(path)
+        corner = busiest(rgb)
+        for quality in QUALITIES:
+            size = 0
+            shown = [{"label": "original", "note": "", "webp": _embed(rgb, corner)}]
+            others: list[Ours | str] = [p for p in pieces if isinstance(p, str)]
+            for piece in [*ours, *others]:
+                data: bytes | None
+                if isinstance(piece, Ours):
+                    options = {"effort": piece.effort, "model": piece.model, "device": device}
+                    data = codec.encode(rgb, quality=quality, **options)  # type: ignore[arg-type]
+                    size = size or len(data)
+                    decoded = np.array(codec.decode(data, device=device).convert("RGB"))
+                    name = piece.label
+                else:
+                    chosen, name = CLASSIC[piece], label(piece)
+                    data = of_size(chosen.encode, chosen.settings, rgb, size)
+                    if data is None:
+                        shown.append({"label": name, "note": "cannot be so small", "webp": ""})
+                        continue
+                    decoded = chosen.decode(data)
+                bpp = 8 * len(data) / (rgb.shape[0] * rgb.shape[1])
+                note = f"{bpp:.3f} bpp, {psnr(rgb, decoded):.2f} dB"
+                shown.append({"label": name, "note": note, "webp": _embed(decoded, corner)})
+            bpp = 8 * size / (rgb.shape[0] * rgb.shape[1])
+            groups.append({"image": path.name, "bpp": round(bpp, 4), "pieces": shown})
+    return groups

@@ -1,0 +1,205 @@
+"""One image through one codec: files really written, really decoded, then judged."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image, ImageOps
+
+import codec
+from benchmarks.bench import metrics
+from benchmarks.bench.codecs import CLASSIC, OUR_PERCEPTUAL, OUR_QUALITIES, Ours, cut_name
+
+#: Qualities whose files are cut and set beside files encoded for the size of the cut.
+STOP_QUALITIES = (50, 80)
+
+
+@dataclass(frozen=True)
+class Row:
+    """One image × codec × setting. Seconds are those of a busy machine: see ``--speed``."""
+
+    image: str
+    codec: str
+    setting: float
+    bytes: int
+    bpp: float
+    psnr: float
+    ms_ssim: float | None
+    ssimulacra2: float | None
+    encode_seconds: float
+    decode_seconds: float
+
+
+@dataclass(frozen=True)
+class Stop:
+    """A file cut after ``layers``, and the largest whole file of at most the cut's size."""
+
+    image: str
+    codec: str
+    quality: int
+    layers: int
+    cut_bpp: float
+    cut_psnr: float
+    sized_quality: int | None
+    """None: even quality 0 is larger than the cut."""
+    sized_bpp: float | None
+    sized_psnr: float | None
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A picture that came back, before it is judged."""
+
+    codec: str
+    setting: float
+    bytes: int
+    decoded: np.ndarray
+    encode_seconds: float
+    decode_seconds: float
+    perceptual: bool
+
+
+def read_rgb(path: Path) -> np.ndarray:
+    """Pixels, uint8 H×W×3, EXIF orientation applied."""
+    with Image.open(path) as image:
+        return np.array(ImageOps.exif_transpose(image).convert("RGB"))
+
+
+def judge(path: Path, trials: list[Trial]) -> list[Row]:
+    """Rows of trials of one image. Runs in worker processes."""
+    rgb = read_rgb(path)
+    rows = []
+    for trial in trials:
+        structure = metrics.ms_ssim(rgb, trial.decoded)
+        seen = metrics.ssimulacra2(rgb, trial.decoded) if trial.perceptual else None
+        rows.append(
+            Row(
+                path.name,
+                trial.codec,
+                trial.setting,
+                trial.bytes,
+                round(8 * trial.bytes / (rgb.shape[0] * rgb.shape[1]), 5),
+                round(metrics.psnr(rgb, trial.decoded), 4),
+                None if structure is None else round(structure, 6),
+                None if seen is None else round(seen, 3),
+                round(trial.encode_seconds, 4),
+                round(trial.decode_seconds, 4),
+            )
+        )
+    return rows
+
+
+def measure_classic(path: Path, name: str) -> list[Row]:
+    """All settings of a classic codec on one image. Runs in worker processes."""
+    rgb, chosen = read_rgb(path), CLASSIC[name]
+    trials = []
+    for setting in chosen.settings:
+        started = time.perf_counter()
+        data = chosen.encode(rgb, setting)
+        between = time.perf_counter()
+        decoded = chosen.decode(data)
+        ended = time.perf_counter()
+        seen = setting in chosen.perceptual
+        times = between - started, ended - between
+        trials.append(Trial(name, setting, len(data), decoded, *times, seen))
+    return judge(path, trials)
+
+
+def start_worker() -> None:
+    """One thread per worker process: there are as many workers as cores."""
+    torch.set_num_threads(1)
+
+
+def run_ours(path: Path, ours: Ours, device: str) -> tuple[list[Trial], list[Stop]]:
+    """All qualities of one of our codecs on one image, with the cuts of its files."""
+    rgb = read_rgb(path)
+    trials: list[Trial] = []
+    files: dict[int, bytes] = {}
+    for quality in OUR_QUALITIES:
+        started = time.perf_counter()
+        data = codec.encode(
+            rgb, quality=quality, effort=ours.effort, model=ours.model, device=device
+        )
+        encoding = time.perf_counter() - started
+        files[quality] = data
+        ends = [layer.end for layer in codec.info(data).layers]
+        for count, end in enumerate(ends, start=1):
+            whole = count == len(ends)
+            if not whole and not ours.cuts:
+                continue
+            decoded, seconds = _decode(data[:end], device)
+            name = ours.name if whole else cut_name(ours.name, count)
+            seen = quality in OUR_PERCEPTUAL and whole
+            size = len(data) if whole else end
+            trials.append(Trial(name, quality, size, decoded, encoding, seconds, seen))
+    stops = _stops(path, rgb, ours, files, device) if ours.cuts else []
+    return trials, stops
+
+
+def _decode(data: bytes, device: str) -> tuple[np.ndarray, float]:
+    started = time.perf_counter()
+    decoded = np.array(codec.decode(data, device=device).convert("RGB"))
+    return decoded, time.perf_counter() - started
+
+
+def _stops(
+    path: Path, rgb: np.ndarray, ours: Ours, files: dict[int, bytes], device: str
+) -> list[Stop]:
+    known = dict(files)
+
+    def coded(quality: int) -> bytes:
+        if quality not in known:
+            known[quality] = codec.encode(rgb, quality=quality, model=ours.model, device=device)
+        return known[quality]
+
+    stops = []
+    pixels = rgb.shape[0] * rgb.shape[1]
+    for quality in STOP_QUALITIES:
+        for count, layer in enumerate(codec.info(files[quality]).layers[:-1], start=1):
+            cut, _ = _decode(files[quality][: layer.end], device)
+            start = Stop(
+                path.name,
+                ours.name,
+                quality,
+                count,
+                round(8 * layer.end / pixels, 5),
+                round(metrics.psnr(rgb, cut), 4),
+                None,
+                None,
+                None,
+            )
+            best = _largest_below(coded, files, layer.end)
+            if best is not None:
+                data = coded(best)
+                shown, _ = _decode(data, device)
+                start = replace(
+                    start,
+                    sized_quality=best,
+                    sized_bpp=round(8 * len(data) / pixels, 5),
+                    sized_psnr=round(metrics.psnr(rgb, shown), 4),
+                )
+            stops.append(start)
+    return stops
+
+
+def _largest_below(
+    coded: Callable[[int], bytes], files: dict[int, bytes], limit: int
+) -> int | None:
+    """The highest quality whose file has at most ``limit`` bytes, bracketed by known files."""
+    fitting = [q for q, data in files.items() if len(data) <= limit]
+    if not fitting:
+        return None
+    low = max(fitting)
+    high = min((q for q in files if q > low), default=101)
+    while high - low > 1:
+        middle = (low + high) // 2
+        if len(coded(middle)) <= limit:
+            low = middle
+        else:
+            high = middle
+    return low

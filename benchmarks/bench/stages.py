@@ -1,0 +1,131 @@
+"""Where the time of encoding and decoding goes: analysis, priors, entropy coding, synthesis.
+
+The loop of :mod:`models.protocol` is driven here with a clock around each part, so that the codec
+itself carries no timers. What is not among the parts (reading pixels, the container) is the
+difference to the times of ``codec.encode`` and ``codec.decode``.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from bitstream.range_coder import SYMBOL_LIMIT, CodingTables, LayerDecoder, LayerEncoder
+from models.protocol import CodingModel
+
+STAGES = ("analysis", "priors", "entropy coding", "synthesis")
+
+
+class Clock:
+    """Seconds per stage; waits for the GPU at each boundary, where there is one."""
+
+    def __init__(self, device: torch.device) -> None:
+        self.seconds: dict[str, float] = defaultdict(float)
+        self._device = device
+
+    def _now(self) -> float:
+        if self._device.type == "cuda":
+            torch.cuda.synchronize(self._device)
+        return time.perf_counter()
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        started = self._now()
+        yield
+        self.seconds[name] += self._now() - started
+
+
+@torch.no_grad()
+def encode(
+    model: CodingModel, tables: CodingTables, image: torch.Tensor, quality: int, clock: Clock
+) -> list[bytes]:
+    """One payload per layer, as the codec makes them. ``image``: padded 3×H×W in [0, 1]."""
+    with clock.stage("analysis"):
+        posterior = model.posterior(image, quality)
+    with clock.stage("priors"):
+        prior = model.prior(image.shape[-2], image.shape[-1], quality)
+    latents: list[torch.Tensor] = []
+    payloads = []
+    for layer in model.layers:
+        with clock.stage("analysis"):  # with the part of the synthesis that the encoder needs
+            target = posterior.target(latents)
+        coder = LayerEncoder(tables)
+        for _ in range(layer.steps):
+            with clock.stage("priors"):
+                prediction = prior.predict()
+                residual = prior.gather(target) - prediction.mean
+                symbols = torch.round(residual).clamp_(-SYMBOL_LIMIT, SYMBOL_LIMIT)
+                symbols = torch.where(prediction.scale_index > tables.skip_index, symbols, 0)
+                prior.push(symbols)
+                values = symbols.to(torch.int32).cpu().numpy()
+                indices = prediction.scale_index.cpu().numpy()
+            with clock.stage("entropy coding"):
+                coder.encode(values, indices)
+        latents.append(prior.latent)
+        with clock.stage("entropy coding"):
+            payloads.append(coder.finish())
+    return payloads
+
+
+@torch.no_grad()
+def decode(
+    model: CodingModel,
+    tables: CodingTables,
+    payloads: list[bytes],
+    size: tuple[int, int],
+    quality: int,
+    clock: Clock,
+) -> torch.Tensor:
+    """3×H×W float32 from whole payloads; ``size``: padded height and width."""
+    with clock.stage("priors"):
+        prior = model.prior(*size, quality)
+    latents = []
+    for layer, payload in zip(model.layers, payloads, strict=True):
+        coder = LayerDecoder(tables, payload)
+        for _ in range(layer.steps):
+            with clock.stage("priors"):
+                indices = prior.predict().scale_index.cpu().numpy()
+            with clock.stage("entropy coding"):
+                symbols = coder.decode(indices)
+            with clock.stage("priors"):
+                prior.push(torch.from_numpy(symbols))
+        with clock.stage("entropy coding"):
+            coder.finish()
+        latents.append(prior.latent)
+    with clock.stage("synthesis"):
+        return model.synthesize(latents, quality, 1)
+
+
+def padded(rgb: np.ndarray, multiple: int) -> torch.Tensor:
+    """uint8 H×W×3 → float32 3×H'×W' in [0, 1] with sides that the model takes."""
+    image = torch.from_numpy(rgb).permute(2, 0, 1)[None].float() / 255
+    padding = (0, -rgb.shape[1] % multiple, 0, -rgb.shape[0] % multiple)
+    return F.pad(image, padding, mode="replicate")[0]
+
+
+def split(
+    model: CodingModel,
+    rgb: np.ndarray,
+    quality: int,
+    device: torch.device,
+    *,
+    repeat: Callable[[], bool],
+) -> tuple[list[dict[str, float]], list[dict[str, float]]]:
+    """Seconds per stage of encodings and of decodings, one entry a run, while ``repeat()``."""
+    tables = CodingTables(model.frequencies, model.skip_index)
+    image = padded(rgb, model.size_multiple)
+    encoded, decoded = [], []
+    while repeat():
+        clock = Clock(device)
+        payloads = encode(model, tables, image, quality, clock)
+        encoded.append(dict(clock.seconds))
+        clock = Clock(device)
+        decode(model, tables, payloads, (image.shape[-2], image.shape[-1]), quality, clock)
+        decoded.append(dict(clock.seconds))
+    return encoded, decoded

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageCms, ImageOps, PngImagePlugin
 
-from bitstream.container import padded_pixels
+from bitstream.container import MAGIC, padded_pixels
 from codec.errors import ArgumentError, CodecError, ImageError, LimitError
 
 ImageLike = Image.Image | np.ndarray | str | PathLike[str]
@@ -58,9 +58,14 @@ def load_picture(source: ImageLike | bytes, *, max_pixels: int | None) -> Pictur
     stream = io.BytesIO(source) if isinstance(source, bytes) else _open(Path(source))
     with stream, _own_pixel_limit():
         try:
-            image = Image.open(stream)
+            # Where the Pillow plugin is loaded, Pillow reads our own files as well.
+            ours = stream.read(len(MAGIC)) == MAGIC
+            stream.seek(0)
+            image = None if ours else Image.open(stream)
         except Exception as error:
             raise ImageError(f"{name}: is not an image Pillow can read") from error
+        if image is None:
+            raise ImageError(f"{name}: is a .cci file already; decode it first")
         with image:
             return _load(image, name, max_pixels)
 

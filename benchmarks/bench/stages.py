@@ -14,9 +14,9 @@ from contextlib import contextmanager
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 
 from bitstream.range_coder import SYMBOL_LIMIT, CodingTables, LayerDecoder, LayerEncoder
+from codec.encoding import pad_image
 from models.protocol import CodingModel
 
 STAGES = ("analysis", "priors", "entropy coding", "synthesis")
@@ -45,7 +45,7 @@ class Clock:
 def encode(
     model: CodingModel, tables: CodingTables, image: torch.Tensor, quality: int, clock: Clock
 ) -> list[bytes]:
-    """One payload per layer, as the codec makes them. ``image``: padded 3×H×W in [0, 1]."""
+    """One payload per layer, as the codec makes them. ``image``: padded uint8 3×H×W."""
     with clock.stage("analysis"):
         posterior = model.posterior(image, quality)
     with clock.stage("priors"):
@@ -59,11 +59,11 @@ def encode(
         for _ in range(layer.steps):
             with clock.stage("priors"):
                 prediction = prior.predict()
-                residual = prior.gather(target) - prediction.mean
-                symbols = torch.round(residual).clamp_(-SYMBOL_LIMIT, SYMBOL_LIMIT)
-                symbols = torch.where(prediction.scale_index > tables.skip_index, symbols, 0)
+                symbols = prior.gather(target).sub_(prediction.mean).round_()
+                symbols.clamp_(-SYMBOL_LIMIT, SYMBOL_LIMIT)
+                symbols.mul_(prediction.scale_index > tables.skip_index)
                 prior.push(symbols)
-                values = symbols.to(torch.int32).cpu().numpy()
+                values = symbols.to(torch.int16).cpu().numpy()
                 indices = prediction.scale_index.cpu().numpy()
             with clock.stage("entropy coding"):
                 coder.encode(values, indices)
@@ -82,7 +82,7 @@ def decode(
     quality: int,
     clock: Clock,
 ) -> torch.Tensor:
-    """3×H×W float32 from whole payloads; ``size``: padded height and width."""
+    """uint8 3×H×W from whole payloads; ``size``: padded height and width."""
     with clock.stage("priors"):
         prior = model.prior(*size, quality)
     latents = []
@@ -102,13 +102,6 @@ def decode(
         return model.synthesize(latents, quality, 1)
 
 
-def padded(rgb: np.ndarray, multiple: int) -> torch.Tensor:
-    """uint8 H×W×3 → float32 3×H'×W' in [0, 1] with sides that the model takes."""
-    image = torch.from_numpy(rgb).permute(2, 0, 1)[None].float() / 255
-    padding = (0, -rgb.shape[1] % multiple, 0, -rgb.shape[0] % multiple)
-    return F.pad(image, padding, mode="replicate")[0]
-
-
 def split(
     model: CodingModel,
     rgb: np.ndarray,
@@ -119,7 +112,7 @@ def split(
 ) -> tuple[list[dict[str, float]], list[dict[str, float]]]:
     """Seconds per stage of encodings and of decodings, one entry a run, while ``repeat()``."""
     tables = CodingTables(model.frequencies, model.skip_index)
-    image = padded(rgb, model.size_multiple)
+    image = pad_image(rgb, model.size_multiple)
     encoded, decoded = [], []
     while repeat():
         clock = Clock(device)

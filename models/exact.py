@@ -122,11 +122,19 @@ class ExactPointwise(_ExactSum):
     def forward(self, x: Tensor) -> Tensor:
         if not self.frozen:
             return F.conv2d(x, self.weight[:, :, None, None], self.bias)
-        h, w = x.shape[-2:]
-        # (out, in) @ (in, H*W) image by image: a batched product is slower, and images come alone
-        total = torch.stack([torch.mm(self.weight, plane) for plane in x.flatten(2)])
-        total += self.bias[:, None]
-        return _rescale(total).unflatten(2, (h, w))
+        return _pointwise(x, self.weight, self.bias)
+
+    def some(self, x: Tensor, *channels: slice) -> Tensor:
+        """Only some of the output channels; frozen face."""
+        weight = torch.cat([self.weight[c] for c in channels])
+        return _pointwise(x, weight, torch.cat([self.bias[c] for c in channels]))
+
+
+def _pointwise(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    # (out, in) @ (in, H*W) image by image: a batched product is slower, and images come alone
+    total = torch.stack([torch.mm(weight, plane) for plane in x.flatten(2)])
+    total += bias[:, None]
+    return _rescale(total).unflatten(2, x.shape[-2:])
 
 
 class ExactDepthwise(_ExactSum):

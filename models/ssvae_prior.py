@@ -76,9 +76,9 @@ class SSVAEPriorState:
         seen = box.grown(stride, 2 * stride, self._frame)  # the block of a step is 3×3
         context = self._contexts[index].read(seen).double()
         known = seen.cut(self._known, stride)[None].double() * _UNIT
-        mean, raw = prior.predict(self._step, context, known)
-        mean, raw = (prior.gather(self._step, box.cut(x, stride, seen))[0] for x in (mean, raw))
-        return mean / _UNIT, torch.bucketize(raw, self._thresholds, right=True)
+        coded = prior.predict_coded(self._step, context, known)
+        mean, raw = (box.cut(x, 2 * stride, seen)[0] for x in coded)
+        return mean / _UNIT, torch.bucketize(raw.contiguous(), self._thresholds, right=True)
 
     def gather(self, target: Tensor) -> Tensor:
         return self._prior.layer(len(self._latents)).gather(self._step, target).flatten()

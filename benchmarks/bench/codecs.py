@@ -1,6 +1,6 @@
 """What is compared: a registry of codecs.
 
-Another one is an entry in :data:`CLASSIC`: a name for plots, a function from pixels and a setting
+Another one is an entry in :data:`OTHERS`: a name for plots, a function from pixels and a setting
 to bytes, its settings, and which of them SSIMULACRA2 (slow) is computed at. Bytes are decoded by
 Pillow unless ``decode`` says otherwise.
 """
@@ -12,12 +12,14 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from importlib.metadata import version as package_version
 from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
 from PIL import Image, features
 
+from benchmarks.bench import peers
 from codec.errors import ArgumentError, ModelError
 from models.names import MODEL_IDS
 from models.training.anchors import decode_rgb, encode_jpeg, encode_jpeg2000
@@ -86,7 +88,7 @@ def _decode_jxl(data: bytes) -> np.ndarray:
 
 
 #: Each spans about 0.05 (or the least it can) … 2.5 bpp on photographs.
-CLASSIC: dict[str, Codec] = {
+OTHERS: dict[str, Codec] = {
     "jpeg": Codec(
         "JPEG",
         encode_jpeg,
@@ -131,42 +133,70 @@ CLASSIC: dict[str, Codec] = {
 }
 
 
+def _zoo_encode(rgb: np.ndarray, quality: float, name: str) -> bytes:
+    peer = peers.load(name, int(quality), "cpu", pretrained=True)
+    return bytes([int(quality)]) + peer.encode(rgb)
+
+
+def _zoo_decode(data: bytes, name: str) -> np.ndarray:
+    return peers.load(name, data[0], "cpu", pretrained=True).decode(data[1:])
+
+
+# CompressAI's networks, where they are installed and their weights can be fetched.
+OTHERS |= {
+    name: Codec(
+        name,
+        partial(_zoo_encode, name=name),
+        tuple(range(1, count + 1)),
+        tuple(range(1, count + 1)),
+        "compressai",
+        f"{title}; CompressAI's weights for MSE, on the CPU",
+        partial(_zoo_decode, name=name),
+    )
+    for name, (_, count, title) in peers.ZOO.items()
+}
+
+
 def available() -> list[str]:
     """Names that ``--codecs`` takes here."""
-    classic = [name for name in CLASSIC if _missing(name) is None]
-    return [*MODEL_IDS, *classic]
+    return [*MODEL_IDS, *(name for name in OTHERS if _missing(name) is None)]
 
 
 def _missing(name: str) -> str | None:
-    """What a classic codec lacks on this machine, or None."""
+    """What a codec other than ours lacks on this machine, or None."""
     if name == "jxl":
         return None if find_spec("pillow_jxl") else "the package pillow-jxl-plugin"
-    if features.check(CLASSIC[name].library):
+    if name in peers.ZOO:
+        return None if peers.installed() else f"CompressAI ({peers.HOW})"
+    if features.check(OTHERS[name].library):
         return None
-    return f"a Pillow built with {CLASSIC[name].library}"
+    return f"a Pillow built with {OTHERS[name].library}"
 
 
 def parse(text: str) -> Ours | str:
-    """``ssvae``, ``ssvae:effort=4`` → Ours; ``jpeg`` … → the name of a classic codec.
+    """``ssvae``, ``ssvae:effort=4`` → Ours; ``jpeg`` … → the name of another codec.
 
     Raises:
-        ArgumentError: no such codec. ModelError: its library is not installed.
+        ArgumentError: no such codec. ModelError: its library is not installed, or its weights
+            cannot be fetched.
     """
-    if text in CLASSIC:
+    if text in OTHERS:
         if lacks := _missing(text):
             raise ModelError(f"codec {text} needs {lacks}; leave it out of --codecs or install it")
+        if text in peers.ZOO:
+            peers.load(text, 1, "cpu", pretrained=True)  # tells before the run what is missing
         return text
     match = re.fullmatch(r"(\w[\w-]*)(?::effort=([1-9]))?", text)
     if match and match[1] in MODEL_IDS:
         return Ours(match[1], int(match[2] or 1))
-    known = ", ".join([*MODEL_IDS, *(f"{m}:effort=2…9" for m in MODEL_IDS), *CLASSIC])
+    known = ", ".join([*MODEL_IDS, *(f"{m}:effort=2…9" for m in MODEL_IDS), *OTHERS])
     raise ArgumentError(f"codec {text!r} is unknown; known are {known}")
 
 
 def label(name: str) -> str:
     """A codec's or curve's name as plots and tables show it."""
-    if name in CLASSIC:
-        return CLASSIC[name].label
+    if name in OTHERS:
+        return OTHERS[name].label
     base, _, count = name.partition(":layers=")
     if count:
         return f"{label(base)}, first {'layer' if count == '1' else f'{count} layers'}"
@@ -175,12 +205,11 @@ def label(name: str) -> str:
 
 def version(name: str) -> str:
     """What wrote the files: a library's version, or the fingerprint of our weights."""
-    if name in CLASSIC:
-        if name == "jxl":
-            from importlib.metadata import version as package_version
-
-            return f"pillow-jxl-plugin {package_version('pillow-jxl-plugin')}"
-        return f"{CLASSIC[name].library} {features.version(CLASSIC[name].library)}"
+    if name in OTHERS:
+        for package, names in (("pillow-jxl-plugin", ["jxl"]), ("compressai", peers.ZOO)):
+            if name in names:
+                return f"{package} {package_version(package)}"
+        return f"{OTHERS[name].library} {features.version(OTHERS[name].library)}"
     from models.weights import weights_info
 
     return f"weights {weights_info(name.partition(':')[0]).fingerprint.hex()}"

@@ -16,7 +16,7 @@ import numpy as np
 from PIL import Image
 
 import codec
-from benchmarks.bench.codecs import CLASSIC, Ours, label
+from benchmarks.bench.codecs import OTHERS, Ours, label
 from benchmarks.bench.measuring import read_rgb
 from models.training.anchors import psnr
 
@@ -92,7 +92,7 @@ def make(files: list[Path], pieces: list[Ours | str], device: str) -> list[dict[
                     decoded = np.array(codec.decode(data, device=device).convert("RGB"))
                     name = piece.label
                 else:
-                    chosen, name = CLASSIC[piece], label(piece)
+                    chosen, name = OTHERS[piece], label(piece)
                     data = of_size(chosen.encode, chosen.settings, rgb, size)
                     if data is None:
                         shown.append({"label": name, "note": "cannot be so small", "webp": ""})

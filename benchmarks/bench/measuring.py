@@ -13,7 +13,7 @@ from PIL import Image, ImageOps
 
 import codec
 from benchmarks.bench import metrics
-from benchmarks.bench.codecs import CLASSIC, OUR_PERCEPTUAL, OUR_QUALITIES, Ours, cut_name
+from benchmarks.bench.codecs import OTHERS, OUR_PERCEPTUAL, OUR_QUALITIES, Ours, cut_name
 
 #: Qualities whose files are cut and set beside files encoded for the size of the cut.
 STOP_QUALITIES = (50, 80)
@@ -94,9 +94,9 @@ def judge(path: Path, trials: list[Trial]) -> list[Row]:
     return rows
 
 
-def measure_classic(path: Path, name: str) -> list[Row]:
-    """All settings of a classic codec on one image. Runs in worker processes."""
-    rgb, chosen = read_rgb(path), CLASSIC[name]
+def measure_other(path: Path, name: str) -> list[Row]:
+    """All settings of a codec other than ours on one image. Runs in worker processes."""
+    rgb, chosen = read_rgb(path), OTHERS[name]
     trials = []
     for setting in chosen.settings:
         started = time.perf_counter()

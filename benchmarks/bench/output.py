@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.bench import plots, report, tables
-from benchmarks.bench.codecs import CLASSIC, OUR_QUALITIES, cut_name, label, version
+from benchmarks.bench.codecs import OTHERS, OUR_QUALITIES, cut_name, label, version
 from benchmarks.bench.curves import METRICS, deltas, mean_curves, progressive
 from benchmarks.bench.measuring import STOP_QUALITIES, Row, Stop
 from benchmarks.bench.runner import Measured
@@ -30,8 +30,8 @@ def describe(measured: Measured, folder: str, device: str) -> dict[str, Any]:
         "machine": machine(),
         "device": device,
         "codecs": {
-            name: {"version": version(name), "settings": CLASSIC[name].note}
-            if name in CLASSIC
+            name: {"version": version(name), "settings": OTHERS[name].note}
+            if name in OTHERS
             else {"version": version(name)}
             for name in names
         },

@@ -2,7 +2,7 @@
 
 Finished pieces (one image × one codec) are appended to ``rows.jsonl`` in the output folder. A
 second run takes from there what was measured with the same image, library versions and settings.
-Ours runs in this process, alone, so that it has all cores or the GPU; then the classic codecs and
+Ours runs in this process, alone, so that it has all cores or the GPU; then the other codecs and
 all judging of that image share the worker processes.
 """
 
@@ -23,13 +23,13 @@ from PIL import Image
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from benchmarks.bench.codecs import CLASSIC, OUR_PERCEPTUAL, OUR_QUALITIES, Ours, version
+from benchmarks.bench.codecs import OTHERS, OUR_PERCEPTUAL, OUR_QUALITIES, Ours, version
 from benchmarks.bench.measuring import (
     STOP_QUALITIES,
     Row,
     Stop,
     judge,
-    measure_classic,
+    measure_other,
     run_ours,
     start_worker,
 )
@@ -61,7 +61,7 @@ def images_in(folder: Path, limit: int = 0) -> list[Path]:
 
 def _settings(piece: Ours | str) -> Any:
     if isinstance(piece, str):
-        return [CLASSIC[piece].settings, CLASSIC[piece].perceptual, CLASSIC[piece].note]
+        return [OTHERS[piece].settings, OTHERS[piece].perceptual, OTHERS[piece].note]
     return [OUR_QUALITIES, OUR_PERCEPTUAL, STOP_QUALITIES]
 
 
@@ -188,7 +188,7 @@ def _one_image(
     progress.update(task, description=path.name[:30])
     for key, piece in missing.items():
         if isinstance(piece, str):
-            futures[key] = [pool.submit(measure_classic, path, piece)]
+            futures[key] = [pool.submit(measure_other, path, piece)]
     for key, parts in futures.items():
         rows = [row for part in parts for row in part.result()]
         rows.sort(key=lambda row: (row.codec, row.setting))

@@ -9,7 +9,18 @@ import pytest
 from PIL import Image
 
 import codec
-from benchmarks.bench import codecs, curves, metrics, output, plots, report, run, runner, tables
+from benchmarks.bench import (
+    codecs,
+    curves,
+    metrics,
+    output,
+    peers,
+    plots,
+    report,
+    run,
+    runner,
+    tables,
+)
 from benchmarks.bench.measuring import Row
 from codec.errors import ArgumentError, ImageError, ModelError
 from models.training.anchors import decode_rgb, encode_jpeg, encode_jpeg2000
@@ -107,7 +118,7 @@ def test_a_setting_that_an_image_lacks_is_no_point_of_the_mean():
 def test_anchors_have_the_settings_that_do_them_justice(photograph):
     plain = encode_jpeg(photograph, 50)
     assert len(plain) < len(_through_pillow(photograph, "JPEG", quality=50, subsampling="4:2:0"))
-    coded = codecs.CLASSIC["jpeg2000"].encode(photograph, 0.75)
+    coded = codecs.OTHERS["jpeg2000"].encode(photograph, 0.75)
     assert 8 * len(coded) / (768 * 512) == pytest.approx(0.75, rel=0.03)
     defaults = _through_pillow(
         photograph, "JPEG2000", quality_mode="rates", quality_layers=[24 / 0.75], no_jp2=True
@@ -115,7 +126,7 @@ def test_anchors_have_the_settings_that_do_them_justice(photograph):
     assert metrics.psnr(photograph, decode_rgb(coded)) > (
         metrics.psnr(photograph, decode_rgb(defaults)) + 1.5
     )
-    assert codecs.CLASSIC["jpeg2000"].encode is encode_jpeg2000
+    assert codecs.OTHERS["jpeg2000"].encode is encode_jpeg2000
 
 
 def _through_pillow(rgb, form, **options):
@@ -126,9 +137,9 @@ def _through_pillow(rgb, form, **options):
     return buffer.getvalue()
 
 
-@pytest.mark.parametrize("name", list(codecs.CLASSIC))
+@pytest.mark.parametrize("name", [n for n in codecs.OTHERS if n not in peers.ZOO])
 def test_every_classic_codec_grows_with_its_setting(name, crop):
-    chosen = codecs.CLASSIC[name]
+    chosen = codecs.OTHERS[name]
     small = np.ascontiguousarray(crop[:96, :128])
     sizes = [len(chosen.encode(small, s)) for s in (chosen.settings[1], chosen.settings[-1])]
     assert sizes[0] < sizes[1]
@@ -297,3 +308,20 @@ def test_an_image_of_one_colour_has_curves_too(tmp_path):
     rows = runner.measure([tmp_path / "flat.png"], ["jpeg"], tmp_path, processes=1).rows
     assert max(r.psnr for r in rows) > 40
     assert all(r.ms_ssim is None for r in rows)
+
+
+def test_a_learned_peer_is_a_codec_like_any_other(crop, monkeypatch):
+    """Weights of its own or none: told before the run, not in the middle of it."""
+    if not peers.installed():
+        with pytest.raises(ModelError, match="CompressAI"):
+            codecs.parse("mbt2018-mean")
+        return
+    load = peers.load
+
+    def with_random_weights(name, quality, device, *, pretrained):
+        return load(name, quality, device, pretrained=False)
+
+    monkeypatch.setattr(peers, "load", with_random_weights)
+    assert codecs.parse("mbt2018-mean") == "mbt2018-mean"
+    peer = codecs.OTHERS["mbt2018-mean"]
+    assert peer.decode(peer.encode(crop, 1)).shape == crop.shape

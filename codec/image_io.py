@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import threading
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -56,7 +57,7 @@ def load_picture(source: ImageLike | bytes, *, max_pixels: int | None) -> Pictur
     if source == b"":
         raise ImageError(f"{name}: is empty")
     stream = io.BytesIO(source) if isinstance(source, bytes) else _open(Path(source))
-    with stream, _own_pixel_limit():
+    with stream, _pillow_limit.lifted():
         try:
             # Where the Pillow plugin is loaded, Pillow reads our own files as well.
             ours = stream.read(len(MAGIC)) == MAGIC
@@ -82,15 +83,30 @@ def _load(image: Image.Image, name: str, max_pixels: int | None) -> Picture:
         raise ImageError(f"{name}: the image is damaged ({error})") from error
 
 
-@contextmanager
-def _own_pixel_limit() -> Iterator[None]:
-    """Replace Pillow's fixed limit by ours, which the caller can raise."""
-    before = Image.MAX_IMAGE_PIXELS
-    Image.MAX_IMAGE_PIXELS = None
-    try:
-        yield
-    finally:
-        Image.MAX_IMAGE_PIXELS = before
+class _PillowLimit:
+    """Pillow's fixed pixel limit, lifted while any thread is reading: ours can be raised."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._readers = 0
+        self._limit: int | None = None
+
+    @contextmanager
+    def lifted(self) -> Iterator[None]:
+        with self._lock:
+            if self._readers == 0:
+                self._limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+            self._readers += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._readers -= 1
+                if self._readers == 0:
+                    Image.MAX_IMAGE_PIXELS = self._limit
+
+
+_pillow_limit = _PillowLimit()
 
 
 def _open(path: Path) -> io.BufferedReader:
@@ -307,7 +323,7 @@ def pack_alpha(alpha: np.ndarray) -> bytes:
 def unpack_alpha(data: bytes, width: int, height: int) -> np.ndarray:
     """Inverse of :func:`pack_alpha`. Raises ImageError on other data."""
     try:
-        with _own_pixel_limit(), Image.open(io.BytesIO(data), formats=["PNG"]) as image:
+        with _pillow_limit.lifted(), Image.open(io.BytesIO(data), formats=["PNG"]) as image:
             if image.size != (width, height):
                 raise ImageError("the alpha plane has another size than the image")
             return np.array(image.convert("L"))

@@ -5,6 +5,7 @@ import struct
 import subprocess
 import sys
 import zlib
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from PIL import Image, ImageCms
 
 import codec
 from codec import errors
+from codec.image_io import load_picture
 from tests.conftest import psnr
 
 
@@ -411,3 +413,16 @@ def test_arrays_in_read_only_memory_bring_no_warning(crop, recwarn):
     view.flags.writeable = False
     assert codec.encode(view) == codec.encode(crop)
     assert not recwarn.list
+
+
+def test_pillows_own_limit_is_back_after_readers_in_several_threads(photograph):
+    before = Image.MAX_IMAGE_PIXELS
+    buffer = io.BytesIO()
+    Image.fromarray(photograph).save(buffer, "PNG")
+
+    def read(_):
+        return load_picture(buffer.getvalue(), max_pixels=None).rgb.shape
+
+    with ThreadPoolExecutor(8) as pool:
+        assert set(pool.map(read, range(40))) == {photograph.shape}
+    assert Image.MAX_IMAGE_PIXELS == before is not None

@@ -64,7 +64,7 @@ def view(
 
 def _serve(place: Path, port: int, browser: bool, options: dict[str, Any]) -> None:
     try:
-        from cli.viewer.library import Library
+        from cli.viewer.folder import Library
         from cli.viewer.serve import serve
     except ModuleNotFoundError as error:
         raise MissingExtraError(

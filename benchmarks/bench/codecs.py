@@ -37,7 +37,7 @@ class Codec:
     settings: tuple[float, ...]
     perceptual: tuple[float, ...]
     """Settings at which SSIMULACRA2 is computed."""
-    library: str
+    made_by: str
     """Its library as ``PIL.features`` (or a package) names it."""
     note: str = ""
     decode: Callable[[bytes], np.ndarray] = decode_rgb
@@ -168,9 +168,9 @@ def _missing(name: str) -> str | None:
         return None if find_spec("pillow_jxl") else "the package pillow-jxl-plugin"
     if name in peers.ZOO:
         return None if peers.installed() else f"CompressAI ({peers.HOW})"
-    if features.check(OTHERS[name].library):
+    if features.check(OTHERS[name].made_by):
         return None
-    return f"a Pillow built with {OTHERS[name].library}"
+    return f"a Pillow built with {OTHERS[name].made_by}"
 
 
 def parse(text: str) -> Ours | str:
@@ -209,7 +209,7 @@ def version(name: str) -> str:
         for package, names in (("pillow-jxl-plugin", ["jxl"]), ("compressai", peers.ZOO)):
             if name in names:
                 return f"{package} {package_version(package)}"
-        return f"{OTHERS[name].library} {features.version(OTHERS[name].library)}"
+        return f"{OTHERS[name].made_by} {features.version(OTHERS[name].made_by)}"
     from models.weights import weights_info
 
     return f"weights {weights_info(name.partition(':')[0]).fingerprint.hex()}"

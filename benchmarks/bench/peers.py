@@ -20,6 +20,7 @@ from urllib.error import URLError
 import numpy as np
 import torch
 import torch.nn.functional as F
+from torch import library
 
 from codec.errors import ModelError
 
@@ -49,7 +50,7 @@ def _zoo() -> Any:
     schema = "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor"
     for name in ("nms", "qnms"):
         if not hasattr(torch.ops.torchvision, name):
-            torch.library.define(f"torchvision::{name}", schema)
+            library.define(f"torchvision::{name}", schema)
     try:
         from compressai import zoo
     except (ImportError, RuntimeError) as error:

@@ -18,8 +18,8 @@ from starlette.staticfiles import StaticFiles
 
 import codec
 from bitstream.container import MAGIC
+from cli.viewer.folder import Item, Library, UnknownFileError
 from cli.viewer.guard import Guard, error
-from cli.viewer.library import Item, Library, UnknownFileError
 from cli.viewer.pictures import describe, message, original_pixels, png, quality_of, rival
 from cli.viewer.stream import StoppedError, Workers, play
 from codec.errors import ArgumentError, CodecError

@@ -14,7 +14,7 @@ from PIL import Image
 
 import codec
 from benchmarks.anchors import jpeg2000_of_size, jpeg_of_size
-from cli.viewer.library import Item
+from cli.viewer.folder import Item
 from codec.errors import ArgumentError, ImageError, TargetError
 from codec.image_io import load_picture
 from models.training.anchors import decode_rgb, encode_jpeg, psnr

@@ -12,7 +12,7 @@ from typing import Any
 import uvicorn
 
 from cli.viewer.app import MAX_BODY, build
-from cli.viewer.library import Library
+from cli.viewer.folder import Library
 from codec.errors import OutputError
 
 HOST = "127.0.0.1"

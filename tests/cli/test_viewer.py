@@ -21,7 +21,7 @@ from PIL import Image
 
 import codec
 from cli.viewer.app import build
-from cli.viewer.library import Library
+from cli.viewer.folder import Library
 from cli.viewer.serve import bind
 from tests.conftest import psnr
 from tests.viewer import Viewer, messages, pixels

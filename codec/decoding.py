@@ -125,7 +125,7 @@ def decode_detailed(
     before = len(notes)
     while True:
         # The generator is made anew, so that a picture depends on the layers used and the seed.
-        rng = np.random.Generator(np.random.Philox(seed)) if fill == "sample" else None
+        rng = fill_generator(fill, seed)
         try:
             latents, checksums = decode_layers(
                 model, stored, header, upto=upto, rng=rng, temperature=temperature, progress=coding
@@ -167,6 +167,11 @@ def check_options(layers: int | None, fill: str, seed: int, temperature: float, 
         raise ArgumentError(f"the seed must not be negative, not {seed}")
     if not 0 <= temperature <= 10:
         raise ArgumentError(f"the temperature must be between 0 and 10, not {temperature}")
+
+
+def fill_generator(fill: str, seed: int) -> np.random.Generator | None:
+    """What samples are drawn from; None for the mean."""
+    return np.random.Generator(np.random.Philox(seed)) if fill == "sample" else None
 
 
 def arrival_notes(container: Container) -> list[str]:

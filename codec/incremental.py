@@ -31,6 +31,7 @@ from codec.decoding import (
     check_options,
     decode_layer,
     decode_layers,
+    fill_generator,
     fill_layer,
     model_of,
     start_prior,
@@ -198,8 +199,7 @@ class ProgressiveDecoder:
         """Pixels at the scale asked for, missing layers filled."""
         model, header = self._model, container.header
         assert model is not None
-        sampled = self._fill == "sample"
-        rng = np.random.Generator(np.random.Philox(self._seed)) if sampled else None
+        rng = fill_generator(self._fill, self._seed)
         if self._wrong is not None:  # the prior stopped inside a layer: walk it once more
             self._latents, _ = decode_layers(
                 model,

@@ -157,12 +157,7 @@ OTHERS |= {
 }
 
 
-def available() -> list[str]:
-    """Names that ``--codecs`` takes here."""
-    return [*MODEL_IDS, *(name for name in OTHERS if _missing(name) is None)]
-
-
-def _missing(name: str) -> str | None:
+def missing(name: str) -> str | None:
     """What a codec other than ours lacks on this machine, or None."""
     if name == "jxl":
         return None if find_spec("pillow_jxl") else "the package pillow-jxl-plugin"
@@ -181,7 +176,7 @@ def parse(text: str) -> Ours | str:
             cannot be fetched.
     """
     if text in OTHERS:
-        if lacks := _missing(text):
+        if lacks := missing(text):
             raise ModelError(f"codec {text} needs {lacks}; leave it out of --codecs or install it")
         if text in peers.ZOO:
             peers.load(text, 1, "cpu", pretrained=True)  # tells before the run what is missing

@@ -10,8 +10,6 @@ from typing import Any
 from benchmarks.bench import extra
 from codec.errors import ArgumentError
 
-DEFAULT_CODECS = "ssvae,jpeg,jpeg2000,webp,avif,jxl"
-
 
 def compare(
     folder: Path,

@@ -24,7 +24,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 import codec
 from benchmarks.bench import peers, stages
-from benchmarks.bench.codecs import OTHERS, _missing
+from benchmarks.bench.codecs import OTHERS, missing
 from benchmarks.bench.tables import markdown
 from codec.installed import get_model, resolve_device
 from models.training.hardware import machine
@@ -176,7 +176,7 @@ def beside_peers(threads: int, device: str, model: str, runs: int) -> list[dict[
         )
     }
     for name, setting in PEER_SETTINGS.items():
-        if _missing(name) is None:
+        if missing(name) is None:
             chosen = OTHERS[name]
             coders[name] = (
                 lambda c=chosen, s=setting: c.encode(rgb, s),  # type: ignore[misc]

@@ -3,63 +3,60 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
+from collections import defaultdict
+from typing import Any
 
 import torch
-from torch import nn
-from torch.utils.flop_counter import FlopCounterMode
+from torch import Tensor, nn
 
+from models.exact import ExactDepthwise, ExactPointwise
+from models.family import TrainableModel
 from models.registry import BUILDERS
-from models.ssvae import LAYER_STRIDES, SSVAE
 
 SIDE = 256
+#: Parts of the names of modules that only an encoder runs; the rest draws, but for the prior.
+_ENCODER = {"analysis", "heads", "features", "read", "encoder_quality", "encoder", "head"}
 
 
-def kmac_per_pixel(work: Callable[[], object]) -> float:
-    """Thousands of multiply-accumulates per image pixel that ``work`` does on one SIDE² image."""
-    with torch.no_grad(), FlopCounterMode(display=False) as counter:
-        work()
-    return counter.get_total_flops() / 2 / SIDE**2 / 1e3
+def part_of(name: str) -> str:
+    """``analysis``, ``prior`` or ``synthesis``, by a module's dotted name."""
+    words = name.split(".")
+    if words[0] == "prior":
+        return "prior"
+    # The last drawing of ConvDRAW has a head too, which is no posterior's.
+    return "analysis" if words[0] != "final" and _ENCODER.intersection(words) else "synthesis"
 
 
-def measure(model: SSVAE) -> dict[str, tuple[float, float]]:
-    """Per part: millions of parameters, kMAC/pixel."""
-    quality = torch.tensor([50.0])
-    image = torch.rand(1, 3, SIDE, SIDE)
-    channels = model.config.latents
-    latents = [
-        torch.zeros(1, c, SIDE // s, SIDE // s)
-        for c, s in zip(channels, LAYER_STRIDES, strict=True)
-    ]
-    synthesis, prior = model.synthesis, model.prior
+def _products(module: nn.Module) -> int:
+    """Multiply-accumulates per output value."""
+    if isinstance(module, nn.Conv2d | ExactDepthwise | ExactPointwise):
+        weight = module.weight
+        return weight[0].numel()
+    return 0
 
-    def draw() -> None:
-        features = synthesis.coarse(latents[0], quality)
-        synthesis.fine(synthesis.middle(features, latents[1], quality), latents[2], quality)
 
-    def predict() -> None:
-        context = prior.first_context(quality, *latents[0].shape[-2:])
-        for i, latent in enumerate(latents):
-            layer = prior.layer(i)
-            for step, _ in enumerate(layer.masks(*latent.shape[-2:])):
-                layer.predict(step, context, latent)
-            if i < 2:
-                context = prior.next_context(i, context, latent)
+def measure(model: TrainableModel) -> dict[str, tuple[float, float]]:
+    """Per part: millions of parameters, kMAC/pixel of one pass over a SIDE² image."""
+    work: dict[str, float] = defaultdict(float)
+    hooks = []
+    for name, module in model.named_modules():
+        if products := _products(module):
 
-    def analyse() -> None:
-        features = model.analysis(image, quality)[::-1]
-        widths = [f.shape for f in features]
-        for i, feature in enumerate(features):
-            model.heads[i](feature, *([torch.zeros(widths[i])] if i else []))
+            def count(
+                _: nn.Module, __: Any, out: Tensor, part: str = part_of(name), each: int = products
+            ) -> None:
+                work[part] += out.numel() * each / SIDE**2 / 1e3
 
-    def size(*parts: nn.Module) -> float:
-        return sum(p.numel() for part in parts for p in part.parameters()) / 1e6
-
-    return {
-        "analysis": (size(model.analysis, model.heads), kmac_per_pixel(analyse)),
-        "synthesis": (size(synthesis), kmac_per_pixel(draw)),
-        "prior": (size(prior), kmac_per_pixel(predict)),
-    }
+            hooks.append(module.register_forward_hook(count))
+    with torch.no_grad():
+        kept = torch.tensor([sum(model.stages)])
+        model(torch.rand(1, 3, SIDE, SIDE), torch.tensor([50.0]), kept)
+    for hook in hooks:
+        hook.remove()
+    sizes: dict[str, float] = defaultdict(float)
+    for name, parameter in model.named_parameters():
+        sizes[part_of(name)] += parameter.numel() / 1e6
+    return {part: (sizes[part], work[part]) for part in ("analysis", "synthesis", "prior")}
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -10,15 +10,20 @@ from __future__ import annotations
 import argparse
 import json
 from collections import defaultdict
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
+from functools import partial
+from multiprocessing import get_context
 from pathlib import Path
 
 import bjontegaard
 import numpy as np
+import torch
 from PIL import Image
 from rich.progress import track
 
 import codec
+from models.names import MODEL_IDS
 from models.training.anchors import ANCHORS, decode_rgb, psnr
 from models.training.data import IMAGE_SUFFIXES
 from models.training.hardware import machine
@@ -38,13 +43,13 @@ class Point:
 
 
 def measure_ours(
-    name: str, rgb: np.ndarray, qualities: tuple[int, ...], device: str
+    name: str, rgb: np.ndarray, qualities: tuple[int, ...], model: str, device: str
 ) -> list[Point]:
     """Files at each quality; the three-layer file also decoded from its first 1 and 2 layers."""
     points = []
     pixels = rgb.shape[0] * rgb.shape[1]
     for quality in qualities:
-        data = codec.encode(rgb, quality=quality, device=device)
+        data = codec.encode(rgb, quality=quality, model=model, device=device)
         ends = [layer.end for layer in codec.info(data).layers]
         for count, end in enumerate(ends, start=1):
             shown = np.array(codec.decode(data[:end], device=device).convert("RGB"))
@@ -63,6 +68,16 @@ def measure_anchors(name: str, rgb: np.ndarray) -> list[Point]:
             quality = psnr(rgb, decode_rgb(data))
             points.append(Point(name, label, setting, 8 * len(data) / pixels, quality))
     return points
+
+
+def measure_file(path: Path, *, qualities: tuple[int, ...], model: str, device: str) -> list[Point]:
+    """All points of one image."""
+    with Image.open(path) as image:
+        rgb = np.array(image.convert("RGB"))
+    return [
+        *measure_ours(path.name, rgb, qualities, model, device),
+        *measure_anchors(path.name, rgb),
+    ]
 
 
 def curves(points: list[Point]) -> dict[str, np.ndarray]:
@@ -113,7 +128,9 @@ def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.rate_distortion")
     parser.add_argument("folder", type=Path)
     parser.add_argument("-o", "--output", type=Path, help="write all points and curves as JSON")
+    parser.add_argument("--model", choices=list(MODEL_IDS), default="ssvae")
     parser.add_argument("--device", default="auto")
+    parser.add_argument("--workers", type=int, default=2, help="images measured at a time")
     parser.add_argument("--limit", type=int, default=0, help="only the first so many images")
     parser.add_argument("--qualities", type=int, nargs="*", default=OUR_QUALITIES)
     options = parser.parse_args(arguments)
@@ -123,12 +140,15 @@ def main(arguments: list[str] | None = None) -> None:
     files = files[: options.limit] if options.limit else files
     if not files:
         parser.error(f"{options.folder} holds no images")
+    qualities = tuple(options.qualities)
     points: list[Point] = []
-    for path in track(files, description="measuring"):
-        with Image.open(path) as image:
-            rgb = np.array(image.convert("RGB"))
-        points += measure_ours(path.name, rgb, tuple(options.qualities), options.device)
-        points += measure_anchors(path.name, rgb)
+    work = partial(measure_file, qualities=qualities, model=options.model, device=options.device)
+    # Processes of one thread each do more in the same time than one of several threads.
+    with ProcessPoolExecutor(
+        options.workers, get_context("spawn"), torch.set_num_threads, (1,)
+    ) as pool:
+        for found in track(pool.map(work, files), "measuring", len(files)):
+            points += found
     table = curves(points)
     for name, rows in table.items():
         print(f"\n{name}: setting, bpp, PSNR")
@@ -143,6 +163,7 @@ def main(arguments: list[str] | None = None) -> None:
     if options.output:
         result = {
             "images": len(files),
+            "model": options.model,
             "machine": machine(),
             "device": options.device,
             "bd_rate_percent": bd,

@@ -21,6 +21,7 @@ from PIL import Image
 
 import codec
 from benchmarks.demo import PHOTOGRAPH
+from models.names import MODEL_IDS
 from models.training.hardware import machine
 
 
@@ -42,19 +43,23 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--runs", type=int, default=10)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--device", default="cpu")
+    parser.add_argument("--model", choices=list(MODEL_IDS), default="ssvae")
     parser.add_argument("-o", "--output", type=Path)
     options = parser.parse_args(arguments)
     torch.set_num_threads(options.threads)
     with Image.open(PHOTOGRAPH) as image:
         rgb = np.array(image.convert("RGB"))
-    data = codec.encode(rgb, device=options.device)
-    device = options.device
+    device, model = options.device, options.model
+    data = codec.encode(rgb, device=device, model=model)
     result = {
         "machine": machine(),
         "size": f"{rgb.shape[1]}x{rgb.shape[0]}",
         "threads": options.threads,
         "device": device,
-        "encode_seconds": median_seconds(lambda: codec.encode(rgb, device=device), options.runs),
+        "model": model,
+        "encode_seconds": median_seconds(
+            lambda: codec.encode(rgb, device=device, model=model), options.runs
+        ),
         "decode_seconds": median_seconds(lambda: codec.decode(data, device=device), options.runs),
     }
     with tempfile.TemporaryDirectory() as folder:

@@ -47,7 +47,9 @@ ICC = b"i"
 EXIF = b"e"
 XMP = b"x"
 ALPHA = b"a"
-KNOWN = {LAYER, ICC, EXIF, XMP, ALPHA}
+#: How many stages are stored, where the last layer does not hold all of its own.
+STAGES = b"S"
+KNOWN = {LAYER, ICC, EXIF, XMP, ALPHA, STAGES}
 
 FLAG_GREY = 1
 _KNOWN_FLAGS = FLAG_GREY
@@ -218,6 +220,21 @@ class Container:
     def layers(self) -> list[Chunk]:
         """Layer chunks, coarse to fine, at most as many as the header declares."""
         return [c for c in self.chunks if c.type == LAYER][: self.header.layers]
+
+    @property
+    def stages(self) -> int | None:
+        """Stages in all layers, where the file says so (before its layers); else all are stored.
+
+        Raises CorruptError for a count that is none.
+        """
+        for chunk in self.chunks:
+            if chunk.type == STAGES:
+                if len(chunk.payload) != 1:
+                    raise CorruptError("the number of stages is damaged")
+                return chunk.payload[0]
+            if chunk.type == LAYER:
+                break
+        return None
 
     def first(self, kind: bytes) -> bytes | None:
         """Payload of the first chunk of a type, or None."""

@@ -11,7 +11,7 @@ The coder is constriction's range coder (32-bit words, 64-bit state, 24-bit prob
 from __future__ import annotations
 
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import constriction
 import numpy as np
@@ -42,21 +42,23 @@ class CodingTables:
 
 _BIT = constriction.stream.model.Uniform(2)
 _PART = 2**20
+#: Steps of more symbols than this are not sorted.
+_SORTED = 2**23
 _LENGTH = constriction.stream.model.Uniform(16)
 
 
-def _groups(scale_index: np.ndarray, skip_index: int) -> list[tuple[int, np.ndarray]]:
+def _groups(scale_index: np.ndarray, skip_index: int) -> Iterator[tuple[int, np.ndarray]]:
     """(scale index, positions) in coding order, without the skipped ones."""
-    order = np.argsort(scale_index, kind="stable")
     # In parts, because bincount takes a copy of eight bytes for each.
     parts = np.split(scale_index, range(_PART, len(scale_index), _PART))
     counts = np.sum([np.bincount(part, minlength=256) for part in parts], axis=0)
+    found = [int(index) for index in np.flatnonzero(counts) if index > skip_index]
+    if len(scale_index) > _SORTED:  # one group at a time: slower, but a sort takes eight bytes each
+        yield from ((index, np.flatnonzero(scale_index == index)) for index in found)
+        return
+    order = np.argsort(scale_index, kind="stable")
     ends = np.cumsum(counts)
-    return [
-        (int(index), order[ends[index] - counts[index] : ends[index]])
-        for index in np.flatnonzero(counts)
-        if index > skip_index
-    ]
+    yield from ((index, order[ends[index] - counts[index] : ends[index]]) for index in found)
 
 
 def symbol_checksum(crc: int, symbols: np.ndarray) -> int:

@@ -93,6 +93,9 @@ def encode(
     layers: Annotated[
         int, typer.Option("--layers", "-l", min=1, max=3, help="How many layers to store.")
     ] = 3,
+    stages: Annotated[
+        int | None, typer.Option(min=1, help="Store only the first so many stages of the layers.")
+    ] = None,
     quality: Annotated[
         int | None,
         typer.Option("--quality", "-q", min=0, max=100, help="0 is smallest. Default 50."),
@@ -110,6 +113,9 @@ def encode(
     model: Annotated[str, typer.Option(help="Which installed model.")] = "ssvae",
     device: _Device = "auto",
     strip: Annotated[bool, typer.Option("--strip", help="Drop ICC, EXIF and XMP.")] = False,
+    srgb: Annotated[
+        bool, typer.Option("--srgb", help="Convert to sRGB by the ICC profile, and drop it.")
+    ] = False,
     recursive: _Recursive = False,
     force: _Force = False,
     max_pixels: _MaxPixels = DEFAULT_MAX_PIXELS,
@@ -119,6 +125,7 @@ def encode(
     with errors_as_one_line():
         options: dict[str, Any] = {
             "layers": layers,
+            "stages": stages,
             "quality": quality,
             "target_bpp": target_bpp,
             "target_bytes": None if target_size is None else parse_size(target_size),
@@ -126,6 +133,7 @@ def encode(
             "model": model,
             "device": device,
             "strip": strip,
+            "srgb": srgb,
             "max_pixels": max_pixels,
         }
         jobs, batch = plan(
@@ -179,6 +187,10 @@ def decode(
         int | None,
         typer.Option("--layers", "-l", min=1, max=3, help="Use only the first so many."),
     ] = None,
+    stages: Annotated[
+        int | None,
+        typer.Option(min=1, help="Use only the first so many stages; codec info counts them."),
+    ] = None,
     fill: Annotated[
         Fill, typer.Option(help="Missing layers: mean of the prior, or a sample of it.")
     ] = Fill.mean,
@@ -200,6 +212,7 @@ def decode(
     with errors_as_one_line():
         options: dict[str, Any] = {
             "layers": layers,
+            "stages": stages,
             "fill": fill.value,
             "seed": seed,
             "temperature": temperature,
@@ -242,16 +255,25 @@ def _decode_one(
         "mode": result.image.mode,
         "layers": result.layers,
         "layers_declared": result.layers_declared,
+        "stages": result.stages,
+        "stages_declared": result.stages_declared,
         "quality": result.quality,
         "symbol_checksums": [f"{crc:08x}" for crc in result.symbol_checksums],
         "notes": [*result.notes, *lost],
         "seconds": round(seconds, 3),
     }
     line = (
-        f"{job.target}: {width}×{height} from {result.layers} of {result.layers_declared} layers, "
-        f"{seconds:.2f} s"
+        f"{job.target}: {width}×{height} from {result.layers} of {result.layers_declared} layers"
+        f"{_in_stages(result)}, {seconds:.2f} s"
     )
     return figures, line
+
+
+def _in_stages(result: codec.Decoded) -> str:
+    """The finer count, where layers consist of several stages."""
+    if result.stages_declared == result.layers_declared:
+        return ""
+    return f" ({result.stages} of {result.stages_declared} stages)"
 
 
 @contextmanager
@@ -343,8 +365,15 @@ def _describe(name: str, found: codec.FileInfo) -> list[str]:
         f"{name}: {found.width}×{found.height}{grey}, {found.bytes} bytes, {found.bpp:.4f} bpp",
         f"  model {found.model}, weights {found.weights}, quality {found.quality}",
     ]
+    first = 1
     for layer in found.layers:
-        lines.append(f"  layer {layer.name:3s} {layer.bytes:8d} bytes, ends at byte {layer.end}")
+        stages = ""
+        if layer.stages is not None and layer.stages > 1:
+            stages = f", stages {first}–{first + layer.stages - 1}"
+        first += layer.stages or 1
+        lines.append(
+            f"  layer {layer.name:3s} {layer.bytes:8d} bytes, ends at byte {layer.end}{stages}"
+        )
     if len(found.layers) < found.layers_declared:
         lines.append(f"  cut: {found.layers_declared} layers were written")
     for kind, size in found.metadata.items():

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import warnings
 import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from os import PathLike
 from typing import TypedDict, Unpack
@@ -24,7 +26,7 @@ from codec.errors import (
     UnsupportedFileError,
 )
 from codec.image_io import Picture, to_pillow, unpack_alpha, unpack_metadata
-from codec.inspection import read_bytes, require_whole
+from codec.inspection import read_bytes, require_whole, stages_of
 from codec.installed import model_for_file
 from codec.limits import DEFAULT_MAX_PIXELS, out_of_memory_as_limit
 from codec.progress import split
@@ -38,13 +40,16 @@ class Decoded:
     """A decoded picture.
 
     ``symbol_checksums`` holds the CRC-32 of each decoded layer's symbols (little-endian int32 in
-    coding order): equal on every machine. ``notes`` name what was missing or damaged; ``damaged``
+    coding order): equal on every machine. ``stages`` of the ``stages_declared`` that the file
+    declares are used. ``notes`` name what was missing or damaged; ``damaged``
     tells damage from a mere cut.
     """
 
     image: Image.Image
     layers: int
     layers_declared: int
+    stages: int
+    stages_declared: int
     quality: int
     symbol_checksums: tuple[int, ...]
     notes: tuple[str, ...]
@@ -55,6 +60,7 @@ class DecodeOptions(TypedDict, total=False):
     """Options of :func:`decode`, explained at :func:`decode_detailed`."""
 
     layers: int | None
+    stages: int | None
     fill: str
     seed: int
     temperature: float
@@ -83,6 +89,7 @@ def decode_detailed(
     data: bytes | str | PathLike[str],
     *,
     layers: int | None = None,
+    stages: int | None = None,
     fill: str = "mean",
     seed: int = 0,
     temperature: float = 1.0,
@@ -97,6 +104,8 @@ def decode_detailed(
     Args:
         data: the file's bytes or its path.
         layers: use only the first so many layers; default all that arrived.
+        stages: use only the first so many stages of those; a finer cut where the model's layers
+            consist of several (:func:`codec.info` lists them).
         fill: how missing layers are completed: ``mean`` (smooth) or ``sample`` (drawn from the
             prior: invented detail).
         seed: makes samples reproducible.
@@ -112,7 +121,7 @@ def decode_detailed(
     Raises:
         codec.errors.CodecError: unreadable or damaged file, bad argument, missing weights.
     """
-    check_options(layers, fill, seed, temperature, scale)
+    check_options(layers, stages, fill, seed, temperature, scale)
     container = Container.from_bytes(read_bytes(data), max_pixels=max_pixels)
     if strict:
         require_whole(container)
@@ -120,7 +129,8 @@ def decode_detailed(
     model = model_of(header, device)
     notes = arrival_notes(container)
     upto = model.layers_for_scale(scale)
-    stored = container.layers[: min(upto, layers or upto)]
+    cut = Stages(model, container, stages)
+    stored = container.layers[: cut.layers(upto, layers)]
     coding, drawing = split(progress, [1.0, 2.0])
     before = len(notes)
     while True:
@@ -128,7 +138,14 @@ def decode_detailed(
         rng = fill_generator(fill, seed)
         try:
             latents, checksums = decode_layers(
-                model, stored, header, upto=upto, rng=rng, temperature=temperature, progress=coding
+                model,
+                stored,
+                header,
+                upto=upto,
+                stages=cut,
+                rng=rng,
+                temperature=temperature,
+                progress=coding,
             )
             break
         except LayerError as error:
@@ -148,6 +165,8 @@ def decode_detailed(
         to_pillow(picture),
         len(stored),
         header.layers,
+        cut.used(len(stored)),
+        cut.declared,
         header.quality,
         checksums,
         tuple(notes),
@@ -155,10 +174,19 @@ def decode_detailed(
     )
 
 
-def check_options(layers: int | None, fill: str, seed: int, temperature: float, scale: int) -> None:
+def check_options(
+    layers: int | None,
+    stages: int | None,
+    fill: str,
+    seed: int,
+    temperature: float,
+    scale: int,
+) -> None:
     """Raises ArgumentError where an option of :func:`decode_detailed` is out of range."""
     if layers is not None and not 1 <= layers <= 3:
         raise ArgumentError(f"layers must be 1, 2 or 3, not {layers}")
+    if stages is not None and stages < 1:
+        raise ArgumentError(f"stages must be 1 or more, not {stages}")
     if fill not in FILLS:
         raise ArgumentError(f"fill must be mean or sample, not {fill!r}")
     if scale not in (1, 2, 4):
@@ -198,6 +226,44 @@ def model_of(header: Header, device: str) -> CodingModel:
     return model
 
 
+class Stages:
+    """How many stages a file holds, and how many of them are used.
+
+    Args:
+        model: of the file.
+        container: with all that stands before the first layer.
+        asked: use only the first so many; None: all.
+
+    Raises:
+        CorruptError: the file declares a number that its layers cannot hold.
+        ArgumentError: the model has not so many stages as are asked for.
+    """
+
+    def __init__(self, model: CodingModel, container: Container, asked: int | None) -> None:
+        counts = [layer.stages for layer in model.layers]
+        self._ends = list(itertools.accumulate(counts))
+        if asked is not None and asked > self._ends[-1]:
+            raise ArgumentError(f"model {model.name} has {self._ends[-1]} stages, not {asked}")
+        self.declared = sum(stages_of(counts, container))
+        self.asked = asked
+
+    def layers(self, upto: int, layers: int | None) -> int:
+        """How many layers, ``upto`` at most, are needed for what is asked."""
+        needed = upto
+        if self.asked is not None:
+            needed = 1 + sum(end < self.asked for end in self._ends)
+        return min(upto, layers or upto, needed)
+
+    def used(self, layers: int) -> int:
+        """How many stages are used of the first so many layers."""
+        there = min(self._ends[layers - 1], self.declared)
+        return there if self.asked is None else min(there, self.asked)
+
+    def whole(self, layers: int) -> bool:
+        """Whether all stages of the first so many layers are used."""
+        return self.used(layers) == self._ends[layers - 1]
+
+
 class LayerError(CorruptError):
     """The data of layer number ``index`` decode to nothing, or to other symbols than encoded."""
 
@@ -217,6 +283,7 @@ def decode_layers(
     header: Header,
     *,
     upto: int,
+    stages: Stages | None = None,
     rng: np.random.Generator | None = None,
     temperature: float = 0.0,
     progress: Progress | None = None,
@@ -224,22 +291,19 @@ def decode_layers(
     """The loop of :mod:`models.protocol` with a range decoder, then with the fill.
 
     Returns:
-        The latents of the first ``upto`` layers, and the checksum of each decoded layer.
+        The latents of all stages of the first ``upto`` layers, and the checksum of each decoded
+        layer.
 
     Raises:
         LayerError: a layer's data are wrong.
     """
     prior = start_prior(model, header)
-    latents: list[Tensor] = []
     checksums = []
     parts = split(progress, [layer.density for layer in model.layers[:upto]])
-    for index, part in enumerate(parts):
-        if index < len(stored):
-            checksums.append(decode_layer(model, prior, index, stored[index].payload, part))
-        else:
-            fill_layer(model, prior, index, rng, temperature, part)
-        latents.append(prior.latent)
-    return latents, tuple(checksums)
+    for index, chunk in enumerate(stored):
+        checksums.append(decode_layer(model, prior, index, chunk.payload, parts[index], stages))
+    fill_rest(model, prior, upto, rng, temperature, parts[len(stored) :])
+    return prior.latents, tuple(checksums)
 
 
 def start_prior(model: CodingModel, header: Header) -> PriorState:
@@ -255,8 +319,10 @@ def decode_layer(
     index: int,
     payload: bytes,
     progress: Progress | None = None,
+    stages: Stages | None = None,
 ) -> int:
-    """Walk ``prior`` through one stored layer; the CRC-32 of its symbols as int32.
+    """Walk ``prior`` through one stored layer, as far as ``stages`` says; the CRC-32 of its symbols
+    as int32.
 
     Raises:
         LayerError: its data are wrong; the prior is then of no more use.
@@ -265,7 +331,11 @@ def decode_layer(
     crc = 0
     try:
         coder = LayerDecoder(tables_of(model), payload)
-        for report in split(progress, [1.0] * layer.steps):
+        for report in split(progress, [1.0] * (layer.stages * layer.steps)):
+            if stages is not None and len(prior.latents) == stages.declared:
+                break
+            if stages is not None and len(prior.latents) == stages.asked:
+                return crc
             symbols = coder.decode(prior.predict().scale_index.cpu().numpy())
             crc = zlib.crc32(symbols.astype("<i4").tobytes(), crc)
             prior.push(torch.from_numpy(symbols))
@@ -276,18 +346,26 @@ def decode_layer(
     return crc
 
 
-def fill_layer(
+def fill_rest(
     model: CodingModel,
     prior: PriorState,
-    index: int,
+    upto: int,
     rng: np.random.Generator | None,
     temperature: float,
-    progress: Progress | None = None,
+    progress: Sequence[Progress] = (),
 ) -> None:
-    """Walk ``prior`` through one missing layer."""
-    for report in split(progress, [1.0] * model.layers[index].steps):
-        prior.predict()
-        prior.push_fill(rng, temperature)
+    """Walk ``prior`` through all that is missing of the first ``upto`` layers.
+
+    ``progress`` holds the reports of the layers that are missing as a whole.
+    """
+    first = 0
+    for layer in model.layers[:upto]:
+        missing = first + layer.stages - max(first, len(prior.latents))
+        for _ in range(missing * layer.steps):
+            prior.predict()
+            prior.push_fill(rng, temperature)
+        first += layer.stages
+    for report in progress:
         report(1.0)
 
 
@@ -295,7 +373,14 @@ def verify_symbols(container: Container, device: str, progress: Progress | None)
     """Decode the symbols of all layers of a parsed file. Raises LayerError where they are wrong."""
     header = container.header
     model = model_of(header, device)
-    decode_layers(model, container.layers, header, upto=header.layers, progress=progress)
+    decode_layers(
+        model,
+        container.layers,
+        header,
+        upto=header.layers,
+        stages=Stages(model, container, None),
+        progress=progress,
+    )
 
 
 def to_pixels(drawn: Tensor, header: Header, scale: int) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -19,13 +20,21 @@ from bitstream.container import (
     ICC,
     LAYER,
     MAX_SIDE,
+    STAGES,
     XMP,
     Chunk,
     Header,
 )
 from bitstream.range_coder import SYMBOL_LIMIT, CodingTables, LayerEncoder
 from codec.errors import ArgumentError, LimitError, TargetError
-from codec.image_io import ImageLike, Picture, load_picture, pack_alpha, pack_metadata
+from codec.image_io import (
+    ImageLike,
+    Picture,
+    convert_to_srgb,
+    load_picture,
+    pack_alpha,
+    pack_metadata,
+)
 from codec.installed import DEFAULT_MODEL, get_model
 from codec.limits import DEFAULT_MAX_PIXELS, out_of_memory_as_limit
 from codec.progress import split
@@ -56,12 +65,14 @@ class EncodeOptions(TypedDict, total=False):
     """Options of :func:`encode`, explained at :func:`encode_detailed`."""
 
     layers: int
+    stages: int | None
     quality: int | None
     target_bpp: float | None
     target_bytes: int | None
     model: str
     device: str
     strip: bool
+    srgb: bool
     max_pixels: int | None
     effort: int
     progress: Progress | None
@@ -77,12 +88,14 @@ def encode_detailed(
     image: ImageLike | bytes,
     *,
     layers: int = 3,
+    stages: int | None = None,
     quality: int | None = None,
     target_bpp: float | None = None,
     target_bytes: int | None = None,
     model: str = DEFAULT_MODEL,
     device: str = "auto",
     strip: bool = False,
+    srgb: bool = False,
     max_pixels: int | None = DEFAULT_MAX_PIXELS,
     effort: int = DEFAULT_EFFORT,
     progress: Progress | None = None,
@@ -93,12 +106,15 @@ def encode_detailed(
         image: path, PIL image, uint8 array H×W×3 (H×W grey, H×W×4 with alpha), or a coded image's
             bytes.
         layers: how many layers to store, 1…3; a file with fewer is a cut of one with more.
+        stages: store only the first so many stages of those; a finer cut where the model's layers
+            consist of several.
         quality: 0…100, default 50. Excludes the targets.
         target_bpp: take the best quality whose file has at most so many bits per pixel.
         target_bytes: the same in bytes.
         model: name of an installed model.
         device: ``auto``, ``cpu`` or ``cuda``.
         strip: leave out ICC profile, EXIF and XMP.
+        srgb: convert the pixels to sRGB by their ICC profile, which then need not be stored.
         max_pixels: refuse larger images; None: no limit.
         effort: 1…9, how long to look for a smaller file of the same quality; decoding is not
             affected. 1 takes one pass of the network.
@@ -118,17 +134,34 @@ def encode_detailed(
     chosen = get_model(model, device)
     if layers > len(chosen.layers):
         raise ArgumentError(f"model {model} has {len(chosen.layers)} layers, not {layers}")
+    if effort > chosen.max_effort:
+        raise ArgumentError(f"model {model} has no effort above {chosen.max_effort} yet")
+    stages = _check_stages(chosen, layers, stages)
     picture = load_picture(image, max_pixels=max_pixels)
+    if srgb:
+        convert_to_srgb(picture)
     height, width = picture.rgb.shape[:2]
     if max(height, width) > MAX_SIDE:
         raise LimitError(f"sides above {MAX_SIDE} pixels cannot be stored ({width}×{height})")
-    frame = _Frame(picture, chosen, layers, strip)
+    frame = _Frame(picture, chosen, stages, strip)
     del picture  # of a large image, one copy is enough
     if target_bpp is not None:
         target_bytes = int(target_bpp * width * height / 8)
     if target_bytes is None:
-        return frame.encode(quality, int(effort), progress)
+        return frame.encode(quality, int(effort), progress, last=True)
     return _search(frame, target_bytes, int(effort), progress)
+
+
+def _check_stages(model: CodingModel, layers: int, stages: int | None) -> int:
+    """How many stages to store. Raises ArgumentError where there are not so many."""
+    there = sum(layer.stages for layer in model.layers[:layers])
+    if stages is None:
+        return there
+    if not 1 <= stages <= there:
+        raise ArgumentError(
+            f"stages must be 1…{there} ({layers} layers of model {model.name}), not {stages}"
+        )
+    return stages
 
 
 def _check_targets(quality: int | None, bpp: float | None, size: int | None) -> None:
@@ -206,8 +239,10 @@ def _climb(
 class _Frame:
     """One image on its way into a file; what does not depend on quality is prepared once."""
 
-    def __init__(self, picture: Picture, model: CodingModel, layers: int, strip: bool) -> None:
-        self.layers = layers
+    def __init__(self, picture: Picture, model: CodingModel, stages: int, strip: bool) -> None:
+        ends = list(itertools.accumulate(layer.stages for layer in model.layers))
+        self.layers = 1 + sum(end < stages for end in ends)
+        self._stages = stages
         self._model = model
         self._tables = tables_of(model)
         self._notes = tuple(picture.notes)
@@ -218,14 +253,26 @@ class _Frame:
         self._before = self._metadata([(ICC, picture.icc)], strip)
         if alpha is not None:
             self._before.append(alpha)
+        if stages not in ends:
+            self._before.append(Chunk(STAGES, bytes([stages])))
         self._after = self._metadata([(EXIF, picture.exif), (XMP, picture.xmp)], strip)
 
     @staticmethod
     def _metadata(items: list[tuple[bytes, bytes | None]], strip: bool) -> list[Chunk]:
         return [Chunk(kind, pack_metadata(d)) for kind, d in items if d and not strip]
 
-    def encode(self, quality: int, effort: int = 1, progress: Progress | None = None) -> Encoded:
+    def encode(
+        self,
+        quality: int,
+        effort: int = 1,
+        progress: Progress | None = None,
+        *,
+        last: bool = False,
+    ) -> Encoded:
+        """The file at one quality. ``last``: no other will be asked for, so that the image need not
+        be kept while its layers are coded."""
         refining, coding = split(progress, [10.0 * (effort - 1) ** 2, 1.0])
+        height, width = self._image.shape[-2:]
         posterior = self._model.posterior(
             self._image,
             quality,
@@ -233,10 +280,13 @@ class _Frame:
             content=(self._height, self._width),
             progress=refining,
         )
-        height, width = self._image.shape[-2:]
+        if last:
+            del self._image
         prior = self._model.prior(height, width, quality)
         layers = self._model.layers[: self.layers]
-        payloads = encode_layers(posterior, prior, layers, self._tables, coding)
+        payloads = encode_layers(
+            posterior, prior, layers, self._tables, coding, stages=self._stages
+        )
         header = Header(
             self._model.model_id,
             self._model.fingerprint,
@@ -274,25 +324,35 @@ def encode_layers(
     layers: Sequence[LayerSpec],
     tables: CodingTables,
     progress: Progress | None = None,
+    *,
+    stages: int | None = None,
 ) -> list[bytes]:
-    """The loop of :mod:`models.protocol` with a range encoder: one payload per layer."""
-    latents: list[Tensor] = []
+    """The loop of :mod:`models.protocol` with a range encoder: one payload per layer.
+
+    With ``stages`` it ends after so many, all layers counted.
+    """
     payloads = []
-    # A posterior takes about as long as all coding steps of its layer.
-    parts = split(progress, [layer.density for layer in layers for _ in range(2)])
-    for index, layer in enumerate(layers):
-        target = posterior.target(latents, parts[2 * index])
+    for layer, part in zip(layers, split(progress, [x.density for x in layers]), strict=True):
         coder = LayerEncoder(tables)
-        for report in split(parts[2 * index + 1], [1.0] * layer.steps):
-            prediction = prior.predict()
-            symbols = prior.gather(target).sub_(prediction.mean).round_()
-            symbols.clamp_(-SYMBOL_LIMIT, SYMBOL_LIMIT)
-            symbols.mul_(prediction.scale_index > tables.skip_index)
-            prior.push(symbols)
-            coder.encode(
-                symbols.to(torch.int16).cpu().numpy(), prediction.scale_index.cpu().numpy()
-            )
-            report(1.0)
-        latents.append(prior.latent)
+        for stage in split(part, [1.0] * layer.stages):
+            if len(prior.latents) == stages:
+                break
+            # A posterior takes about as long as the coding steps of its stage.
+            first, second = split(stage, [1.0, 1.0])
+            target = posterior.target(prior.latents, first)
+            for report in split(second, [1.0] * layer.steps):
+                _encode_step(target, prior, coder, tables)
+                report(1.0)
         payloads.append(coder.finish())
     return payloads
+
+
+def _encode_step(
+    target: Tensor, prior: PriorState, coder: LayerEncoder, tables: CodingTables
+) -> None:
+    prediction = prior.predict()
+    symbols = prior.gather(target).sub_(prediction.mean).round_()
+    symbols.clamp_(-SYMBOL_LIMIT, SYMBOL_LIMIT)
+    symbols.mul_(prediction.scale_index > tables.skip_index)
+    prior.push(symbols)
+    coder.encode(symbols.to(torch.int16).cpu().numpy(), prediction.scale_index.cpu().numpy())

@@ -14,9 +14,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image, ImageCms, ImageOps, PngImagePlugin
+from PIL import Image, ImageOps, PngImagePlugin
 
 from bitstream.container import MAGIC, padded_pixels
+from codec.colour import pixels_to_srgb, to_srgb
 from codec.errors import ArgumentError, CodecError, ImageError, LimitError
 
 ImageLike = Image.Image | np.ndarray | str | PathLike[str]
@@ -163,7 +164,10 @@ def _from_pillow(image: Image.Image, name: str, sixteen: bool) -> Picture:
     if sixteen:
         notes.append("16-bit samples were reduced to 8 bits")
     if image.mode == "CMYK":
-        image, converted = _cmyk_to_rgb(image, icc)
+        shown = to_srgb(image, icc)
+        converted = shown is not None
+        # With an unusable profile the plain conversion is what viewers do.
+        image = shown or image.convert("RGB")
         icc = None  # it described the CMYK values
         notes.append("converted from CMYK" + (" by its ICC profile to sRGB" if converted else ""))
     alpha = None
@@ -226,17 +230,17 @@ def _reduce_depth(image: Image.Image, name: str) -> tuple[Image.Image, bool]:
     return grey, bool(deep)
 
 
-def _cmyk_to_rgb(image: Image.Image, icc: bytes | None) -> tuple[Image.Image, bool]:
-    if icc:
-        try:
-            source = ImageCms.ImageCmsProfile(io.BytesIO(icc))
-            srgb = ImageCms.createProfile("sRGB")
-            result = ImageCms.profileToProfile(image, source, srgb, outputMode="RGB")
-            if result is not None:
-                return result, True
-        except (ImageCms.PyCMSError, OSError):
-            pass  # an unusable profile: the plain conversion is what viewers do then
-    return image.convert("RGB"), False
+def convert_to_srgb(picture: Picture) -> None:
+    """Apply the ICC profile of a picture, which is then no longer needed. A profile that cannot be
+    used stays, with a note."""
+    if picture.icc is None:
+        return
+    rgb = pixels_to_srgb(picture.rgb, picture.icc, grey=picture.grey)
+    if rgb is None:
+        picture.notes.append("not converted to sRGB: the ICC profile cannot be used, and is kept")
+        return
+    picture.rgb, picture.icc = rgb, None
+    picture.notes.append("converted to sRGB by the ICC profile")
 
 
 # -- out -------------------------------------------------------------------------------------------

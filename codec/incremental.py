@@ -18,7 +18,6 @@ from typing import BinaryIO, Unpack
 import numpy as np
 import torch
 from PIL import Image
-from torch import Tensor
 
 from bitstream.container import LAYER, Chunk, Container, Header
 from bitstream.incremental import ContainerReader
@@ -26,13 +25,13 @@ from codec.decoding import (
     Decoded,
     DecodeOptions,
     LayerError,
+    Stages,
     add_side_data,
     arrival_notes,
     check_options,
     decode_layer,
-    decode_layers,
     fill_generator,
-    fill_layer,
+    fill_rest,
     model_of,
     start_prior,
     to_pixels,
@@ -82,16 +81,19 @@ class ProgressiveDecoder:
 
     def __init__(self, **options: Unpack[DecodeOptions]) -> None:
         self._layers = options.get("layers")
+        self._stages = options.get("stages")
         self._scale = options.get("scale", 1)
         self._device = options.get("device", "auto")
         self._temperature = options.get("temperature", 1.0)
         self._strict = options.get("strict", False)
         self._fill, self._seed = options.get("fill", "mean"), options.get("seed", 0)
-        check_options(self._layers, self._fill, self._seed, self._temperature, self._scale)
+        check_options(
+            self._layers, self._stages, self._fill, self._seed, self._temperature, self._scale
+        )
         self._reader = ContainerReader(max_pixels=options.get("max_pixels", DEFAULT_MAX_PIXELS))
         self._model: CodingModel | None = None
         self._prior: PriorState
-        self._latents: list[Tensor] = []
+        self._stored = 0  # layers decoded
         self._checksums: list[int] = []
         self._failure: CodecError | None = None
         self._wrong: LayerError | None = None  # a later layer that decodes to nothing
@@ -139,7 +141,7 @@ class ProgressiveDecoder:
             require_whole(container)
         self._start()
         header, notes = container.header, arrival_notes(container)
-        stored = len(self._latents)
+        stored = self._stored
         before = len(notes)
         if self._wrong is not None:
             notes.append(self._wrong.note(header))
@@ -151,6 +153,8 @@ class ProgressiveDecoder:
             to_pillow(picture),
             stored,
             header.layers,
+            self._cut.used(stored),
+            self._cut.declared,
             header.quality,
             tuple(self._checksums),
             tuple(notes),
@@ -162,8 +166,6 @@ class ProgressiveDecoder:
         if self._model is not None or header is None:
             return
         model = model_of(header, self._device)
-        upto = model.layers_for_scale(self._scale)
-        self._upto, self._use = upto, min(upto, self._layers or upto, header.layers)
         self._prior = start_prior(model, header)
         self._model = model
 
@@ -174,18 +176,24 @@ class ProgressiveDecoder:
         model, container = self._model, self._reader.container
         assert model is not None
         assert container is not None
-        index = len(self._latents)
+        index = self._stored
+        if index == 0:  # what stands before the first layer has arrived
+            self._upto = model.layers_for_scale(self._scale)
+            self._cut = Stages(model, container, self._stages)
+            self._use = min(self._cut.layers(self._upto, self._layers), container.header.layers)
         if index == self._use or self._wrong is not None:
             return None
         try:
-            crc = decode_layer(model, self._prior, index, chunk.payload)
+            crc = decode_layer(model, self._prior, index, chunk.payload, stages=self._cut)
         except LayerError as error:
             if self._strict or index == 0:
                 raise
             self._wrong = error
             return None
         self._checksums.append(crc)
-        self._latents.append(self._prior.latent)
+        self._stored += 1
+        if not self._cut.whole(self._stored):
+            return None  # finish() shows the picture, filled
         scales = [s for s in _SCALES if model.layers_for_scale(s) == index + 1]
         if not scales:
             return None
@@ -201,26 +209,19 @@ class ProgressiveDecoder:
         assert model is not None
         rng = fill_generator(self._fill, self._seed)
         if self._wrong is not None:  # the prior stopped inside a layer: walk it once more
-            self._latents, _ = decode_layers(
-                model,
-                container.layers[: self._wrong.index],
-                header,
-                upto=self._upto,
-                rng=rng,
-                temperature=self._temperature,
-            )
-        for index in range(len(self._latents), self._upto):
-            fill_layer(model, self._prior, index, rng, self._temperature)
-            self._latents.append(self._prior.latent)
+            self._prior = start_prior(model, header)
+            for index, chunk in enumerate(container.layers[: self._wrong.index]):
+                decode_layer(model, self._prior, index, chunk.payload, stages=self._cut)
+        fill_rest(model, self._prior, self._upto, rng, self._temperature)
         if self._drawn is not None and self._drawn[:2] == (self._upto, self._scale):
             return self._drawn[2]
         return self._draw(header, self._scale)
 
     def _draw(self, header: Header, scale: int) -> np.ndarray:
         assert self._model is not None
-        drawn = self._model.synthesize(self._latents, header.quality, scale)
+        drawn = self._model.synthesize(self._prior.latents, header.quality, scale)
         pixels = to_pixels(drawn, header, scale)
-        self._drawn = len(self._latents), scale, pixels
+        self._drawn = self._stored, scale, pixels
         return pixels
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
@@ -9,7 +10,7 @@ from pathlib import Path
 from bitstream.container import ALPHA, EXIF, ICC, XMP, Container
 from codec.errors import ArgumentError, CorruptError, ImageError, TruncatedError
 from codec.limits import DEFAULT_MAX_PIXELS
-from models.names import LAYER_NAMES, MODEL_IDS
+from models.names import LAYER_NAMES, MODEL_IDS, STAGES
 
 _MODEL_NAMES = {number: name for name, number in MODEL_IDS.items()}
 _METADATA = {ICC: "icc", EXIF: "exif", XMP: "xmp", ALPHA: "alpha"}
@@ -17,11 +18,16 @@ _METADATA = {ICC: "icc", EXIF: "exif", XMP: "xmp", ALPHA: "alpha"}
 
 @dataclass(frozen=True)
 class LayerInfo:
-    """One layer of a file. ``end`` is the number of leading bytes that suffice to decode it."""
+    """One layer of a file.
+
+    ``end`` is the number of leading bytes that suffice to decode it; ``stages`` the number of
+    stages it consists of, None for a model that this version does not know.
+    """
 
     name: str
     bytes: int
     end: int
+    stages: int | None
 
 
 @dataclass(frozen=True)
@@ -87,12 +93,35 @@ def require_whole(container: Container) -> None:
         raise TruncatedError("the file is cut behind its last layer, or has bytes behind its end")
 
 
+def stages_of(counts: Sequence[int], container: Container) -> list[int]:
+    """Stages that each declared layer of a file holds.
+
+    Args:
+        counts: stages of the model's layers.
+        container: with all that stands before the first layer.
+
+    Raises:
+        codec.errors.CorruptError: the file declares a number that its layers cannot hold.
+    """
+    found = list(counts[: container.header.layers])
+    if container.stages is not None:
+        found[-1] = container.stages - sum(found[:-1])
+    if not 1 <= found[-1] <= counts[len(found) - 1]:
+        raise CorruptError(f"the file declares {sum(found)} stages in {len(found)} layers")
+    return found
+
+
 def describe(data: bytes, container: Container) -> FileInfo:
     """What a parsed file contains."""
     header = container.header
+    model = _MODEL_NAMES.get(header.model_id)
+    stages = stages_of(STAGES[model], container) if model else []
     layers = tuple(
         LayerInfo(
-            LAYER_NAMES[i] if i < len(LAYER_NAMES) else f"layer{i}", len(chunk.payload), chunk.end
+            LAYER_NAMES[i] if i < len(LAYER_NAMES) else f"layer{i}",
+            len(chunk.payload),
+            chunk.end,
+            stages[i] if i < len(stages) else None,
         )
         for i, chunk in enumerate(container.layers)
     )
@@ -104,7 +133,7 @@ def describe(data: bytes, container: Container) -> FileInfo:
         height=header.height,
         bytes=len(data),
         bpp=8 * len(data) / (header.width * header.height),
-        model=_MODEL_NAMES.get(header.model_id, f"unknown ({header.model_id})"),
+        model=model or f"unknown ({header.model_id})",
         weights=header.fingerprint.hex(),
         quality=header.quality,
         grey=header.grey,

@@ -1,14 +1,19 @@
 """What a model family offers to the codec. ``codec/`` knows families only through this page.
 
-Coding order: layers coarse to fine; within a layer, steps. Encoder and decoder run the same loop::
+Coding order: layers coarse to fine; within a layer, stages; within a stage, coding steps. Encoder
+and decoder run the same loop::
 
     prior = model.prior(height, width, quality)
     for layer in model.layers:
-        for _ in range(layer.steps):
-            prediction = prior.predict()          # exact: same bits on every machine
-            symbols = …                           # round(target − mean), or from the range decoder
-            prior.push(symbols)
-        latents.append(prior.latent)
+        for _ in range(layer.stages):
+            target = posterior.target(prior.latents)  # encoder only
+            for _ in range(layer.steps):
+                prediction = prior.predict()      # exact: same bits on every machine
+                symbols = …                       # round(target − mean), or from the range decoder
+                prior.push(symbols)
+
+A *stage* is as much as the posterior settles at once; the next one answers to what became of it. A
+layer of the ssVAE is one stage, a layer of ConvDRAW several (its drawing steps).
 
 Latents, targets and means are in *symbol units*: the quantization step is 1.
 """
@@ -32,13 +37,16 @@ class LayerSpec:
 
     name: str
     channels: int
+    """Of one stage."""
     stride: int
     steps: int
+    """Coding steps of one stage."""
+    stages: int = 1
 
     @property
     def density(self) -> float:
         """Symbols per pixel."""
-        return self.channels / self.stride**2
+        return self.stages * self.channels / self.stride**2
 
 
 @dataclass(frozen=True)
@@ -52,7 +60,10 @@ class Prediction:
 
 
 class PriorState(Protocol):
-    """Walks through all coding steps of all layers."""
+    """Walks through all coding steps of all stages."""
+
+    latents: list[Tensor]
+    """The finished stages, each C×H×W float32 in symbol units."""
 
     def predict(self) -> Prediction:
         """The next step's prediction. Calls to predict and push alternate."""
@@ -66,16 +77,12 @@ class PriorState(Protocol):
     def gather(self, target: Tensor) -> Tensor:
         """Values of C×H×W at the places of the step predicted last, in coding order."""
 
-    @property
-    def latent(self) -> Tensor:
-        """The layer finished last, C×H×W float32."""
-
 
 class Posterior(Protocol):
     """The encoder's view of one image."""
 
     def target(self, latents: Sequence[Tensor], progress: Progress | None = None) -> Tensor:
-        """Posterior mean of the layer after ``latents``, C×H×W float32, symbol units.
+        """Posterior mean of the stage after ``latents``, C×H×W float32, symbol units.
 
         ``progress`` is called with the share done.
         """
@@ -92,6 +99,7 @@ class CodingModel(Protocol):
     fingerprint: bytes
     layers: tuple[LayerSpec, ...]
     size_multiple: int
+    max_effort: int
     frequencies: list[np.ndarray]
     skip_index: int
 
@@ -107,8 +115,8 @@ class CodingModel(Protocol):
         """Analyse a 3×H×W image, uint8; sides are multiples of ``size_multiple``.
 
         Args:
-            effort: 1…9; above 1 the posterior means are refined for this very image, which takes
-                time and changes nothing for the decoder.
+            effort: 1…``max_effort``; above 1 the posterior means are refined for this very image,
+                which takes time and changes nothing for the decoder.
             content: height and width without padding, whose errors do not count; default: all.
             progress: called with the share of the refinement done.
         """
@@ -123,7 +131,7 @@ class CodingModel(Protocol):
         scale: int,
         progress: Progress | None = None,
     ) -> Tensor:
-        """Latents → 3×H/scale×W/scale, uint8. ``scale`` is 1, 2 or 4."""
+        """Latents of stages → 3×H/scale×W/scale, uint8. ``scale`` is 1, 2 or 4."""
 
     def layers_for_scale(self, scale: int) -> int:
         """How many layers the picture at that scale depends on."""

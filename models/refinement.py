@@ -25,6 +25,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from models.family import SMALL_SHARE
 from models.protocol import Progress
 from models.scales import SKIP_INDEX, coded_bits, gaussian_bits, scale_index_of, scale_of
 from models.ssvae import LAYER_STRIDES, SSVAE, area_targets
@@ -36,8 +37,6 @@ ITERATIONS = (0, 3, 6, 10, 16, 25, 40, 64, 100)
 #: Largest side of the pieces that are refined one after the other, and what they see around them.
 #: Bounds the memory that gradients take; multiples of 64.
 PIECE, MARGIN = 512, 64
-#: Weight of the errors of y1 and y2 relative to λ, as in training, so that early stops stay good.
-SMALL_SHARE = (0.02, 0.1)
 #: Points of the uniform noise at which the smoothed bits are evaluated.
 _NOISE = (-1 / 3, 0.0, 1 / 3)
 
@@ -207,8 +206,9 @@ class _Piece:
             return ((picture - target).square() * inside).sum()
 
         total = squared(drawn[2], self._image, self._inside)
-        for share, area, index in ((SMALL_SHARE[0], 16, 0), (SMALL_SHARE[1], 4, 1)):
-            total = total + share * area * squared(drawn[index], targets[index], weights[index])
+        for factor, index in ((4, 0), (2, 1)):
+            share = SMALL_SHARE[factor] * factor**2
+            total = total + share * squared(drawn[index], targets[index], weights[index])
         return lagrangian * total
 
 

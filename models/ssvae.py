@@ -22,7 +22,6 @@ top-down features so far. The quantization-aware posterior is a uniform of width
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import cast
 
@@ -32,11 +31,11 @@ from torch import Tensor, nn
 
 from models.blocks import Down, Modulate, QualityCurve, Up, stage
 from models.exact import ExactBlock, ExactPointwise, ExactQualityCurve, ExactUp
+from models.family import TrainableModel, TrainingPass, starting_gains
 from models.prior import LayerPrior
-from models.scales import SKIP_INDEX, coded_bits, gaussian_bits, scale_index_of, scale_of
+from models.quantization import quantize
 
 LAYER_STRIDES = (32, 16, 8)
-SIZE_MULTIPLE = 64
 
 
 @dataclass(frozen=True)
@@ -63,8 +62,6 @@ class SSVAEConfig:
     """The same at 1/16 and 1/32, where a position costs least."""
     knots: int = 11
     """Knots of every function of quality, over 0…100."""
-    lambda_range: tuple[float, float] = (18.0, 18000.0)
-    """Weight of the mean squared error (pixels in [0, 1]) at quality 0 and 100, log-linear."""
 
 
 class Analysis(nn.Module):
@@ -200,18 +197,10 @@ class Prior(nn.Module):
         return self.ups[index](self.trunks[index](context + self.latent_in[index](latent)))
 
 
-@dataclass
-class TrainingPass:
-    """What one training pass yields: images in [0, 1], B×3×…, and bits, (B, 3) over the layers."""
-
-    image: Tensor
-    y1: Tensor
-    y2: Tensor
-    bits: Tensor
-
-
-class SSVAE(nn.Module):
+class SSVAE(TrainableModel):
     """All networks of the model and the differentiable pass through them."""
+
+    stages = (1, 1, 1)
 
     def __init__(self, config: SSVAEConfig) -> None:
         super().__init__()
@@ -227,9 +216,7 @@ class SSVAE(nn.Module):
                 PosteriorHead(w[1], c[2], top_down=True, kernel=config.kernel),
             ]
         )
-        # The best step of a quantizer is proportional to sqrt(MSE) ~ lambda^-1/2.
-        low, high = (0.5 * math.log(v / 1000.0) for v in config.lambda_range)
-        start = torch.linspace(low, high, config.knots)
+        start = starting_gains(config.knots)
         self.log_gains = nn.ModuleList(
             QualityCurve(c[i], knots=config.knots, start=start) for i in range(3)
         )
@@ -248,64 +235,16 @@ class SSVAE(nn.Module):
         """
         return latent / self.gain(index, quality)
 
-    def lagrangian(self, quality: Tensor) -> Tensor:
-        """λ of a quality: bits per pixel that one unit of mean squared error is worth."""
-        low, high = (math.log(v) for v in self.config.lambda_range)
-        return torch.exp(low + (high - low) * quality / 100)
-
-    def code(
-        self, index: int, context: Tensor, target: Tensor, keep: Tensor, sample: Tensor, noisy: bool
-    ) -> tuple[Tensor, Tensor]:
-        """Quantize and price one layer, differentiably.
-
-        Args:
-            target: posterior mean in symbol units, B×C×H×W float32.
-            keep: (B,) boolean; where false, the layer is missing and is filled from the prior.
-            sample: (B,) temperature of the fill; 0 fills with the prior mean.
-            noisy: price with additive uniform noise (training); else the rounded symbols, as coded.
-
-        Returns:
-            The latent as the decoder will know it, and bits per image (zero where not kept).
-        """
-        prior = self.prior.layer(index)
-        h, w = target.shape[-2:]
-        keep4, sample4 = keep[:, None, None, None], sample[:, None, None, None]
-        known = torch.zeros_like(target)
-        means, raws = torch.zeros_like(target), torch.zeros_like(target)
-        for step, mask in enumerate(prior.masks(h, w)):
-            mean, raw = prior.predict(step, context, known)
-            mean = mean.float()
-            symbols = torch.round(target - mean)
-            if not noisy:  # as coded: nothing is stored at the smallest scales
-                symbols = symbols * (scale_index_of(raw.float()) > SKIP_INDEX)
-            rounded = target + (symbols - (target - mean)).detach()
-            fill = mean + sample4 * torch.randn_like(mean) * scale_of(raw.float()).detach()
-            known = torch.where(mask, torch.where(keep4, rounded, fill), known)
-            means, raws = torch.where(mask, mean, means), torch.where(mask, raw.float(), raws)
-        residual = target - means
-        if noisy:
-            bits = gaussian_bits(residual + torch.rand_like(residual) - 0.5, scale_of(raws))
-        else:
-            bits = coded_bits(torch.round(residual), raws)  # zero where nothing is stored
-        return known, bits.sum(dim=(1, 2, 3)) * keep
-
     def forward(
         self,
         image: Tensor,
         quality: Tensor,
-        layers: Tensor,
+        kept: Tensor,
         sample: Tensor | None = None,
         *,
         noisy: bool = True,
     ) -> TrainingPass:
-        """One differentiable pass.
-
-        Args:
-            image: B×3×H×W in [0, 1], sides multiples of 64.
-            quality: (B,) in [0, 100].
-            layers: (B,) how many layers are kept, 1…3.
-            sample: (B,) temperature of the fill of missing layers; default 0, the prior mean.
-        """
+        """See :class:`models.family.TrainableModel`."""
         sample = torch.zeros_like(quality) if sample is None else sample
         bottom_up = self.analysis(image, quality)[::-1]  # 1/32, 1/16, 1/8
         top_down: tuple[Tensor, ...] = ()
@@ -315,8 +254,8 @@ class SSVAE(nn.Module):
             gain = self.gain(i, quality)
             target = self.heads[i](bottom_up[i], *top_down) * gain
             with torch.autocast(image.device.type, enabled=False):
-                latent, layer_bits = self.code(
-                    i, context.float(), target, layers > i, sample, noisy
+                latent, layer_bits = quantize(
+                    self.prior.layer(i), context.float(), target, kept > i, sample, noisy
                 )
                 if i < 2:
                     context = self.prior.next_context(i, context.float(), latent)
@@ -325,7 +264,7 @@ class SSVAE(nn.Module):
             top_down, picture = self.synthesis.advance(i, top_down, value, quality)
             drawn.append(picture)
         y1, y2, x = drawn
-        return TrainingPass(x, y1, y2, torch.stack(bits, dim=1))
+        return TrainingPass(x, {4: y1, 2: y2}, torch.stack(bits, dim=1))
 
 
 def area_targets(image: Tensor) -> tuple[Tensor, Tensor]:

@@ -4,27 +4,22 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
-from contextlib import AbstractContextManager
 from functools import cached_property
-from typing import cast
+from typing import Any, cast
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from models.exact import thaw
+from models.frozen import FrozenModel
 from models.names import LAYER_NAMES
+from models.precision import full_precision
 from models.protocol import LayerSpec, Progress
 from models.refinement import ITERATIONS, refine
-from models.ssvae import LAYER_STRIDES, SIZE_MULTIPLE, SSVAE, PosteriorHead
+from models.ssvae import LAYER_STRIDES, SSVAE, PosteriorHead
 from models.ssvae_maps import BottomUp, TopDown
 from models.ssvae_prior import SSVAEPriorState
 from models.tiles import Box, assemble
-
-
-def _full_precision() -> AbstractContextManager[None]:
-    """No TF32 on GPUs: with it, pixels would differ by more than a level from other machines."""
-    return torch.backends.cudnn.flags(allow_tf32=False)
 
 
 class SSVAEPosterior:
@@ -56,41 +51,30 @@ class SSVAEPosterior:
                 features.append(self._top_down.maps[index - 1].read(seen))
             return box.cut(head(*features), stride, seen) * gain
 
-        with _full_precision():
+        with full_precision():
             target = assemble(self._frame, stride, compute, progress)
-        self._bottom_up.maps[index].release()  # no later layer needs it
-        return (target if self._offsets is None else target + self._offsets[index])[0]
+        if self._offsets is not None:
+            target += self._offsets[index]
+        # No later layer needs the features of this one; after the last, image and all can go.
+        self._bottom_up.maps[index].release()
+        if index == len(LAYER_STRIDES) - 1:
+            del self._bottom_up, self._top_down
+        return target[0]
 
 
-class SSVAECoding:
+class SSVAECoding(FrozenModel[SSVAE]):
     """A frozen ssVAE: see :class:`models.protocol.CodingModel`."""
 
-    size_multiple = SIZE_MULTIPLE
+    max_effort = len(ITERATIONS)
 
-    def __init__(
-        self,
-        model: SSVAE,
-        *,
-        name: str,
-        model_id: int,
-        fingerprint: bytes,
-        thresholds: Tensor,
-        frequencies: list[np.ndarray],
-        skip_index: int,
-    ) -> None:
-        self.name, self.model_id, self.fingerprint = name, model_id, fingerprint
-        self.frequencies, self.skip_index = frequencies, skip_index
-        self._model = model.eval().requires_grad_(False)
-        self.thresholds = thresholds
+    def __init__(self, model: SSVAE, **identity: Any) -> None:
+        super().__init__(model, **identity)
         self.layers = tuple(
             LayerSpec(layer, channels, stride, model.config.coding_steps)
             for layer, channels, stride in zip(
                 LAYER_NAMES, model.config.latents, LAYER_STRIDES, strict=True
             )
         )
-
-    def _quality(self, quality: int) -> Tensor:
-        return torch.tensor([float(quality)], device=self.thresholds.device)
 
     @cached_property
     def _float_face(self) -> SSVAE:
@@ -107,21 +91,18 @@ class SSVAECoding:
         progress: Progress | None = None,
     ) -> SSVAEPosterior:
         image = image.to(self.thresholds.device)
-        level = self._quality(quality)
+        level = self._level(quality)
         offsets = None
         bottom_up = BottomUp(self._model, image, level)
         if iterations := ITERATIONS[effort - 1]:
             content = content or bottom_up.frame.size()
-            with _full_precision():
+            with full_precision():
                 offsets = refine(self._float_face, bottom_up, level, content, iterations, progress)
         return SSVAEPosterior(self._model, bottom_up, level, offsets)
 
     @torch.no_grad()
     def prior(self, height: int, width: int, quality: int) -> SSVAEPriorState:
         return SSVAEPriorState(self._model, self.thresholds, height, width, quality)
-
-    def layers_for_scale(self, scale: int) -> int:
-        return {1: 3, 2: 2, 4: 1}[scale]
 
     @torch.no_grad()
     def synthesize(
@@ -133,7 +114,7 @@ class SSVAECoding:
     ) -> Tensor:
         rows, columns = latents[0].shape[-2:]
         frame = Box.of(rows * LAYER_STRIDES[0], columns * LAYER_STRIDES[0])
-        with _full_precision():
-            top_down = TopDown(self._model, self._quality(quality), frame)
+        with full_precision():
+            top_down = TopDown(self._model, self._level(quality), frame)
             top_down.know(latents)
             return top_down.picture(scale, progress)

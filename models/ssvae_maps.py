@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from models.precision import fast, to_uint8
 from models.protocol import Progress
 from models.ssvae import LAYER_STRIDES, SSVAE
 from models.tiles import Box, FeatureMap, assemble
@@ -18,10 +19,6 @@ _EIGHTH, _SIXTEENTH, _THIRTY_SECOND = 8, 16, 32
 def _reach(*stages: tuple[int, int, int]) -> int:
     """Pixels that stages of (depth, kernel, stride) see beyond their output."""
     return sum(depth * (kernel // 2) * stride for depth, kernel, stride in stages)
-
-
-def _fast(x: Tensor) -> Tensor:
-    return x.contiguous(memory_format=torch.channels_last)
 
 
 class BottomUp:
@@ -58,13 +55,13 @@ class BottomUp:
 
     def _eighth(self, box: Box) -> Tensor:
         seen = box.grown(self._reach[2], _EIGHTH, self.frame)
-        features = self._analysis.eighth(_fast(self.pixels(seen)), self._quality)
+        features = self._analysis.eighth(fast(self.pixels(seen)), self._quality)
         return box.cut(features, _EIGHTH, seen)
 
     def _further(self, index: int, box: Box) -> Tensor:
         stride = LAYER_STRIDES[index]
         seen = box.grown(self._reach[index], stride, self.frame)
-        finer = _fast(self.maps[index + 1].read(seen))
+        finer = fast(self.maps[index + 1].read(seen))
         return box.cut(self._analysis.further(3 - index, finer, self._quality), stride, seen)
 
 
@@ -103,14 +100,14 @@ class TopDown:
         draw = {1: self._fine, 2: self._y2, 4: self._y1}[scale]
 
         def pixels(box: Box) -> Tensor:
-            return draw(box).mul(255).round_().clamp_(0, 255).to(torch.uint8)
+            return to_uint8(draw(box))
 
         return assemble(self.frame, scale, pixels, progress)[0]
 
     def _value(self, index: int, box: Box, *top_down: Tensor) -> Tensor:
         """The latent of a layer in a box as the synthesis takes it."""
         latent = box.cut(self._latents[index], LAYER_STRIDES[index])[None].float()
-        return _fast(self._model.dequantize(index, latent, self._quality, top_down))
+        return fast(self._model.dequantize(index, latent, self._quality, top_down))
 
     def _coarse(self, box: Box) -> Tensor:
         seen = box.grown(self._reach[0], LAYER_STRIDES[0], self.frame)
@@ -119,19 +116,19 @@ class TopDown:
 
     def _middle(self, box: Box) -> Tensor:
         seen = box.grown(self._reach[1], _SIXTEENTH, self.frame)
-        before = _fast(self.maps[0].read(seen))
+        before = fast(self.maps[0].read(seen))
         value = self._value(1, seen, before)
         features = self._model.synthesis.middle(before, value, self._quality)
         return box.cut(features, _EIGHTH, seen)
 
     def _fine(self, box: Box) -> Tensor:
         seen = box.grown(self._reach[2], _EIGHTH, self.frame)
-        before = _fast(self.maps[1].read(seen))
+        before = fast(self.maps[1].read(seen))
         value = self._value(2, seen, before)
         return box.cut(self._model.synthesis.fine(before, value, self._quality), 1, seen)
 
     def _y1(self, box: Box) -> Tensor:
-        return self._model.synthesis.y1(_fast(self.maps[0].read(box)))
+        return self._model.synthesis.y1(fast(self.maps[0].read(box)))
 
     def _y2(self, box: Box) -> Tensor:
-        return self._model.synthesis.y2(_fast(self.maps[1].read(box)))
+        return self._model.synthesis.y2(fast(self.maps[1].read(box)))

@@ -137,3 +137,14 @@ class FeatureMap:
     def release(self) -> None:
         """Give the memory back; a later read computes anew."""
         self._whole = None
+
+
+class WholeMap:
+    """A map that is there, read like a :class:`FeatureMap`: 1×C×H/s×W/s for stride s."""
+
+    def __init__(self, whole: Tensor, stride: int) -> None:
+        self.whole, self.stride = whole, stride
+
+    def read(self, box: Box) -> Tensor:
+        """The values in a box."""
+        return box.cut(self.whole, self.stride)

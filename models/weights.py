@@ -21,11 +21,10 @@ from safetensors.torch import load_file, save
 from torch import Tensor
 
 from models.exact import ExactModule, freeze
+from models.family import TrainableModel
 from models.names import MODEL_IDS
-from models.registry import BUILDERS
+from models.registry import BUILDERS, CodecModel, coding_model
 from models.scales import SKIP_INDEX, frequency_tables, raw_thresholds
-from models.ssvae import SSVAE
-from models.ssvae_coding import SSVAECoding
 
 FINGERPRINT_BYTES = 4
 WEIGHTS_FOLDER = Path(__file__).parent / "weights"
@@ -52,7 +51,7 @@ def _smallest_integers(value: Tensor) -> Tensor:
     return value.to(torch.int64)
 
 
-def export_weights(model: SSVAE, name: str) -> bytes:
+def export_weights(model: TrainableModel, name: str) -> bytes:
     """Freeze ``model``'s prior (in place) and serialize everything a codec needs.
 
     Raises:
@@ -77,7 +76,7 @@ def fingerprint_of(data: bytes) -> bytes:
     return hashlib.sha256(data).digest()[:FINGERPRINT_BYTES]
 
 
-def load_trainable(path: Path, name: str) -> SSVAE:
+def load_trainable(path: Path, name: str) -> TrainableModel:
     """The model of a weights file, thawed: where a new training run can continue.
 
     Exporting it again gives the same prior, integer for integer.
@@ -122,7 +121,7 @@ def model_name(model_id: int) -> str:
     raise WeightsError(f"model id {model_id} is not known to this version: a newer one is needed")
 
 
-def load_coding_model(path: Path, *, name: str, device: torch.device) -> SSVAECoding:
+def load_coding_model(path: Path, *, name: str, device: torch.device) -> CodecModel:
     """Read a weights file into a model ready to code.
 
     Raises:
@@ -146,7 +145,7 @@ def load_coding_model(path: Path, *, name: str, device: torch.device) -> SSVAECo
         raise WeightsError(f"{path}: these weights cannot be used ({detail})") from error
     frequencies = np.split(flat, np.cumsum(lengths)[:-1])
     model = model.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    return SSVAECoding(
+    return coding_model(
         model,
         name=name,
         model_id=MODEL_IDS.get(name, 0),

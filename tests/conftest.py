@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from models.names import MODEL_IDS
+
 PHOTOGRAPH = Path(__file__).parent.parent / "benchmarks" / "images" / "pier.png"
 
 
@@ -25,9 +27,15 @@ def crop(photograph) -> np.ndarray:
     return np.ascontiguousarray(photograph[100:283, 200:421])
 
 
+@pytest.fixture(scope="session", params=MODEL_IDS)
+def model(request) -> str:
+    """Every model family in turn: what is asked of files is asked of all of them."""
+    return request.param
+
+
 @pytest.fixture(scope="session")
-def coded(crop) -> bytes:
+def coded(crop, model) -> bytes:
     """The crop as a three-layer file."""
     import codec
 
-    return codec.encode(crop)
+    return codec.encode(crop, model=model)

@@ -50,13 +50,13 @@ def encode(
         posterior = model.posterior(image, quality)
     with clock.stage("priors"):
         prior = model.prior(image.shape[-2], image.shape[-1], quality)
-    latents: list[torch.Tensor] = []
     payloads = []
     for layer in model.layers:
-        with clock.stage("analysis"):  # with the part of the synthesis that the encoder needs
-            target = posterior.target(latents)
         coder = LayerEncoder(tables)
-        for _ in range(layer.steps):
+        for step in range(layer.stages * layer.steps):
+            if step % layer.steps == 0:
+                with clock.stage("analysis"):  # and the part of the synthesis that it needs
+                    target = posterior.target(prior.latents)
             with clock.stage("priors"):
                 prediction = prior.predict()
                 symbols = prior.gather(target).sub_(prediction.mean).round_()
@@ -67,7 +67,6 @@ def encode(
                 indices = prediction.scale_index.cpu().numpy()
             with clock.stage("entropy coding"):
                 coder.encode(values, indices)
-        latents.append(prior.latent)
         with clock.stage("entropy coding"):
             payloads.append(coder.finish())
     return payloads
@@ -85,10 +84,9 @@ def decode(
     """uint8 3×H×W from whole payloads; ``size``: padded height and width."""
     with clock.stage("priors"):
         prior = model.prior(*size, quality)
-    latents = []
     for layer, payload in zip(model.layers, payloads, strict=True):
         coder = LayerDecoder(tables, payload)
-        for _ in range(layer.steps):
+        for _ in range(layer.stages * layer.steps):
             with clock.stage("priors"):
                 indices = prior.predict().scale_index.cpu().numpy()
             with clock.stage("entropy coding"):
@@ -97,9 +95,8 @@ def decode(
                 prior.push(torch.from_numpy(symbols))
         with clock.stage("entropy coding"):
             coder.finish()
-        latents.append(prior.latent)
     with clock.stage("synthesis"):
-        return model.synthesize(latents, quality, 1)
+        return model.synthesize(prior.latents, quality, 1)
 
 
 def split(

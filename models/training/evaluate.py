@@ -16,7 +16,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from models.ssvae import SIZE_MULTIPLE, SSVAE
+from models.family import SIZE_MULTIPLE, TrainableModel
 from models.training.anchors import ANCHORS, decode_rgb, mean_curve, psnr
 from models.training.data import read_files
 
@@ -47,7 +47,7 @@ def anchor_curve(folder: Path, limit: int, name: str) -> tuple[np.ndarray, np.nd
 
 @torch.no_grad()
 def evaluate_estimated(
-    model: SSVAE,
+    model: TrainableModel,
     folder: Path,
     *,
     limit: int = 0,
@@ -65,10 +65,12 @@ def evaluate_estimated(
         for quality in qualities:
             for count in layers:
                 level = torch.tensor([float(quality)], device=device)
-                result = model(padded, level, torch.tensor([count], device=device), noisy=False)
+                kept = torch.tensor([sum(model.stages[:count])], device=device)
+                result = model(padded, level, kept, noisy=False)
                 shown = result.image[0, :, :h, :w].mul(255).round().clamp(0, 255)
                 pixels = shown.to(torch.uint8).permute(1, 2, 0).cpu().numpy()
-                bpp = (result.bits[0] / (h * w)).tolist()
+                parts = result.bits[0].split(list(model.stages))
+                bpp = [float(part.sum()) / (h * w) for part in parts]
                 values.setdefault((quality, count), []).append((*bpp, psnr(rgb, pixels)))
     rows = []
     for (quality, count), found in values.items():

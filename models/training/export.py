@@ -15,14 +15,13 @@ from pathlib import Path
 import torch
 
 from models.exact import freeze
-from models.registry import BUILDERS
-from models.ssvae import SSVAE
-from models.ssvae_coding import SSVAECoding
+from models.family import TrainableModel
+from models.registry import BUILDERS, CodecModel, coding_model
 from models.training.card import write_card, write_history
 from models.weights import WEIGHTS_FOLDER, export_weights, load_coding_model
 
 
-def load_ema(checkpoint: Path, name: str) -> SSVAE:
+def load_ema(checkpoint: Path, name: str) -> TrainableModel:
     """The EMA weights of a training checkpoint, unfrozen."""
     state = torch.load(checkpoint, map_location="cpu", weights_only=True)
     model = BUILDERS[name]()
@@ -31,13 +30,13 @@ def load_ema(checkpoint: Path, name: str) -> SSVAE:
 
 
 @torch.no_grad()
-def verify_export(model: SSVAE, loaded: SSVAECoding) -> None:
+def verify_export(model: TrainableModel, loaded: CodecModel) -> None:
     """Raises ValueError unless the file predicts exactly what the frozen model predicts.
 
     Runs every layer and step of the prior on pseudo-random symbols, at several qualities.
     """
     freeze(model)
-    reference = SSVAECoding(
+    reference = coding_model(
         model,
         name=loaded.name,
         model_id=0,
@@ -50,7 +49,7 @@ def verify_export(model: SSVAE, loaded: SSVAECoding) -> None:
     for quality in (0, 33, 100):
         states = [m.prior(128, 192, quality) for m in (reference, loaded)]
         for layer in loaded.layers:
-            for _ in range(layer.steps):
+            for _ in range(layer.stages * layer.steps):
                 a, b = (state.predict() for state in states)
                 same = torch.equal(a.mean, b.mean) and torch.equal(a.scale_index, b.scale_index)
                 if not same:

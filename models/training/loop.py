@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import csv
 import time
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 
+from models.names import LAYER_NAMES
 from models.training.config import TrainConfig
 from models.training.data import ImageSet
 from models.training.evaluate import evaluate_estimated, format_table
@@ -25,18 +27,22 @@ VALIDATION_IMAGES = 12
 CLOCK_STEPS = 10
 
 
-def summarize(records: list[Record]) -> dict[str, float]:
-    """Mean loss, bpp per layer and PSNR per quality third over the full-layer images."""
+def summarize(records: list[Record], stages: Sequence[int]) -> dict[str, float]:
+    """Mean loss, bpp per layer and PSNR per quality third over the images with all stages.
+
+    ``stages`` tells how many there are in each layer.
+    """
     quality, bpp, mse = (
         torch.cat([getattr(r, name) for r in records]).cpu() for name in ("quality", "bpp", "mse")
     )
-    full = torch.cat([r.layers for r in records]).cpu() == 3
+    full = torch.cat([r.kept for r in records]).cpu() == sum(stages)
+    layers = torch.stack([part.sum(1) for part in bpp.split(list(stages), dim=1)], dim=1)
     psnr = -10 * torch.log10(mse.clamp_min(1e-10))
     row = {
         "loss": float(torch.stack([r.loss for r in records]).mean()),
         "norm": float(torch.stack([r.norm for r in records]).mean()),
     }
-    for name, value in zip(("u", "z1", "z2"), bpp[full].mean(0).tolist(), strict=True):
+    for name, value in zip(LAYER_NAMES, layers[full].mean(0).tolist(), strict=True):
         row[f"bpp_{name}"] = value
     for band, low in (("low", 0), ("mid", 33.4), ("high", 66.7)):
         chosen = full & (quality >= low) & (quality < low + 33.4)
@@ -78,7 +84,7 @@ def train(config: TrainConfig) -> Trainer:
         ended = trainer.step == config.steps
         if trainer.step % config.log_steps == 0 or ended:
             trainer.seconds = clock.seconds
-            _log(trainer, summarize(records), len(records) / clock.lap())
+            _log(trainer, summarize(records, trainer.model.stages), len(records) / clock.lap())
             records = []
         if trainer.step % CLOCK_STEPS and not ended:
             continue

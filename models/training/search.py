@@ -1,6 +1,6 @@
 """``python -m models.training.search TRAIN VALIDATION --out DIR``: compare networks at equal time.
 
-Each variant of the default model is trained from nothing for the same time on one thread, with the
+Each variant of a model family is trained from nothing for the same time on one thread, with the
 same images in the same order, then measured on the validation images with estimated bits. So that a
 busy machine does not disturb the comparison, the time of a step is measured first, for all variants
 in turns, and gives each its number of steps. The table gives the bits at equal PSNR relative to the
@@ -20,7 +20,9 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from models.registry import build_ssvae
+from models.convdraw import ConvDRAW, ConvDRAWConfig, Level
+from models.family import TrainableModel
+from models.registry import build_convdraw, build_convdraw_two_levels, build_ssvae
 from models.ssvae import SSVAE, SSVAEConfig
 from models.training.config import TrainConfig
 from models.training.data import ImageSet
@@ -61,8 +63,8 @@ def _with(**changes: object) -> Callable[[], SSVAE]:
     return lambda: SSVAE(dataclasses.replace(SSVAEConfig(), **changes))  # type: ignore[arg-type]
 
 
-#: name → (builder, changes of the training configuration)
-VARIANTS: dict[str, tuple[Callable[[], SSVAE], dict[str, object]]] = {
+Variants = dict[str, tuple[Callable[[], TrainableModel], dict[str, object]]]
+_SSVAE: Variants = {
     "default": (build_ssvae, {}),
     "kernel 3": (_with(kernel=3, coarse_kernel=3), {}),
     "kernel 7": (_with(kernel=7, coarse_kernel=7), {}),
@@ -73,14 +75,35 @@ VARIANTS: dict[str, tuple[Callable[[], SSVAE], dict[str, object]]] = {
     "96 channels of z2": (_with(latents=(64, 96, 96)), {}),
     "Adam": (build_ssvae, {"optimizer": "adam"}),
 }
+_FINE = Level(stride=8, steps=4, channels=16, hidden=96, prior_width=80)
+_CONVDRAW: Variants = {
+    "one level": (build_convdraw, {"learning_rate": 2.4e-3}),
+    "two levels": (build_convdraw_two_levels, {"learning_rate": 2.4e-3}),
+    "three levels": (
+        lambda: ConvDRAW(
+            ConvDRAWConfig(
+                levels=(
+                    Level(stride=32, steps=2, channels=48, hidden=192, prior_width=128, kernel=5),
+                    Level(stride=16, steps=2, channels=48, hidden=192, prior_width=128, kernel=5),
+                    _FINE,
+                ),
+                features=(64, 128, 160, 192),
+                feature_depths=(1, 2, 2, 1),
+            )
+        ),
+        {"learning_rate": 2.4e-3},
+    ),
+}
+#: family → name → (builder, changes of the training configuration)
+FAMILIES: dict[str, Variants] = {"ssvae": _SSVAE, "convdraw": _CONVDRAW}
 
 
 def step_seconds(options: argparse.Namespace) -> dict[str, float]:
     """Median processor time of a step of each variant, taken in turns: a machine that slows down
     for a while slows all."""
     images = ImageSet(options.data, device=torch.device("cpu"), limit=20)
-    trainers = {name: _trainer(name, options) for name in VARIANTS}
-    times: dict[str, list[float]] = {name: [] for name in VARIANTS}
+    trainers = {name: _trainer(name, options) for name in FAMILIES[options.family]}
+    times: dict[str, list[float]] = {name: [] for name in trainers}
     for _ in range(_TIMED_STEPS):
         for name, trainer in trainers.items():
             crops = trainer.draw(images)
@@ -91,7 +114,7 @@ def step_seconds(options: argparse.Namespace) -> dict[str, float]:
 
 
 def _trainer(name: str, options: argparse.Namespace, steps: int = 10**6) -> Trainer:
-    build, changes = VARIANTS[name]
+    build, changes = FAMILIES[options.family][name]
     config = TrainConfig(
         data=options.data,
         out=options.out,
@@ -163,7 +186,9 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("validation", type=Path, help="validation images")
     parser.add_argument("--out", type=Path, required=True, help="folder of the results")
     parser.add_argument("--minutes", type=float, default=8.0, help="processor time per variant")
-    parser.add_argument("--only", nargs="*", choices=list(VARIANTS), default=list(VARIANTS))
+    parser.add_argument("--family", choices=list(FAMILIES), default="ssvae")
+    names = [name for variants in FAMILIES.values() for name in variants]
+    parser.add_argument("--only", nargs="*", choices=names, help="default: all of the family")
     parser.add_argument("--optimizer", choices=OPTIMIZERS, default="muon")
     parser.add_argument("--batch", type=int, default=6)
     parser.add_argument("--crop", type=int, default=192)
@@ -178,12 +203,13 @@ def main(arguments: list[str] | None = None) -> None:
     seconds = json.loads(timing.read_text())
     found = options.out / "variants"
     found.mkdir(exist_ok=True)
-    for name in options.only:
+    for name in options.only or FAMILIES[options.family]:
         path = found / f"{name.replace(' ', '-').replace('/', '_')}.json"
         if not path.exists():
             path.write_text(json.dumps(run(name, seconds[name], options), indent=1))
     results = [json.loads(path.read_text()) for path in found.glob("*.json")]
-    results.sort(key=lambda result: list(VARIANTS).index(result["variant"]))
+    order = list(FAMILIES[options.family])
+    results.sort(key=lambda result: order.index(result["variant"]))
     try:
         print(table(results))
     except ValueError as error:

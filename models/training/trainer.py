@@ -14,8 +14,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from models.family import TrainableModel
 from models.registry import BUILDERS
-from models.ssvae import SSVAE
 from models.training.card import read_history
 from models.training.config import TrainConfig, learning_rate_factor
 from models.training.data import ImageSet
@@ -30,14 +30,14 @@ LOSS_UNIT = 30.0
 
 @dataclass
 class Record:
-    """Figures of one step, left on the device: the loss, and per image (B,) or (B, 3)."""
+    """Figures of one step, left on the device: the loss, and per image (B,) or (B, S)."""
 
     loss: Tensor
     norm: Tensor
     bpp: Tensor
     mse: Tensor
     quality: Tensor
-    layers: Tensor
+    kept: Tensor
 
 
 class Trainer:
@@ -47,7 +47,9 @@ class Trainer:
     ``crops_state`` is the generator's state from which the next batch is (or was) drawn.
     """
 
-    def __init__(self, config: TrainConfig, build: Callable[[], SSVAE] | None = None) -> None:
+    def __init__(
+        self, config: TrainConfig, build: Callable[[], TrainableModel] | None = None
+    ) -> None:
         if build is None and config.model not in BUILDERS:
             raise ValueError(f"no model {config.model!r}; there are: {', '.join(BUILDERS)}")
         self.config = config
@@ -147,13 +149,13 @@ class Trainer:
         config = self.config
         image = crops.to(self.device).float().div_(255)
         image = image.contiguous(memory_format=torch.channels_last)
-        settings = draw_settings(config.batch, self.loss_config)
-        quality, layers, sample = (value.to(self.device) for value in settings)
+        settings = draw_settings(config.batch, self.loss_config, self.model.stages)
+        quality, kept, sample = (value.to(self.device) for value in settings)
         factor = learning_rate_factor(self.step, config)
         self.optimizer.set_learning_rate(config.learning_rate * factor)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=config.bfloat16):
-            result = self.forward(image, quality, layers, sample)
-        loss = rate_distortion_loss(self.model, result, image, quality, layers, self.loss_config)
+            result = self.forward(image, quality, kept, sample)
+        loss = rate_distortion_loss(self.model, result, image, quality, kept, self.loss_config)
         self.optimizer.zero_grad()
         loss.total.mul(LOSS_UNIT).backward()
         norm = nn.utils.clip_grad_norm_(self.model.parameters(), config.clip_norm)
@@ -167,7 +169,7 @@ class Trainer:
             self.skipped += 1
         self.step += 1
         total = loss.total.detach() * LOSS_UNIT
-        return Record(total, norm, loss.bpp.detach(), loss.mse.detach(), quality, layers), following
+        return Record(total, norm, loss.bpp.detach(), loss.mse.detach(), quality, kept), following
 
     @torch.no_grad()
     def _update_ema(self) -> None:

@@ -182,6 +182,8 @@ def main() -> None:
     torch.set_num_threads(1)
     device = torch.device("cpu")
     model = load_trainable(weights_info(options.model).path, options.model).requires_grad_(False)
+    if not isinstance(model, SSVAE):
+        parser.error(f"{options.model} is no ssVAE")
     generator = torch.Generator().manual_seed(0)
     images = ImageSet(options.data, device=device, limit=options.limit)
     crops = images.crops(options.crops, options.crop, generator)

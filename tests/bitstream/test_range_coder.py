@@ -3,6 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from bitstream import range_coder
 from bitstream.errors import CorruptError
 from bitstream.range_coder import SYMBOL_LIMIT, CodingTables, LayerDecoder, LayerEncoder
 from models.scales import SKIP_INDEX, frequency_tables, scale_table
@@ -41,6 +42,16 @@ def test_what_goes_in_comes_out(seed, counts, spread):
     for index, symbols in steps:
         np.testing.assert_array_equal(decoder.decode(index), symbols)
     decoder.finish()
+
+
+def test_long_steps_that_are_not_sorted_give_the_same(monkeypatch):
+    rng = np.random.default_rng(4)
+    steps = [draw(rng, 3000, 3.0)]
+    expected = encode(steps)
+    monkeypatch.setattr(range_coder, "_SORTED", 100)
+    assert encode(steps) == expected
+    decoder = LayerDecoder(TABLES, expected)
+    np.testing.assert_array_equal(decoder.decode(steps[0][0]), steps[0][1])
 
 
 @settings(max_examples=15, deadline=None)

@@ -38,19 +38,19 @@ def test_each_layer_brings_it_closer(crop, coded):
     assert values[2] > 26
 
 
-def test_quality_is_monotone_in_size_and_psnr(crop):
+def test_quality_is_monotone_in_size_and_psnr(crop, model):
     found = []
     for quality in (0, 25, 50, 75, 100):
-        data = codec.encode(crop, quality=quality)
+        data = codec.encode(crop, quality=quality, model=model)
         found.append((len(data), psnr(crop, codec.decode(data))))
     assert found == sorted(found)
     assert len({size for size, _ in found}) == 5
 
 
-def test_fewer_layers_are_the_same_chunks(crop, coded):
+def test_fewer_layers_are_the_same_chunks(crop, coded, model):
     whole = codec.info(coded)
     for count in (1, 2):
-        data = codec.encode(crop, layers=count)
+        data = codec.encode(crop, layers=count, model=model)
         end = whole.layers[count - 1].end
         assert data[24:] == coded[24:end]
         assert data[:19] == coded[:19]
@@ -73,6 +73,27 @@ def test_a_cut_file_gives_the_layers_that_arrived(coded):
         assert result.layers == arrived
         assert np.array_equal(np.array(result.image), by_layers[arrived - 1])
         assert bool(result.notes) == (length < len(coded))
+
+
+def test_a_decode_may_stop_after_any_stage(crop, coded):
+    """Stages are the finer cut: those that end a layer give the picture of that layer."""
+    whole = codec.info(coded)
+    counts = [layer.stages for layer in whole.layers]
+    ends = [sum(counts[: n + 1]) for n in range(3)]
+    assert codec.decode_detailed(coded).stages_declared == ends[-1]
+    pictures = {}
+    for stages in range(1, ends[-1] + 1):
+        found = codec.decode_detailed(coded, stages=stages)
+        assert found.stages == stages
+        assert found.layers == 1 + sum(end < stages for end in ends)
+        pictures[stages] = np.array(found.image)
+    for layers, end in enumerate(ends, start=1):
+        assert np.array_equal(pictures[end], np.array(codec.decode(coded, layers=layers)))
+    assert len({picture.tobytes() for picture in pictures.values()}) == ends[-1]
+    cut = codec.decode_detailed(coded[: whole.layers[1].end], stages=ends[-1])
+    assert cut.stages == ends[1]
+    with pytest.raises(errors.ArgumentError, match=f"{ends[-1]} stages"):
+        codec.decode(coded, stages=ends[-1] + 1)
 
 
 def test_overhead_is_at_most_64_bytes(coded):
@@ -129,22 +150,22 @@ def test_small_pictures_resemble_the_image_reduced(crop, coded, scale):
     assert psnr(reduced, small) > 20
 
 
-def test_targets_are_met_from_below_and_closely(crop):
+def test_targets_are_met_from_below_and_closely(crop, model):
     pixels = crop.shape[0] * crop.shape[1]
     for bpp in (0.3, 0.8):
-        data = codec.encode(crop, target_bpp=bpp)
+        data = codec.encode(crop, target_bpp=bpp, model=model)
         assert 0.85 * bpp < 8 * len(data) / pixels <= bpp
-    assert len(codec.encode(crop, target_bytes=3000, layers=2)) <= 3000
+    assert len(codec.encode(crop, target_bytes=3000, layers=2, model=model)) <= 3000
 
 
-def test_a_target_out_of_reach_says_what_would_help(crop):
+def test_a_target_out_of_reach_says_what_would_help(crop, model):
     with pytest.raises(errors.TargetError, match="fewer --layers"):
-        codec.encode(crop, target_bytes=100)
+        codec.encode(crop, target_bytes=100, model=model)
 
 
-def test_the_smallest_quality_meets_a_target_of_its_own_size(crop):
-    smallest = codec.encode_detailed(crop, quality=0)
-    assert codec.encode_detailed(crop, target_bytes=len(smallest.data)).quality == 0
+def test_the_smallest_quality_meets_a_target_of_its_own_size(crop, model):
+    smallest = codec.encode_detailed(crop, quality=0, model=model)
+    assert codec.encode_detailed(crop, target_bytes=len(smallest.data), model=model).quality == 0
 
 
 # -- sizes and modes ---------------------------------------------------------------------------
@@ -153,23 +174,23 @@ def test_the_smallest_quality_meets_a_target_of_its_own_size(crop):
 @pytest.mark.parametrize(
     "size", [(1, 1), (1, 200), (200, 1), (2, 3), (63, 65), (64, 64), (129, 31), (257, 100)]
 )
-def test_any_size_works(size):
+def test_any_size_works(size, model):
     image = picture(size=size)
     for layers in (1, 3):
-        shown = codec.decode(codec.encode(image, quality=80), layers=layers)
+        shown = codec.decode(codec.encode(image, quality=80, model=model), layers=layers)
         assert shown.size == size
     assert psnr(image, shown) > 18
 
 
-def test_grey_stays_grey():
+def test_grey_stays_grey(model):
     image = picture().convert("L")
-    shown = codec.decode(codec.encode(image, quality=80))
+    shown = codec.decode(codec.encode(image, quality=80, model=model))
     assert shown.mode == "L"
     assert psnr(image, shown) > 25
 
 
 @pytest.mark.parametrize("mode", ["1", "P", "CMYK", "YCbCr", "LAB", "HSV", "RGBX"])
-def test_other_modes_become_rgb_or_grey(mode):
+def test_other_modes_become_rgb_or_grey(mode, model):
     image = picture().convert("RGB")
     converted = (
         ImageCms.profileToProfile(
@@ -178,7 +199,7 @@ def test_other_modes_become_rgb_or_grey(mode):
         if mode == "LAB"
         else image.convert(mode)
     )
-    shown = codec.decode(codec.encode(converted, quality=60))
+    shown = codec.decode(codec.encode(converted, quality=60, model=model))
     assert shown.size == image.size
     assert shown.mode == ("L" if mode == "1" else "RGB")
 
@@ -225,7 +246,7 @@ def test_small_integers_are_eight_bit_values():
 
 
 @pytest.mark.parametrize("mode", ["RGBA", "LA", "P"])
-def test_alpha_is_lossless(mode):
+def test_alpha_is_lossless(mode, model):
     rng = np.random.default_rng(1)
     alpha = Image.fromarray(rng.integers(0, 256, (50, 70), dtype=np.uint8))
     image = picture()
@@ -237,17 +258,19 @@ def test_alpha_is_lossless(mode):
         image = image.convert(mode[:-1])
         image.putalpha(alpha)
         data, expected = saved(image, "PNG"), np.array(alpha)
-    shown = codec.decode(codec.encode(data))
+    shown = codec.decode(codec.encode(data, model=model))
     assert shown.mode == ("LA" if mode == "LA" else "RGBA")
     assert np.array_equal(np.array(shown.getchannel("A")), expected)
 
 
-def test_exif_orientation_is_applied_and_the_rest_kept():
+def test_exif_orientation_is_applied_and_the_rest_kept(model):
     image = picture(size=(80, 40))
     exif = Image.Exif()
     exif[0x0112] = 6  # turned by 90 degrees
     exif[0x010E] = "a description"
-    shown = codec.decode(codec.encode(saved(image, "JPEG", exif=exif, quality=95), quality=90))
+    shown = codec.decode(
+        codec.encode(saved(image, "JPEG", exif=exif, quality=95), quality=90, model=model)
+    )
     assert shown.size == (40, 80)
     assert psnr(image.transpose(Image.Transpose.ROTATE_270), shown) > 20
     kept = Image.Exif()
@@ -271,13 +294,47 @@ def test_xmp_is_kept_without_its_orientation():
     assert b"Orientation" not in xmp
 
 
-def test_icc_profile_is_kept_byte_for_byte_and_strip_drops_it():
+def test_icc_profile_is_kept_byte_for_byte_and_strip_drops_it(model):
     profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
     data = saved(picture(), "PNG", icc_profile=profile)
-    kept, stripped = codec.encode(data), codec.encode(data, strip=True)
+    kept, stripped = codec.encode(data, model=model), codec.encode(data, strip=True, model=model)
     assert codec.decode(kept).info["icc_profile"] == profile
     assert "icc_profile" not in codec.decode(stripped).info
     assert len(stripped) < len(kept)
+
+
+def _profile_with_other_gamma() -> bytes:
+    """sRGB's primaries with a linear tone curve."""
+    curve = b"curv" + bytes(4) + struct.pack(">I", 0)  # no entries: the identity
+    data = bytearray(ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
+    count = struct.unpack_from(">I", data, 128)[0]
+    for entry in range(132, 132 + 12 * count, 12):
+        if data[entry : entry + 4] in (b"rTRC", b"gTRC", b"bTRC"):
+            struct.pack_into(">II", data, entry + 4, len(data), len(curve))
+    data += curve
+    struct.pack_into(">I", data, 0, len(data))
+    return bytes(data)
+
+
+def test_a_profile_can_be_applied_instead_of_kept(model):
+    image, linear = picture(), _profile_with_other_gamma()
+    data = saved(image, "PNG", icc_profile=linear)
+    found = codec.encode_detailed(data, srgb=True, quality=90, model=model)
+    assert "icc" not in codec.info(found.data).metadata
+    assert "sRGB" in " ".join(found.notes)
+    light = np.asarray(image) / 255  # what linear values look like in sRGB
+    expected = np.where(light <= 0.0031308, 12.92 * light, 1.055 * light ** (1 / 2.4) - 0.055) * 255
+    assert psnr(codec.decode(found.data), expected) > 26
+    assert psnr(codec.decode(found.data), np.asarray(image)) < 20
+    grey = codec.decode(codec.encode(saved(image.convert("L"), "PNG"), srgb=True, model=model))
+    assert grey.mode == "L"
+
+
+def test_a_profile_that_cannot_be_applied_is_kept_with_a_note():
+    data = saved(picture(), "PNG", icc_profile=b"no profile at all")
+    found = codec.encode_detailed(data, srgb=True)
+    assert codec.decode(found.data).info["icc_profile"] == b"no profile at all"
+    assert "cannot be used" in " ".join(found.notes)
 
 
 def test_arrays_paths_bytes_and_images_give_the_same_file(tmp_path):
@@ -304,13 +361,14 @@ def test_arrays_paths_bytes_and_images_give_the_same_file(tmp_path):
         ({"quality": 3, "target_bpp": 1.0}, "only one"),
     ],
 )
-def test_bad_encode_arguments_name_the_argument(options, words):
+def test_bad_encode_arguments_name_the_argument(options, words, model):
     with pytest.raises(errors.ArgumentError, match=words):
-        codec.encode(picture(), **options)
+        codec.encode(picture(), **options, model=model)
 
 
 @pytest.mark.parametrize(
-    "options", [{"layers": 0}, {"fill": "x"}, {"scale": 3}, {"seed": -1}, {"temperature": -1}]
+    "options",
+    [{"layers": 0}, {"stages": 0}, {"fill": "x"}, {"scale": 3}, {"seed": -1}, {"temperature": -1}],
 )
 def test_bad_decode_arguments_are_refused(coded, options):
     with pytest.raises(errors.ArgumentError):
@@ -339,7 +397,7 @@ def test_devices_that_are_not_there_are_refused(device):
 
 
 def test_unknown_models_and_devices_are_refused():
-    with pytest.raises(errors.ModelError, match="installed: ssvae"):
+    with pytest.raises(errors.ModelError, match="installed: ssvae, convdraw"):
         codec.encode(picture(), model="nonesuch")
     with pytest.raises(errors.ModelError, match="auto, cpu or cuda"):
         codec.encode(picture(), device="toaster")
@@ -359,9 +417,9 @@ def test_arrays_that_are_no_images_are_refused(array):
         codec.encode(array)
 
 
-def test_limits_hold_on_both_sides(coded):
+def test_limits_hold_on_both_sides(coded, model):
     with pytest.raises(errors.LimitError, match="max"):
-        codec.encode(picture(), max_pixels=100)
+        codec.encode(picture(), max_pixels=100, model=model)
     with pytest.raises(errors.LimitError, match="max"):
         codec.decode(coded, max_pixels=100)
 
@@ -380,6 +438,29 @@ def test_other_weights_are_a_clear_error(coded):
             codec.decode(changed.to_bytes() + coded[24:])
 
 
+def test_one_changed_bit_in_the_weights_is_caught(coded, model, tmp_path, monkeypatch):
+    """Other weights have another fingerprint: both are named, and nothing is guessed."""
+    from codec import installed
+    from models import weights
+
+    own = weights.weights_info(model)
+    changed = bytearray(own.path.read_bytes())
+    changed[-1000] ^= 1
+    (tmp_path / own.path.name).write_bytes(changed)
+    monkeypatch.setattr(weights, "WEIGHTS_FOLDER", tmp_path)
+    caches = (weights.weights_info, installed._load)
+    for cache in caches:
+        cache.cache_clear()
+    try:
+        other = weights.fingerprint_of(bytes(changed)).hex()
+        with pytest.raises(errors.UnsupportedFileError, match=other) as caught:
+            codec.decode(coded)
+        assert own.fingerprint.hex() in str(caught.value)
+    finally:
+        for cache in caches:
+            cache.cache_clear()
+
+
 def test_every_error_is_a_codec_error():
     for name in errors.__all__:
         kind = Warning if name.endswith("Warning") else errors.CodecError
@@ -389,18 +470,18 @@ def test_every_error_is_a_codec_error():
 _TWELVE_MEGAPIXELS = """
 import resource, sys
 import codec
-data = codec.encode(sys.argv[1], quality=50)
+data = codec.encode(sys.argv[1], quality=50, model=sys.argv[3])
 codec.decode(data).save(sys.argv[2], compress_level=1)
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 """
 
 
 @pytest.mark.slow
-def test_twelve_megapixels_stay_below_1500_megabytes(photograph, tmp_path):
+def test_twelve_megapixels_stay_below_1500_megabytes(photograph, tmp_path, model):
     big = Image.fromarray(photograph).resize((4000, 3000), Image.Resampling.BICUBIC)
     paths = [str(tmp_path / name) for name in ("big.png", "shown.png")]
     big.save(paths[0], compress_level=1)
-    command = [sys.executable, "-c", _TWELVE_MEGAPIXELS, *paths]
+    command = [sys.executable, "-c", _TWELVE_MEGAPIXELS, *paths, model]
     result = subprocess.run(command, capture_output=True, text=True, check=True)
     unit = 1 if sys.platform == "darwin" else 1024
     assert int(result.stdout) * unit < 1.5e9

@@ -16,14 +16,14 @@ from tests.mutations import FAITHFUL, KINDS, mutate
 
 
 @pytest.fixture(scope="module")
-def files(photograph):
+def files(photograph, model):
     """Small files of several kinds, and their pictures by number of layers."""
     rgb = photograph[100:180, 200:310]
     alpha = np.linspace(0, 255, 80 * 110).reshape(80, 110, 1).astype(np.uint8)
     sources = (
-        codec.encode(rgb, quality=30),
-        codec.encode(np.concatenate([rgb, alpha], axis=2), quality=60),
-        codec.encode(rgb[:, :, 0], quality=90, layers=2),
+        codec.encode(rgb, quality=30, model=model),
+        codec.encode(np.concatenate([rgb, alpha], axis=2), quality=60, model=model),
+        codec.encode(rgb[:, :, 0], quality=90, layers=2, model=model),
     )
     return [(data, pictures(data)) for data in sources]
 

@@ -26,6 +26,14 @@ def main() -> None:
         "two_layers_grey": codec.encode(rgb[100:165, 100:201, 1], quality=40, layers=2),
         "one_layer_alpha": codec.encode(np.dstack([rgb[:60, :44], alpha]), quality=60, layers=1),
         "one_pixel": codec.encode(rgb[:1, :1], quality=75),
+        "convdraw_low": codec.encode(rgb[200:331, 300:471], quality=5, model="convdraw"),
+        "convdraw_middle_alpha": codec.encode(
+            np.dstack([rgb[60:120, 400:444], alpha]), quality=50, model="convdraw"
+        ),
+        "convdraw_high": codec.encode(rgb[300:370, 330:420], quality=100, model="convdraw"),
+        "convdraw_two_layers_grey": codec.encode(
+            rgb[100:165, 100:201, 1], quality=40, layers=2, model="convdraw"
+        ),
     }
     expected = {}
     for name, data in cases.items():

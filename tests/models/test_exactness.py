@@ -54,9 +54,10 @@ SIZES = [(1, 1), (64, 64), (65, 31), (33, 300), (320, 64), (512, 640)]
 
 @pytest.mark.parametrize("size", SIZES, ids=lambda s: f"{s[0]}x{s[1]}")
 @pytest.mark.parametrize("quality", [15, 90])
-def test_symbols_are_identical_under_all_conditions(photograph, size, quality):
+def test_symbols_are_identical_under_all_conditions(photograph, model, size, quality):
     tiled = np.tile(photograph, (2, 1, 1))
-    data = codec.encode(np.ascontiguousarray(tiled[: size[0], : size[1]]), quality=quality)
+    piece = np.ascontiguousarray(tiled[: size[0], : size[1]])
+    data = codec.encode(piece, quality=quality, model=model)
     reference = codec.decode_detailed(data)
     pixels = np.array(reference.image).astype(int)
     for name, condition in CONDITIONS.items():
@@ -66,21 +67,21 @@ def test_symbols_are_identical_under_all_conditions(photograph, size, quality):
         assert np.abs(np.array(found.image).astype(int) - pixels).max() <= 1, name
 
 
-def test_a_file_written_under_one_condition_reads_under_the_others(crop):
+def test_a_file_written_under_one_condition_reads_under_the_others(crop, model):
     for condition in CONDITIONS.values():
         with condition():
-            data = codec.encode(crop, quality=70)
+            data = codec.encode(crop, quality=70, model=model)
         assert codec.decode_detailed(data).notes == ()
 
 
-def test_sampled_fill_is_the_same_under_all_conditions():
+def test_sampled_fill_is_the_same_under_all_conditions(model):
     """The fill feeds later priors too, so it is held to the same standard."""
-    model = get_model("ssvae", "cpu")
-    header = Header(model.model_id, model.fingerprint, 128, 96, 40, 3)
+    coding = get_model(model, "cpu")
+    header = Header(coding.model_id, coding.fingerprint, 128, 96, 40, 3)
 
     def latents():
         rng = np.random.Generator(np.random.Philox(3))
-        return decode_layers(model, [], header, upto=3, rng=rng, temperature=1.0)[0]
+        return decode_layers(coding, [], header, upto=3, rng=rng, temperature=1.0)[0]
 
     reference = latents()
     for condition in CONDITIONS.values():
@@ -88,17 +89,17 @@ def test_sampled_fill_is_the_same_under_all_conditions():
             assert all(torch.equal(a, b) for a, b in zip(latents(), reference, strict=True))
 
 
-def test_symbols_of_a_batch_of_layers_follow_the_prior_exactly(crop):
+def test_predictions_are_exact_numbers_of_the_table(model):
     """Means are multiples of 2^-10 and scale indices lie in the table."""
-    model = get_model("ssvae", "cpu")
-    prior = model.prior(192, 256, 50)
-    for layer in model.layers:
-        for _ in range(layer.steps):
+    coding = get_model(model, "cpu")
+    prior = coding.prior(192, 256, 50)
+    for layer in coding.layers:
+        for _ in range(layer.stages * layer.steps):
             prediction = prior.predict()
             scaled = prediction.mean * 2**10
             assert torch.equal(scaled, scaled.round())
             assert prediction.scale_index.min() >= 0
-            assert prediction.scale_index.max() < len(model.frequencies)
+            assert prediction.scale_index.max() < len(coding.frequencies)
             prior.push(torch.ones_like(prediction.mean))
 
 

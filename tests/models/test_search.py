@@ -60,7 +60,7 @@ def test_network_variants_are_compared_at_equal_time(tmp_path, monkeypatch, phot
     Image.fromarray(photograph[:256, :256]).save(tmp_path / "a.png")
     tiny = BUILDERS["ssvae-tiny"]
     variants = {"default": (tiny, {}), "Adam": (tiny, {"optimizer": "adam"})}
-    monkeypatch.setattr(search, "VARIANTS", variants)
+    monkeypatch.setattr(search, "FAMILIES", {"ssvae": variants})
     monkeypatch.setattr(search, "step_seconds", lambda _: {"default": 0.01, "Adam": 0.005})
     out = tmp_path / "out"
     threads = torch.get_num_threads()

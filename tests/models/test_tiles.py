@@ -35,13 +35,13 @@ IMAGES = {
 
 @pytest.mark.parametrize("kind", IMAGES)
 @pytest.mark.parametrize("quality", [20, 90])
-def test_files_and_pictures_are_the_same(kind, quality, photograph, small_tiles):
+def test_files_and_pictures_are_the_same(kind, quality, model, photograph, small_tiles):
     image = np.ascontiguousarray(IMAGES[kind](photograph))
     small_tiles(False)
-    whole = codec.encode(image, quality=quality)
+    whole = codec.encode(image, quality=quality, model=model)
     expected = codec.decode_detailed(whole)
     small_tiles(True)
-    assert codec.encode(image, quality=quality) == whole
+    assert codec.encode(image, quality=quality, model=model) == whole
     for options in ({}, {"layers": 1, "fill": "sample"}, {"scale": 2}, {"scale": 4}):
         small_tiles(False)
         expected = codec.decode_detailed(whole, **options)

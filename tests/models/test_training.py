@@ -21,6 +21,7 @@ from models.training.data import ImageSet
 from models.training.evaluate import evaluate_estimated
 from models.training.export import export, load_ema
 from models.training.loop import train
+from models.training.losses import LossConfig, keep_probabilities, lambda_shares
 from models.training.pages import draw_pages
 from models.training.trainer import Trainer
 from models.weights import (
@@ -30,8 +31,11 @@ from models.weights import (
     load_coding_model,
     load_trainable,
 )
+from tests.conftest import psnr
 
 CPU = torch.device("cpu")
+#: A small model of each family.
+TINY = ["ssvae-tiny", "convdraw-tiny"]
 
 
 @pytest.fixture(scope="module")
@@ -141,32 +145,49 @@ def test_a_step_that_is_not_finite_is_skipped_and_counted(folder, tmp_path):
     assert all(torch.equal(a, b) for a, b in zip(before, trainer.model.parameters(), strict=True))
 
 
-def test_dropped_layers_cost_no_bits_and_fill_from_the_prior():
+@pytest.mark.parametrize("name", TINY)
+def test_dropped_stages_cost_no_bits_and_fill_from_the_prior(name):
     torch.manual_seed(0)
-    model = BUILDERS["ssvae-tiny"]()
-    image = torch.rand(3, 3, 64, 64)
+    model = BUILDERS[name]()
+    count = sum(model.stages)
+    kept = torch.arange(1, count + 1)
+    image = torch.rand(1, 3, 64, 64).expand(count, -1, -1, -1)
     with torch.no_grad():
-        result = model(image, torch.tensor([50.0] * 3), torch.tensor([1, 2, 3]), noisy=False)
-    assert (result.bits[0, 1:] == 0).all()
-    assert result.bits[1, 2] == 0
+        result = model(image, torch.full((count,), 50.0), kept, noisy=False)
+    dropped = torch.arange(count) >= kept[:, None]
+    assert result.bits.shape == (count, count)
+    assert (result.bits[dropped] == 0).all()
     assert (result.bits[:, 0] > 0).all()
 
 
-def test_export_gives_the_codec_the_same_model(folder, tmp_path):
-    """Exported and reloaded, the exact prior predicts the same; estimated bits are real bits."""
-    trainer = Trainer(config(folder, tmp_path, steps=400, learning_rate=3e-3, ema=0.9))
+@pytest.mark.parametrize("stages", [(1, 1, 1), (2, 2, 4), (4, 4, 8)])
+def test_every_stage_is_a_stop_that_asks_for_more_bits_than_the_one_before(stages):
+    shares = lambda_shares(LossConfig(), stages)
+    assert shares == sorted(set(shares))
+    assert [shares[sum(stages[: n + 1]) - 1] for n in range(3)] == pytest.approx([0.02, 0.2, 1.0])
+    chances = keep_probabilities(LossConfig(), stages)
+    assert sum(chances) == pytest.approx(1)
+    assert len(chances) == len(shares) == sum(stages)
+    assert min(chances) > 0
+
+
+@pytest.mark.parametrize("name", TINY)
+def test_export_gives_the_codec_the_same_model(folder, tmp_path, name):
+    """Exported and reloaded, the exact prior predicts the same; estimated bits are real bits, and
+    the picture of the training pass is the one of the codec."""
+    trainer = Trainer(config(folder, tmp_path, model=name, steps=400, learning_rate=3e-3, ema=0.9))
     images = ImageSet(folder, device=CPU)
     for _ in range(60):
         trainer.train_step(trainer.draw(images))
     trainer.save("latest.pt")
     out = tmp_path / "tiny.safetensors"
-    export(tmp_path / "latest.pt", "ssvae-tiny", out)
-    loaded = load_coding_model(out, name="ssvae-tiny", device=CPU)
+    export(tmp_path / "latest.pt", name, out)
+    loaded = load_coding_model(out, name=name, device=CPU)
     assert loaded.fingerprint != b"\0" * 4
 
     picture = images.image(0).numpy()[:256, :384]
     Image.fromarray(picture).save(tmp_path / "a.png")
-    model = load_ema(tmp_path / "latest.pt", "ssvae-tiny")
+    model = load_ema(tmp_path / "latest.pt", name)
     row = evaluate_estimated(model, tmp_path, qualities=(80,), layers=(3,))[0]
     tables = CodingTables(loaded.frequencies, loaded.skip_index)
     posterior = loaded.posterior(encoding.pad_image(picture, 64), 80)
@@ -174,6 +195,8 @@ def test_export_gives_the_codec_the_same_model(folder, tmp_path):
     payloads = encoding.encode_layers(posterior, prior, loaded.layers, tables)
     real = 8 * sum(map(len, payloads)) / (256 * 384)
     assert real == pytest.approx(sum(row.bpp), rel=0.01)
+    shown = loaded.synthesize(prior.latents, 80, 1).permute(1, 2, 0).numpy()
+    assert psnr(picture, shown) == pytest.approx(row.psnr, abs=0.02)
 
 
 def test_training_continues_from_a_weights_file(folder, tmp_path):

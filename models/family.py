@@ -1,0 +1,72 @@
+"""What training asks of a model family, as :mod:`models.protocol` says what the codec asks."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+#: Sides of images are extended to multiples of this.
+SIZE_MULTIPLE = 64
+#: λ (weight of the mean squared error of pixels in [0, 1]) at quality 0 and 100, log-linear.
+LAMBDA_RANGE = (18.0, 18000.0)
+#: Weight of the errors of pictures at 1/4 and 1/2 of the size relative to λ, so that early stops
+#: stay good.
+SMALL_SHARE: Mapping[int, float] = {4: 0.02, 2: 0.1}
+
+
+def starting_gains(knots: int) -> Tensor:
+    """Logarithms of gains over quality to start from, (knots,).
+
+    The best step of a quantizer is proportional to sqrt(MSE) ~ λ^-1/2.
+    """
+    low, high = (0.5 * math.log(v / 1000.0) for v in LAMBDA_RANGE)
+    return torch.linspace(low, high, knots)
+
+
+@dataclass
+class TrainingPass:
+    """What one training pass yields.
+
+    ``image`` is B×3×H×W in [0, 1]; ``small`` holds pictures drawn on the way at H/f×W/f by their
+    factor f; ``bits`` is (B, S) over the stages.
+    """
+
+    image: Tensor
+    small: dict[int, Tensor]
+    bits: Tensor
+
+
+class TrainableModel(nn.Module):
+    """The networks of a family."""
+
+    #: How many stages each layer has: after every one an image may end.
+    stages: tuple[int, ...]
+
+    def lagrangian(self, quality: Tensor) -> Tensor:
+        """λ of a quality: bits per pixel that one unit of mean squared error is worth."""
+        low, high = (math.log(v) for v in LAMBDA_RANGE)
+        return torch.exp(low + (high - low) * quality / 100)
+
+    def forward(
+        self,
+        image: Tensor,
+        quality: Tensor,
+        kept: Tensor,
+        sample: Tensor | None = None,
+        *,
+        noisy: bool = True,
+    ) -> TrainingPass:
+        """One differentiable pass.
+
+        Args:
+            image: B×3×H×W in [0, 1], sides multiples of 64.
+            quality: (B,) in [0, 100].
+            kept: (B,) how many stages are kept, 1…S.
+            sample: (B,) temperature of the fill of missing stages; default 0, the prior mean.
+            noisy: price with additive uniform noise (training); else the rounded symbols, as coded.
+        """
+        raise NotImplementedError

@@ -15,6 +15,7 @@ from typing import Annotated, Any
 import typer
 
 import codec
+from cli import batch as batch_command
 from cli import bench as bench_command
 from cli.jobs import FAILURE, STANDARD, Job, complain, errors_as_one_line, plan, run
 from cli.sizes import parse_size
@@ -341,6 +342,7 @@ def info(
         raise typer.Exit(FAILURE)
 
 
+app.command(epilog=batch_command.EXAMPLES)(batch_command.batch)
 app.command(epilog=bench_command.EXAMPLES)(bench_command.bench)
 
 

@@ -12,6 +12,7 @@ from bitstream.errors import (
 
 __all__ = [
     "ArgumentError",
+    "BatchError",
     "CodecError",
     "CorruptError",
     "DamageWarning",
@@ -29,6 +30,10 @@ __all__ = [
 
 class ArgumentError(CodecError, ValueError):
     """An argument is out of range."""
+
+
+class BatchError(CodecError):
+    """A batch run cannot go on. What was done is on record; ``--resume`` continues."""
 
 
 class DamageWarning(UserWarning):

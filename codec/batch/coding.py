@@ -1,0 +1,140 @@
+"""Coding one picture: bytes in, bytes and a manifest row out."""
+
+from __future__ import annotations
+
+import io
+import time
+from contextlib import suppress
+from typing import Any
+
+from codec.batch.planning import Entry
+from codec.batch.records import Row
+from codec.batch.settings import DECODE, ENCODE, VERIFY, Settings
+from codec.errors import CorruptError, FormatError, ImageError
+
+#: Stands for no difference at all: averages need a number.
+MAX_PSNR = 100.0
+
+
+class Coder:
+    """Encodes, decodes or verifies, as the settings say; with one thread, since there are as many
+    workers as cores.
+
+    Raises:
+        codec.errors.CodecError: an option is out of range, or the model or device is not there.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._work = {ENCODE: self._encode, DECODE: self._decode, VERIFY: self._verify}[
+            settings.kind
+        ]
+        self.facts: dict[str, Any] = {}
+        if settings.kind != VERIFY or settings.options.get("deep"):
+            import torch
+
+            torch.set_num_threads(1)
+        if settings.kind == ENCODE:
+            self._prepare_encoding()
+        elif settings.kind == DECODE:
+            self._prepare_decoding()
+
+    def _prepare_encoding(self) -> None:
+        from codec.encoding import DEFAULT_MODEL, encode_detailed
+        from codec.installed import get_model
+
+        options = self._settings.options
+        with suppress(ImageError):  # the options are checked before the picture, which is none
+            encode_detailed(b"", **options)
+        model = get_model(options.get("model", DEFAULT_MODEL), options.get("device", "auto"))
+        self._model = {"model": model.name, "fingerprint": model.fingerprint.hex()}
+        self.facts = {"weights": f"{model.name} {model.fingerprint.hex()}"}
+
+    def _prepare_decoding(self) -> None:
+        from codec.decoding import decode_detailed
+        from codec.installed import resolve_device
+
+        resolve_device(self._settings.options.get("device", "auto"))
+        with suppress(FormatError):  # as above
+            decode_detailed(b"", **self._settings.options)
+
+    def code(self, data: bytes, entry: Entry) -> tuple[Row, bytes | None]:
+        """What to put on record of a picture, and its result.
+
+        Raises:
+            codec.errors.CodecError: it cannot be worked on.
+        """
+        return self._work(data, entry)
+
+    def _encode(self, data: bytes, entry: Entry) -> tuple[Row, bytes]:
+        from codec.encoding import encode_detailed
+
+        started = time.perf_counter()
+        coded = encode_detailed(data, **self._settings.options)
+        seconds = time.perf_counter() - started
+        row = {
+            "width": coded.width,
+            "height": coded.height,
+            "bytes": len(coded.data),
+            "bpp": coded.bpp,
+            "psnr": self._psnr(data, coded.data) if self._settings.psnr else None,
+            "seconds": seconds,
+            "quality": coded.quality,
+            "notes": "; ".join(coded.notes) or None,
+        }
+        return row | self._model, coded.data
+
+    def _psnr(self, source: bytes, coded: bytes) -> float:
+        """Of the RGB pixels, in dB."""
+        import numpy as np
+
+        from codec.decoding import decode
+        from codec.image_io import load_picture
+
+        options = self._settings.options
+        limit = options.get("max_pixels")
+        original = load_picture(source, max_pixels=limit).rgb
+        decoded = decode(coded, device=options.get("device", "auto"), max_pixels=limit)
+        error = original.astype(np.float32) - np.asarray(decoded.convert("RGB"), np.float32)
+        mean = float(np.mean(np.square(error), dtype=np.float64))
+        return min(MAX_PSNR, 10 * float(np.log10(255**2 / max(mean, 1e-12))))
+
+    def _decode(self, data: bytes, entry: Entry) -> tuple[Row, bytes]:
+        from codec.decoding import decode_detailed
+        from codec.image_io import coded_image
+        from codec.inspection import info
+
+        about = info(data, max_pixels=self._settings.options.get("max_pixels"))
+        started = time.perf_counter()
+        decoded = decode_detailed(data, **self._settings.options)
+        seconds = time.perf_counter() - started
+        result, lost = coded_image(decoded.image, self._settings.suffix)
+        row = {
+            "width": decoded.image.width,
+            "height": decoded.image.height,
+            "bytes": len(result),
+            "bpp": about.bpp,
+            "seconds": seconds,
+            "quality": about.quality,
+            "model": about.model,
+            "fingerprint": about.weights,
+            "notes": "; ".join((*decoded.notes, *lost)) or None,
+        }
+        return row, result
+
+    def _verify(self, data: bytes, entry: Entry) -> tuple[Row, None]:
+        from codec.verification import verify
+
+        if len(data) != entry.size:
+            raise CorruptError(f"has {len(data)} bytes; the manifest says {entry.size}")
+        if entry.path.endswith(".cci"):
+            verify(data, **self._settings.options)
+            return {"bytes": len(data)}, None
+        from PIL import Image
+
+        try:
+            with Image.open(io.BytesIO(data)) as image:
+                image.load()
+        except Exception as error:
+            raise CorruptError(f"the image is damaged ({error})") from error
+        return {"bytes": len(data)}, None

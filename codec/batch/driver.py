@@ -1,0 +1,251 @@
+"""A batch run from its beginning, or from where it was left, to its manifest."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from types import FrameType
+from typing import Any, Protocol
+
+from codec.batch import extra
+from codec.batch.manifest import Manifest
+from codec.batch.planning import Plan, Unit, make_plan
+from codec.batch.records import FAILED, coded_size
+from codec.batch.settings import Settings
+from codec.batch.stores import Store, absolute
+from codec.batch.worker import Done
+from codec.errors import ArgumentError, BatchError
+
+ENGINES = ("local", "ray")
+#: So many units in a row that the destination did not take end the run: it is full, or gone.
+STUCK = 20
+
+
+class Engine(Protocol):
+    """What has units done."""
+
+    workers: int
+
+    def run(
+        self,
+        units: Iterator[Unit],
+        *,
+        on_facts: Callable[[dict[str, Any]], None],
+        stopping: Callable[[], bool],
+    ) -> Iterator[Done]:
+        """See :meth:`codec.batch.local.LocalEngine.run`."""
+
+
+@dataclass
+class Summary:
+    """What a run did.
+
+    When it was resumed, ``before`` units were done already; ``failed_before`` of their pictures had
+    failed.
+    """
+
+    ok: int = 0
+    failed: int = 0
+    units: int = 0
+    before: int = 0
+    failed_before: int = 0
+    read: int = 0
+    written: int = 0
+    pixels: float = 0.0
+    coded_bits: float = 0.0
+    seconds: float = 0.0
+    interrupted: bool = False
+    manifest: str = ""
+
+    @property
+    def pictures_per_second(self) -> float:
+        return (self.ok + self.failed) / self.seconds if self.seconds else 0.0
+
+    @property
+    def bpp(self) -> float | None:
+        """Of all coded files together."""
+        return self.coded_bits / self.pixels if self.pixels else None
+
+    def figures(self) -> dict[str, Any]:
+        """For ``--json``."""
+        rate = {"bpp": self.bpp, "pictures_per_second": round(self.pictures_per_second, 3)}
+        return asdict(self) | rate
+
+    def count(self, done: Done) -> None:
+        """Add what a unit gave."""
+        self.units += 1
+        for row in done.rows:
+            self.read += row.get("size") or 0
+            if row["status"] == FAILED:
+                self.failed += 1
+                continue
+            self.ok += 1
+            self.written += row["bytes"]
+            bits, pixels = coded_size(row)
+            self.pixels += pixels
+            self.coded_bits += bits
+
+
+#: Told after each unit: what it gave, the figures so far, and how many units there are in all.
+Watcher = Callable[[Done, Summary, int], None]
+
+
+def run(
+    settings: Settings,
+    *,
+    workers: int | None = None,
+    engine: str = "local",
+    manifest: str | None = None,
+    resume: bool = False,
+    retry_failed: bool = False,
+    force: bool = False,
+    watch: Watcher | None = None,
+) -> Summary:
+    """Do a batch run.
+
+    One bad file does not stop the rest: the manifest says what became of each. Ctrl-C (in the main
+    thread) lets workers finish what they are at; a second one does not.
+
+    Args:
+        settings: what to do.
+        workers: processes or actors; default: one per core.
+        engine: ``local`` or ``ray``.
+        manifest: path or URL of the Parquet file; default ``manifest.parquet`` in the destination.
+        resume: go on with a run that did not finish, or with a source that has grown.
+        retry_failed: with ``resume``, try again what failed.
+        force: throw away an existing manifest.
+        watch: told after each unit.
+
+    Raises:
+        codec.errors.CodecError: the run cannot be begun, or cannot go on.
+    """
+    extra.require("batch")
+    if workers is not None and workers < 1:
+        raise ArgumentError(f"--workers takes 1 or more, not {workers}")
+    started = time.monotonic()
+    plan = make_plan(settings)
+    place = manifest or f"{settings.destination.rstrip('/')}/manifest.parquet"
+    record = Manifest(place, settings.lasting(), resume=resume or retry_failed, force=force)
+    Store(settings.destination).clear_staging()
+    summary = Summary(manifest=place)
+    try:
+        record.pin("root", absolute(plan.root))
+        record.pin("in_shards", any(unit.shard_out for unit in plan.units))
+        if settings.shards:
+            record.pin("listing", plan.listing)
+        todo = plan.units
+        if resume or retry_failed:
+            todo = _remaining(plan, record, summary, retry_failed)
+        if todo:
+            count = min(workers or cores(), len(todo))
+            chosen = make_engine(engine, settings, plan.root, count)
+            _drive(chosen, todo, record, summary, started, watch)
+        if not summary.interrupted:
+            record.finish()
+            Store(settings.destination).clear_staging()
+    finally:
+        record.close()
+    summary.seconds = time.monotonic() - started
+    return summary
+
+
+def _drive(
+    engine: Engine,
+    todo: list[Unit],
+    record: Manifest,
+    summary: Summary,
+    started: float,
+    watch: Watcher | None,
+) -> None:
+    stuck, total = 0, summary.before + len(todo)
+
+    def on_facts(facts: dict[str, Any]) -> None:
+        for key, value in facts.items():
+            record.pin(key, value)
+
+    with _interruptible() as interrupted:
+        for done in engine.run(iter(todo), on_facts=on_facts, stopping=interrupted.is_set):
+            record.add(done.rows)
+            summary.count(done)
+            summary.seconds = time.monotonic() - started
+            stuck = stuck + 1 if done.stuck else 0
+            if stuck >= STUCK:
+                why = next(r["error"] for r in reversed(done.rows) if r["status"] == FAILED)
+                raise BatchError(
+                    f"{stuck} results in a row could not be written, the last: {why}; once that "
+                    "is mended, --resume --retry-failed goes on"
+                )
+            if watch is not None:
+                watch(done, summary, total)
+        summary.interrupted = summary.units < len(todo)
+
+
+def cores() -> int:
+    """How many cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def make_engine(name: str, settings: Settings, root: str, workers: int) -> Engine:
+    """An engine by its name. Raises ArgumentError where it is unknown or not installed."""
+    if name == "local":
+        from codec.batch.local import LocalEngine
+
+        return LocalEngine(settings, root, workers)
+    if name == "ray":
+        extra.require("cluster", "codec batch --engine ray")
+        from codec.batch.cluster import RayEngine
+
+        return RayEngine(settings, root, workers)
+    raise ArgumentError(f"the engine must be local or ray, not {name!r}")
+
+
+def _remaining(plan: Plan, record: Manifest, summary: Summary, retry_failed: bool) -> list[Unit]:
+    """The units that are not on record; those that are, are counted in the summary.
+
+    A unit with any row is done, since all rows of a unit are put on record at once.
+    """
+    seen: set[str] = set()
+    done: set[str] = set()
+    failed: Counter[str] = Counter()
+    for row in record.rows():
+        if row["path"] in seen:
+            continue
+        seen.add(row["path"])
+        unit = row["shard"] or row["path"]
+        done.add(unit)
+        if row["status"] == FAILED:
+            failed[unit] += 1
+    if retry_failed:
+        done -= failed.keys()
+    summary.before = len(done)
+    summary.failed_before = sum(failed[unit] for unit in done)
+    return [unit for unit in plan.units if unit.name not in done]
+
+
+@contextmanager
+def _interruptible() -> Iterator[threading.Event]:
+    """An event that Ctrl-C (or SIGTERM) sets; the second Ctrl-C is a KeyboardInterrupt."""
+    event = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield event
+        return
+
+    def first(number: int, frame: FrameType | None) -> None:
+        if event.is_set():
+            raise KeyboardInterrupt
+        event.set()
+
+    before = {number: signal.signal(number, first) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield event
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,219 @@
+"""What became of each file: a Parquet table that survives being killed at any moment.
+
+A Parquet file cannot grow. While a run lasts, its rows lie in a folder beside the manifest,
+``NAME.parts``: finished units first in ``journal.jsonl``, one line and one write each; every so
+often the journal's rows become a Parquet file of their own. At the end everything is put together
+in the manifest, by a rename, and the folder goes. A row that is found twice counts as found last.
+On an object store, where nothing can be appended to, there is no journal: parts are written more
+often, and a killed run repeats what it did since the last one.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, TextIO
+
+from codec.batch.records import COLUMNS, Row, newest_first, read_settings, schema, stored_rows
+from codec.batch.stores import Store, is_local, split_place
+from codec.errors import ArgumentError, OutputError
+
+_PART_ROWS = 20_000
+_REMOTE_ROWS, _REMOTE_SECONDS = 5_000, 15.0
+
+
+class Manifest:
+    """The manifest of a run under way.
+
+    Args:
+        place: path or URL of the Parquet file.
+        settings: what must be the same when the run is resumed.
+        resume: go on with what is there; otherwise there must be nothing.
+        force: throw away what is there.
+
+    Raises:
+        ArgumentError: there is a manifest and neither is wanted, or it is of another run.
+        OutputError: it cannot be written, or another run is writing it.
+    """
+
+    def __init__(
+        self, place: str, settings: dict[str, Any], *, resume: bool = False, force: bool = False
+    ) -> None:
+        self.place = place
+        folder, self._name = split_place(place)
+        self._home = Store(folder)
+        self._parts = Store(f"{place}.parts")
+        self._local = is_local(place)
+        self._journal: TextIO | None = None
+        self._lock: TextIO | None = None
+        self._rows: list[Row] = []
+        self._flushed = time.monotonic()
+        self.settings = settings
+        known = self._known(resume, force)
+        if known is not None:
+            self._compare(known)
+        self._write_settings()
+        self._take_lock()
+        self._next = 1 + max((int(p[5:-8]) for p in self._part_names()), default=0)
+        if self._local:
+            self._repair_journal()
+
+    def _known(self, resume: bool, force: bool) -> dict[str, Any] | None:
+        """The settings of the run that is to be resumed; None where there is none."""
+        there = self._home.size(self._name) is not None
+        begun = self._parts.size("settings.json") is not None
+        if force:
+            self._home.remove(self._name)
+            self._home.remove(f"{self._name}.parts")
+        elif (there or begun) and not resume:
+            state = "exists already" if there else "was begun by a run that did not finish"
+            raise ArgumentError(
+                f"{self.place}: {state}; --resume goes on, --force starts anew, --manifest names "
+                "another"
+            )
+        elif begun:
+            return json.loads(self._parts.read("settings.json"))
+        elif there:
+            return read_settings(self.place)
+        return None
+
+    def _write_settings(self) -> None:
+        self._parts.write("settings.json", json.dumps(self.settings, indent=1).encode())
+
+    def _compare(self, known: dict[str, Any]) -> None:
+        for key, value in self.settings.items():
+            before = known.get(key)
+            if before is not None and before != value:
+                raise ArgumentError(
+                    f"{self.place}: was begun with another {key}: {_short(before)}, not "
+                    f"{_short(value)}; --force starts anew"
+                )
+        self.settings = known | self.settings
+
+    def pin(self, key: str, value: Any) -> None:
+        """Settle something that is known only once workers run. Raises ArgumentError where a
+        resumed run was begun with another value."""
+        if self.settings.get(key) == value:
+            return
+        known, self.settings = self.settings, self.settings | {key: value}
+        self._compare(known)
+        self._write_settings()
+
+    def _take_lock(self) -> None:
+        """Two runs that write one manifest would each undo the other's work."""
+        if not self._local:
+            return
+        try:
+            import fcntl
+        except ImportError:
+            return
+        self._lock = open(f"{self.place_of_parts}/lock", "w")  # noqa: SIM115 - held until close
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            self._lock.close()
+            raise OutputError(f"{self.place}: another run is writing it") from error
+
+    @property
+    def place_of_parts(self) -> str:
+        """The folder of the rows, on this machine."""
+        return self._parts._root
+
+    def _part_names(self) -> list[str]:
+        return newest_first([f.path for f in self._parts.list()])
+
+    def _repair_journal(self) -> None:
+        """Open the journal for appending, without the line that a killed run left half written."""
+        path = Path(self.place_of_parts) / "journal.jsonl"
+        if path.exists():
+            data = path.read_bytes()
+            whole = data[: data.rfind(b"\n") + 1]
+            if len(whole) < len(data):
+                os.truncate(path, len(whole))
+            for line in whole.splitlines():
+                self._rows += json.loads(line)
+        self._journal = path.open("a", encoding="utf-8")
+
+    def rows(self) -> Iterator[Row]:
+        """All rows so far, those that count first; a path may come again with an older row."""
+        yield from reversed(self._rows)
+        yield from stored_rows(self._home, self._name, self._parts, self._part_names())
+
+    def add(self, rows: list[Row]) -> None:
+        """Put the rows of a finished unit on record. Raises OutputError."""
+        rows = [{name: row.get(name) for name in COLUMNS} for row in rows]
+        self._rows += rows
+        try:
+            if self._journal is not None:
+                self._journal.write(json.dumps(rows) + "\n")
+                self._journal.flush()  # from here on it outlives this process
+        except OSError as error:
+            raise OutputError(f"{self.place}: cannot be written ({error.strerror})") from error
+        late = time.monotonic() - self._flushed > _REMOTE_SECONDS
+        if len(self._rows) >= (_PART_ROWS if self._local else _REMOTE_ROWS) or (
+            late and not self._local
+        ):
+            self.flush()
+
+    def flush(self) -> None:
+        """Make a part of the rows at hand."""
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        self._flushed = time.monotonic()
+        if not self._rows:
+            return
+        last = {row["path"]: row for row in self._rows}  # within a part nothing comes twice
+        buffer = pa.BufferOutputStream()
+        pq.write_table(pa.Table.from_pylist(list(last.values()), schema=schema()), buffer)
+        self._parts.write(f"part-{self._next:06d}.parquet", buffer.getvalue().to_pybytes())
+        self._next += 1
+        self._rows.clear()
+        if self._journal is not None:
+            # Killed before this, its rows are there twice, which does no harm.
+            self._journal.truncate(0)
+
+    def finish(self) -> None:
+        """Put everything together in the manifest. Raises OutputError."""
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        self.flush()
+        seen: set[str] = set()
+        batch: list[Row] = []
+        whole = schema(self.settings)
+        with tempfile.NamedTemporaryFile(suffix=".parquet") as file:
+            with pq.ParquetWriter(file.name, whole) as writer:
+                for row in self.rows():
+                    if row["path"] in seen:
+                        continue
+                    seen.add(row["path"])
+                    batch.append(row)
+                    if len(batch) == _PART_ROWS:
+                        writer.write_table(pa.Table.from_pylist(batch, schema=whole))
+                        batch.clear()
+                writer.write_table(pa.Table.from_pylist(batch, schema=whole))
+            self._home.put(self._name, Path(file.name))
+        self.close()
+        self._home.clear_staging()
+        self._home.remove(f"{self._name}.parts")
+
+    def close(self) -> None:
+        """Leave the rows where they are, for a later ``resume``; where there are none, nothing."""
+        for file in (self._journal, self._lock):
+            if file is not None:
+                file.close()
+        self._journal = self._lock = None
+        if not self._local:
+            self.flush()
+        if not self._rows and self._next == 1:
+            self._home.remove(f"{self._name}.parts")
+
+
+def _short(value: Any) -> str:
+    text = value if isinstance(value, str) else json.dumps(value)
+    return text if len(text) <= 200 else text[:197] + "…"

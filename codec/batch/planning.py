@@ -1,0 +1,152 @@
+"""What there is to do: a source cut into units that workers do whole.
+
+A unit is one file; or one tar shard, read or written from end to end. A unit's name says whether it
+is done already, so that a resumed run plans the same units and leaves those out.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from fnmatch import fnmatch
+from functools import cache
+from pathlib import PurePosixPath
+
+from codec.batch.settings import DECODE, Settings
+from codec.batch.stores import Found, Store, split_place
+from codec.errors import ArgumentError, ImageError
+
+SHARD = ".tar"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One picture of a unit: its file, that file's size, and where the result goes."""
+
+    path: str
+    size: int
+    target: str
+
+
+@dataclass
+class Unit:
+    """What one worker does at once.
+
+    ``entries`` are the files, known beforehand unless a shard is read (``shard_in``); ``skip`` says
+    of pictures that workers died of what to put on record instead of trying again.
+    """
+
+    name: str
+    entries: Sequence[Entry] = ()
+    shard_in: str | None = None
+    shard_out: str | None = None
+    skip: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def shard(self) -> str | None:
+        """The shard that the unit reads, or else writes."""
+        return self.shard_in or self.shard_out
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All units of a source. ``root`` is the place that their paths are relative to."""
+
+    root: str
+    units: list[Unit]
+    listing: str
+    """Digest of the files' names and sizes, which decides what a numbered shard holds."""
+
+    @property
+    def pictures(self) -> int | None:
+        """How many there are; None where shards must be read first."""
+        if any(unit.shard_in for unit in self.units):
+            return None
+        return sum(len(unit.entries) for unit in self.units)
+
+
+def make_plan(settings: Settings) -> Plan:
+    """Look at a source and cut it into units.
+
+    Raises:
+        ImageError: it cannot be listed, or holds nothing to work on.
+        ArgumentError: its kind does not go with the settings.
+    """
+    root, files = _listed(settings.source)
+    shards = [f for f in files if f.path.endswith(SHARD)]
+    pictures = [f for f in files if accepted(settings.kind)(f.path)]
+    if shards and pictures:
+        raise ArgumentError(
+            f"{settings.source}: holds tar shards and single files; work on them one after the "
+            "other (name the shards by a pattern such as 'folder/*.tar')"
+        )
+    listing = hashlib.sha256("\n".join(f"{f.path} {f.size}" for f in files).encode()).hexdigest()
+    if shards:
+        if settings.shards:
+            raise ArgumentError("shards keep their shape; --shards N is for folders of files")
+        units = [_shard_unit(f, settings) for f in shards]
+    elif pictures:
+        units = _file_units(pictures, settings)
+    else:
+        what = ".cci file" if settings.kind == DECODE else "image"
+        raise ImageError(f"{settings.source}: holds no {what} and no tar shard")
+    return Plan(root, units, listing)
+
+
+def _listed(source: str) -> tuple[str, list[Found]]:
+    """A source's root, and its files: all of a folder, or the shards that a pattern names."""
+    if not source.rstrip("/").endswith(SHARD):
+        return source, Store(source).list()
+    root, pattern = split_place(source)
+    files = [f for f in Store(root).list() if fnmatch(f.path, pattern) and "/" not in f.path]
+    if not files:
+        raise ImageError(f"{source}: no such tar shard")
+    return root, files
+
+
+@cache
+def _image_suffixes() -> frozenset[str]:
+    from PIL import Image
+
+    known = Image.registered_extensions()
+    return frozenset(suffix for suffix, form in known.items() if form in Image.OPEN) - {".cci"}
+
+
+def accepted(kind: str) -> Callable[[str], bool]:
+    """Which names are worked on: images for encoding, else .cci files."""
+    suffixes = frozenset({".cci"}) if kind == DECODE else _image_suffixes()
+    return lambda path: PurePosixPath(path).suffix.lower() in suffixes
+
+
+def _shard_unit(file: Found, settings: Settings) -> Unit:
+    return Unit(
+        file.path, shard_in=file.path, shard_out=None if settings.shards == 0 else file.path
+    )
+
+
+def _file_units(files: list[Found], settings: Settings) -> list[Unit]:
+    entries = list(_entries(files, settings.suffix))
+    size = settings.shards
+    if not size:
+        return [Unit(entry.path, (entry,)) for entry in entries]
+    names = (f"shard-{n:06d}{SHARD}" for n in range(-(-len(entries) // size)))
+    return [
+        Unit(name, entries[n * size : (n + 1) * size], shard_out=name)
+        for n, name in enumerate(names)
+    ]
+
+
+def _entries(files: Iterable[Found], suffix: str) -> Iterable[Entry]:
+    files = list(files)
+    count = Counter(renamed(f.path, suffix) for f in files)
+    for f in files:
+        target = renamed(f.path, suffix)
+        # a.png and a.jpg must not meet in a.cci
+        yield Entry(f.path, f.size, target if count[target] == 1 else f.path + suffix)
+
+
+def renamed(path: str, suffix: str) -> str:
+    """The same path with another last suffix."""
+    return str(PurePosixPath(path).with_suffix(suffix))

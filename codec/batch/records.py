@@ -1,0 +1,129 @@
+"""The rows of a manifest: their columns, and reading them back."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Iterator
+from typing import Any
+
+from codec.batch.stores import Store, split_place
+from codec.errors import CodecError, ImageError
+
+Row = dict[str, Any]
+
+OK, FAILED = "ok", "failed"
+COLUMNS = {
+    "path": "string",  # of the input, below the source; SHARD.tar/MEMBER for shards
+    "size": "int64",  # bytes of the input
+    "result": "string",  # below the destination
+    "width": "int32",
+    "height": "int32",
+    "bytes": "int64",  # of the result
+    "bpp": "double",  # of the coded file
+    "psnr": "double",
+    "seconds": "double",  # coding alone
+    "quality": "int32",
+    "model": "string",
+    "fingerprint": "string",
+    "status": "string",
+    "error": "string",
+    "notes": "string",
+    "shard": "string",  # the tar shard that was worked on as a whole
+}
+_BATCH = 20_000
+SETTINGS_KEY = b"codec.batch"
+
+
+def schema(settings: dict[str, Any] | None = None):
+    """The manifest's columns; with the run's settings in its metadata."""
+    import pyarrow as pa
+
+    fields = [pa.field(name, getattr(pa, _TYPES[kind])()) for name, kind in COLUMNS.items()]
+    meta = None if settings is None else {SETTINGS_KEY: json.dumps(settings).encode()}
+    return pa.schema(fields, metadata=meta)
+
+
+_TYPES = {"string": "string", "int32": "int32", "int64": "int64", "double": "float64"}
+
+
+def read_settings(place: str) -> dict[str, Any]:
+    """What a run was to do, from its manifest. Raises ImageError."""
+    import pyarrow.parquet as pq
+
+    folder, name = split_place(place)
+    parts = Store(f"{place}.parts")
+    if parts.size("settings.json") is not None:
+        return json.loads(parts.read("settings.json"))
+    store = Store(folder)
+    if store.size(name) is None:
+        raise ImageError(f"{place}: no such manifest")
+    try:
+        with store.open(name) as file:
+            meta = pq.read_schema(_seekable(file)).metadata or {}
+        return json.loads(meta[SETTINGS_KEY])
+    except CodecError:
+        raise
+    except Exception as error:
+        raise ImageError(f"{place}: is no manifest of codec batch ({error})") from error
+
+
+def read_rows(place: str) -> Iterator[Row]:
+    """The rows of a manifest, finished or not, each path once. Raises ImageError."""
+    folder, name = split_place(place)
+    home, parts = Store(folder), Store(f"{place}.parts")
+    begun = parts.size("settings.json") is not None
+    if not begun and home.size(name) is None:
+        raise ImageError(f"{place}: no such manifest")
+    names = [f.path for f in parts.list()] if begun else []
+    seen: set[str] = set()
+    for row in _all_rows(home, name, parts, names):
+        if row["path"] not in seen:
+            seen.add(row["path"])
+            yield row
+
+
+def _all_rows(home: Store, name: str, parts: Store, names: list[str]) -> Iterator[Row]:
+    if "journal.jsonl" in names:
+        lines = parts.read("journal.jsonl").split(b"\n")[:-1]
+        for line in reversed(lines):
+            yield from reversed(json.loads(line))
+    yield from stored_rows(home, name, parts, newest_first(names))
+
+
+def stored_rows(home: Store, name: str, parts: Store, names: list[str]) -> Iterator[Row]:
+    """Rows of the parts, named newest first, and then of the manifest itself."""
+    for part in names:
+        yield from _table_rows(parts, part)
+    if home.size(name) is not None:
+        yield from _table_rows(home, name)
+
+
+def _table_rows(store: Store, name: str) -> Iterator[Row]:
+    import pyarrow.parquet as pq
+
+    try:
+        with store.open(name) as file:
+            for batch in pq.ParquetFile(_seekable(file)).iter_batches(batch_size=_BATCH):
+                yield from batch.to_pylist()
+    except CodecError as error:
+        raise ImageError(f"{store}/{name}: {error}") from error
+    except Exception as error:
+        raise ImageError(f"{store}/{name}: is no manifest of codec batch ({error})") from error
+
+
+def _seekable(file: Any) -> Any:
+    """A remote file's stream goes forward only; Parquet begins at the end."""
+    return file if file.seekable() else io.BytesIO(file.read())
+
+
+def newest_first(names: list[str]) -> list[str]:
+    """The part files among the names in a manifest's folder of parts."""
+    found = (n for n in names if n.startswith("part-") and n.endswith(".parquet"))
+    return sorted(found, reverse=True)
+
+
+def coded_size(row: Row) -> tuple[float, float]:
+    """Bits and pixels of the coded file of a row, which is the result or, decoded, the input."""
+    coded = row["bytes"] if row["result"].endswith(".cci") else row["size"]
+    return 8.0 * coded, 8.0 * coded / row["bpp"]

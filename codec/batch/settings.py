@@ -1,0 +1,69 @@
+"""What a batch run is to do."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from codec.batch.stores import absolute
+from codec.errors import ArgumentError
+from codec.image_io import check_writable
+
+ENCODE, DECODE, VERIFY = "encode", "decode", "verify"
+
+
+@dataclass(frozen=True)
+class Settings:
+    """One batch run. Sent to every worker.
+
+    Args:
+        source: folder, URL, tar shard or pattern of tar shards.
+        destination: folder or URL for the results.
+        kind: ``encode``, ``decode`` or ``verify``.
+        options: of :func:`codec.encode_detailed`, :func:`codec.decode_detailed` or
+            :func:`codec.verify`.
+        suffix: of the results.
+        psnr: when encoding, decode again and measure.
+        shards: write tar shards of so many pictures each; None: shards in give shards out, files
+            give files; 0: files always.
+
+    Raises:
+        ArgumentError: a value is out of range.
+    """
+
+    source: str
+    destination: str
+    kind: str = ENCODE
+    options: dict[str, Any] = field(default_factory=dict)
+    suffix: str = ".cci"
+    psnr: bool = False
+    shards: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.kind not in (ENCODE, DECODE, VERIFY):
+            raise ArgumentError(f"the kind must be encode, decode or verify, not {self.kind!r}")
+        if self.shards is not None and self.shards < 0:
+            raise ArgumentError(f"--shards takes 0 or more pictures per shard, not {self.shards}")
+        if self.kind == DECODE:
+            check_writable(self.suffix)
+            if absolute(self.source) == absolute(self.destination):
+                raise ArgumentError(
+                    "decoding into the folder of the .cci files might overwrite the originals "
+                    "beside them; name another"
+                )
+
+    def lasting(self) -> dict[str, Any]:
+        """What must stay the same when a run is resumed: all that decides about the results.
+
+        Where the work is done does not count.
+        """
+        options = {k: v for k, v in sorted(self.options.items()) if k != "device" and v is not None}
+        return {
+            "kind": self.kind,
+            "source": absolute(self.source),
+            "destination": absolute(self.destination),
+            "options": options,
+            "suffix": self.suffix,
+            "psnr": self.psnr,
+            "shards": self.shards,
+        }

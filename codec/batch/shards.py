@@ -1,0 +1,72 @@
+"""Tar shards in the manner of WebDataset: files of one sample share their name up to the suffix.
+
+Reading and writing are streams: neither side holds more than one picture.
+"""
+
+from __future__ import annotations
+
+import io
+import tarfile
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+from codec.batch.stores import Store, reason
+from codec.errors import ImageError
+
+
+def read_members(file: BinaryIO) -> Iterator[tuple[str, bytes]]:
+    """Names and contents of a shard's files, in order.
+
+    Raises:
+        ImageError: it is no tar file, or is cut or damaged from here on.
+    """
+    try:
+        with tarfile.open(fileobj=file, mode="r|*") as tar:
+            for member in tar:
+                if not member.isfile():
+                    continue
+                content = tar.extractfile(member)
+                data = content.read() if content else b""
+                if len(data) != member.size:
+                    raise tarfile.ReadError(f"cut within {member.name}")
+                yield clean_name(member.name), data
+    except (tarfile.TarError, EOFError, OSError) as error:
+        raise ImageError(f"the shard is cut or damaged ({reason(error)})") from error
+
+
+def clean_name(name: str) -> str:
+    """A member's name below the shard: no absolute paths, no way up."""
+    return "/".join(part for part in name.split("/") if part not in ("", ".", ".."))
+
+
+class ShardWriter:
+    """A shard that grows in a local file and goes to its store at once.
+
+    Owner, mode and time are fixed: equal pictures give equal shards.
+    """
+
+    def __init__(self) -> None:
+        self._file = tempfile.NamedTemporaryFile(suffix=".tar")  # noqa: SIM115 - until finish
+        # PAX: names of any length and script.
+        self._tar = tarfile.open(  # noqa: SIM115
+            fileobj=self._file, mode="w", format=tarfile.PAX_FORMAT
+        )
+
+    def add(self, name: str, data: bytes) -> None:
+        """Append a file."""
+        member = tarfile.TarInfo(name)
+        member.size = len(data)
+        self._tar.addfile(member, io.BytesIO(data))
+
+    def finish(self, store: Store, path: str) -> None:
+        """Put the shard in its place. Raises OutputError."""
+        self._tar.close()
+        self._file.flush()
+        store.put(path, Path(self._file.name))
+        self._file.close()
+
+    def discard(self) -> None:
+        """Drop what was written."""
+        self._file.close()

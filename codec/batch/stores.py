@@ -1,0 +1,203 @@
+"""Folders and object stores, all through fsspec."""
+
+from __future__ import annotations
+
+import io
+import itertools
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+from codec.batch.retrying import retrying
+from codec.errors import ArgumentError, ImageError, OutputError
+
+#: Folder for results that are being written; a rename puts them in their place.
+STAGING = ".codec-batch"
+_READ_AHEAD = 2**22
+
+
+@dataclass(frozen=True)
+class Found:
+    """A file of a store: its path below the store's root, and its size in bytes."""
+
+    path: str
+    size: int
+
+
+class Store:
+    """All files below a folder or a URL such as ``s3://bucket/prefix``.
+
+    Paths are relative to it, with ``/``. Stores of URLs try again where a request fails. A result
+    appears whole or not at all: on disk by a rename, on object stores by the nature of a put.
+
+    Raises:
+        ArgumentError: no driver for such a URL is installed.
+    """
+
+    def __init__(self, place: str) -> None:
+        import fsspec
+
+        self.place = place
+        self.local = is_local(place)
+        if self.local:
+            self._fs = fsspec.filesystem("file")
+            self._root = absolute(place)
+        else:
+            try:
+                self._fs, root = fsspec.core.url_to_fs(place)
+            except (ImportError, ValueError) as error:
+                raise ArgumentError(f"{place}: {error}") from error
+            self._root = root.rstrip("/")
+        self._made: set[str] = set()
+        self._numbers = itertools.count()
+
+    def __str__(self) -> str:
+        return self.place
+
+    def _full(self, path: str) -> str:
+        return f"{self._root}/{path}" if path else self._root
+
+    def list(self) -> list[Found]:
+        """All files, sorted by path. Raises ImageError where the place cannot be listed."""
+        try:
+            if self.local and not os.path.isdir(self._root):
+                raise NotADirectoryError("no such folder")
+            if not self.local:
+                self._fs.invalidate_cache()
+            found = retrying(lambda: self._fs.find(self._root, detail=True))
+        except Exception as error:
+            raise ImageError(f"{self.place}: cannot be listed ({reason(error)})") from error
+        start = len(self._root) + 1
+        files = (Found(name[start:], info["size"] or 0) for name, info in found.items())
+        return sorted(
+            (f for f in files if f.path and not f.path.startswith(STAGING + "/")),
+            key=lambda f: f.path,
+        )
+
+    def size(self, path: str) -> int | None:
+        """Bytes of a file, or None where there is none."""
+        try:
+            if not self.local:
+                self._fs.invalidate_cache(self._fs._parent(self._full(path)))
+            info = retrying(lambda: self._fs.info(self._full(path)))
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        return info["size"] if info["type"] == "file" else None
+
+    def read(self, path: str, start: int | None = None, end: int | None = None) -> bytes:
+        """A file's bytes, or those from ``start`` to ``end``. Raises ImageError."""
+        try:
+            full = self._full(path)
+            return retrying(lambda: self._fs.cat_file(full, start=start, end=end))
+        except FileNotFoundError as error:
+            raise ImageError("no such file") from error
+        except Exception as error:
+            raise ImageError(f"cannot be read ({reason(error)})") from error
+
+    def open(self, path: str) -> BinaryIO:
+        """A file to be read from beginning to end, without holding it. Raises ImageError."""
+        if self.local:
+            try:
+                return open(self._full(path), "rb")
+            except OSError as error:
+                raise ImageError(f"cannot be read ({reason(error)})") from error
+        size = self.size(path)
+        if size is None:
+            raise ImageError("no such file")
+        return io.BufferedReader(_Ranges(self, path, size), _READ_AHEAD)
+
+    def write(self, path: str, data: bytes) -> None:
+        """Put a file in its place. Raises OutputError."""
+        try:
+            if self.local:
+                self._rename(path, lambda staged: Path(staged).write_bytes(data))
+            else:
+                retrying(lambda: self._fs.pipe_file(self._full(path), data))
+        except Exception as error:
+            raise OutputError(f"{path}: cannot be written ({reason(error)})") from error
+
+    def put(self, path: str, file: Path) -> None:
+        """The same with the content of a local file, which may be large. Raises OutputError."""
+        try:
+            if self.local:
+                self._rename(path, lambda staged: shutil.copyfile(file, staged))
+            else:
+                retrying(lambda: self._fs.put_file(str(file), self._full(path)))
+        except Exception as error:
+            raise OutputError(f"{path}: cannot be written ({reason(error)})") from error
+
+    def _rename(self, path: str, fill) -> None:
+        target = self._full(path)
+        staging = self._full(STAGING)
+        for folder in (staging, os.path.dirname(target)):
+            if folder not in self._made:
+                os.makedirs(folder, exist_ok=True)
+                self._made.add(folder)
+        staged = f"{staging}/{os.getpid()}-{id(self)}-{next(self._numbers)}"
+        try:
+            fill(staged)
+            os.replace(staged, target)
+        except BaseException:
+            Path(staged).unlink(missing_ok=True)
+            raise
+
+    def remove(self, path: str) -> None:
+        """Delete a file, or a folder with all in it; none is fine."""
+        full = self._full(path)
+        if not self.local:
+            self._fs.invalidate_cache()
+        if self._fs.exists(full):
+            retrying(lambda: self._fs.rm(full, recursive=True))
+
+    def clear_staging(self) -> None:
+        """Delete what killed workers left half written."""
+        if self.local:
+            shutil.rmtree(self._full(STAGING), ignore_errors=True)
+            self._made.clear()
+
+
+class _Ranges(io.RawIOBase):
+    """A remote file read piece by piece, each piece with its own tries."""
+
+    def __init__(self, store: Store, path: str, size: int) -> None:
+        self._store, self._path, self._size, self._at = store, path, size, 0
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer) -> int:
+        end = min(self._at + len(buffer), self._size)
+        if end <= self._at:
+            return 0
+        data = self._store.read(self._path, self._at, end)
+        buffer[: len(data)] = data
+        self._at += len(data)
+        return len(data)
+
+
+def is_local(place: str) -> bool:
+    """Whether a place is a path of this machine."""
+    return "://" not in place or place.startswith(("file://", "local://"))
+
+
+def absolute(place: str) -> str:
+    """A place's name that does not depend on the working folder."""
+    if not is_local(place):
+        return place.rstrip("/")
+    return os.path.abspath(place.removeprefix("file://").removeprefix("local://"))
+
+
+def split_place(place: str) -> tuple[str, str]:
+    """Folder (or URL prefix) and name of a file given by path or URL."""
+    folder, slash, name = place.rpartition("/")
+    if not name or (not slash and "://" in place) or folder.endswith(":/"):
+        raise ArgumentError(f"{place}: name a file")
+    return (folder or "/") if slash else ".", name
+
+
+def reason(error: BaseException) -> str:
+    """Why something failed, without the name of the file where that can be left out."""
+    text = getattr(error, "strerror", None) or str(error) or type(error).__name__
+    return " ".join(str(text).split())

@@ -1,0 +1,230 @@
+"""What a worker does with a unit, whatever engine it works for.
+
+Three threads share the work, so that the cores never wait for a disk or a network: one reads ahead,
+the caller's codes, one writes. Between them stand short queues: a worker holds a few pictures, not
+more.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from queue import Queue
+from threading import Thread
+from typing import Any
+
+from codec.batch.coding import Coder
+from codec.batch.planning import Entry, Unit, accepted, renamed
+from codec.batch.records import FAILED, OK, Row
+from codec.batch.settings import VERIFY, Settings
+from codec.batch.shards import ShardWriter, read_members
+from codec.batch.stores import Store, reason
+from codec.errors import CodecError, ImageError, OutputError
+
+_AHEAD = 2
+
+
+@dataclass
+class _Loaded:
+    """A picture on its way in: its bytes or why there are none. Without ``entry`` a file of the
+    shard that is no picture and goes along as it is."""
+
+    name: str
+    data: bytes | None
+    entry: Entry | None
+    error: str | None = None
+
+
+@dataclass
+class Done:
+    """A finished unit. ``stuck`` says that the destination did not take it."""
+
+    unit: Unit
+    rows: list[Row]
+    stuck: bool = False
+
+
+class _End:
+    """Marks the end of a unit between the threads."""
+
+
+class Worker:
+    """Does units.
+
+    Args:
+        settings: of the run.
+        root: what the paths of units are relative to.
+
+    Raises:
+        codec.errors.CodecError: the settings are such that no unit could be done.
+    """
+
+    def __init__(self, settings: Settings, root: str) -> None:
+        self._settings = settings
+        self._source = Store(root)
+        self._sink = None if settings.kind == VERIFY else Store(settings.destination)
+        self._accepts = accepted(settings.kind)
+        self._coder = Coder(settings)
+        #: What the run's manifest should know, such as the fingerprint of the weights.
+        self.facts: dict[str, Any] = self._coder.facts
+
+    def work(
+        self,
+        units: Iterable[Unit],
+        started: Callable[[Unit, str], None],
+        done: Callable[[Done], None],
+    ) -> None:
+        """Do units until there are no more.
+
+        Args:
+            units: taken ahead of the work, by a thread of its own.
+            started: told in the calling thread which picture comes next.
+            done: called by another thread, unit after unit.
+        """
+        loaded: Queue = Queue(_AHEAD)
+        coded: Queue = Queue(_AHEAD)
+        reader = Thread(target=_guarded, args=(self._read_all, units, loaded), daemon=True)
+        writer = Thread(target=_guarded, args=(self._write_all, coded, done), daemon=True)
+        reader.start()
+        writer.start()
+        while (item := loaded.get()) is not None:
+            unit, part = item
+            if isinstance(part, _Loaded) and part.entry is not None:
+                started(unit, part.name)
+                coded.put((unit, part, *self._code(part)))
+            else:
+                coded.put((unit, part, {}, None))
+        coded.put(None)
+        writer.join()
+
+    # -- reading -----------------------------------------------------------------------------------
+
+    def _read_all(self, units: Iterable[Unit], loaded: Queue) -> None:
+        for unit in units:
+            parts = self._members(unit) if unit.shard_in else self._files(unit)
+            for part in parts:
+                loaded.put((unit, part))
+            loaded.put((unit, _End()))
+        loaded.put(None)
+
+    def _files(self, unit: Unit) -> Iterator[_Loaded]:
+        for entry in unit.entries:
+            if entry.path in unit.skip:
+                yield _Loaded(entry.path, None, entry, unit.skip[entry.path])
+                continue
+            try:
+                yield _Loaded(entry.path, self._source.read(entry.path), entry)
+            except CodecError as error:
+                yield _Loaded(entry.path, None, entry, str(error))
+
+    def _members(self, unit: Unit) -> Iterator[_Loaded]:
+        if unit.shard_in is None:
+            raise AssertionError("only units with a shard have members")
+        shard, used = unit.shard_in, set()
+        expected = {entry.path: entry for entry in unit.entries}  # for verifying: known beforehand
+        try:
+            with self._source.open(shard) as file:
+                for name, data in read_members(file):
+                    path = f"{shard}/{name}"
+                    if self._settings.kind == VERIFY:
+                        entry = expected.pop(path, None)
+                    elif self._accepts(name):
+                        target = renamed(name, self._settings.suffix)
+                        if target in used:
+                            target = name + self._settings.suffix
+                        used.add(target)
+                        entry = Entry(path, len(data), target)
+                    else:
+                        entry = None
+                    error = unit.skip.get(path)
+                    yield _Loaded(path if entry else name, None if error else data, entry, error)
+        except CodecError as error:
+            yield _Loaded(shard, None, Entry(shard, 0, ""), str(error))
+        for path, entry in expected.items():
+            yield _Loaded(path, None, entry, "no such file in the shard")
+
+    # -- coding ------------------------------------------------------------------------------------
+
+    def _code(self, part: _Loaded) -> tuple[Row, bytes | None]:
+        """A picture's row, and its result."""
+        row: Row = {"path": part.name, "status": FAILED}
+        if part.entry is not None:
+            row["size"] = len(part.data) if part.data is not None else part.entry.size
+        if part.data is None or part.entry is None:
+            return row | {"error": part.error}, None
+        try:
+            if part.data == b"":
+                raise ImageError("the file is empty")
+            found, result = self._coder.code(part.data, part.entry)
+        except CodecError as error:
+            return row | {"error": str(error).removeprefix("the data: ")}, None
+        except Exception as error:  # noqa: BLE001 - one picture must not end the run
+            return row | {"error": f"unexpected {type(error).__name__}: {reason(error)}"}, None
+        return row | found | {"status": OK}, result
+
+    # -- writing -----------------------------------------------------------------------------------
+
+    def _write_all(self, coded: Queue, done: Callable[[Done], None]) -> None:
+        rows: list[Row] = []
+        shard: ShardWriter | None = None
+        stuck = False
+        while (item := coded.get()) is not None:
+            unit, part, row, result = item
+            if isinstance(part, _End):
+                if shard is not None:
+                    stuck |= not self._finish_shard(shard, unit, rows)
+                done(Done(unit, rows, stuck))
+                rows, shard, stuck = [], None, False
+                continue
+            if unit.shard_out and shard is None and self._sink is not None:
+                shard = ShardWriter()
+            content = part.data if part.entry is None else result
+            if content is not None and self._sink is not None:
+                target = part.entry.target if part.entry else part.name
+                stuck |= not self._place(shard, unit, target, content, row)
+            if part.entry is not None:
+                rows.append(row | {"shard": unit.shard})
+
+    def _place(
+        self, shard: ShardWriter | None, unit: Unit, target: str, content: bytes, row: Row
+    ) -> bool:
+        """Write one result; False where that failed, which its row then says."""
+        if shard is not None:
+            shard.add(target, content)
+            row["result"] = f"{unit.shard_out}/{target}"
+            return True
+        if unit.shard_in:
+            target = f"{unit.shard_in.removesuffix('.tar')}/{target}"
+        row["result"] = target
+        return self._try(lambda: self._sink.write(target, content), [row])  # type: ignore[union-attr]
+
+    def _finish_shard(self, shard: ShardWriter, unit: Unit, rows: list[Row]) -> bool:
+        try:
+            good = [row for row in rows if row["status"] == OK]
+            return self._try(lambda: shard.finish(self._sink, unit.shard_out), good)  # type: ignore[arg-type]
+        finally:
+            shard.discard()
+
+    @staticmethod
+    def _try(write: Callable[[], None], rows: list[Row]) -> bool:
+        try:
+            write()
+        except OutputError as error:
+            for row in rows:
+                row |= {"status": FAILED, "error": str(error), "result": None, "bytes": None}
+            return False
+        return True
+
+
+def _guarded(target: Callable[..., None], *arguments: Any) -> None:
+    """A thread that fails takes its process with it: the engine then knows, and starts another."""
+    try:
+        target(*arguments)
+    except ConnectionError:  # nobody is there to report to
+        os._exit(0)
+    except BaseException:  # noqa: BLE001 - whatever it is
+        import traceback
+
+        traceback.print_exc()
+        os._exit(70)

@@ -1,0 +1,249 @@
+"""Folders in, folders out, on this machine."""
+
+import importlib.util
+import json
+import re
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import codec
+from codec.batch.records import COLUMNS
+from tests.batch.conftest import figures, results, rows_of, run
+from tests.conftest import psnr
+
+
+@pytest.fixture(scope="module")
+def coded_set(tmp_path_factory, crop):
+    """A finished run with PSNR, shared by tests that only look at it."""
+    from tests.batch.conftest import make_pictures
+
+    folder = tmp_path_factory.mktemp("set")
+    make_pictures(folder / "in", crop, 3)
+    (folder / "in" / "broken.png").write_bytes(b"\x89PNG no")
+    result = run(folder / "in", folder / "out", "--quality", 40, "--psnr", "--workers", 1, "--json")
+    assert result.exit_code == 1  # the broken one
+    return folder, figures(result)
+
+
+def test_good_files_are_coded_and_broken_ones_on_record(pictures, tmp_path):
+    result = run(pictures, tmp_path / "out", "--workers", 2)
+    assert result.exit_code == 1
+    assert re.search(r"6 of 8 pictures, .* pictures/s; .*manifest\.parquet", result.stdout)
+    assert "broken.png: is not an image Pillow can read" in result.stderr
+    rows = rows_of(tmp_path / "out" / "manifest.parquet")
+    assert len(rows) == 8
+    assert rows["empty.jpg"]["status"] == "failed"
+    assert rows["empty.jpg"]["error"] == "the file is empty"
+    found = results(tmp_path / "out")
+    assert sorted(found) == sorted(r["result"] for r in rows.values() if r["status"] == "ok")
+    assert all(codec.verify(data).complete for data in found.values())
+
+
+def test_rows_say_what_was_done(coded_set):
+    folder, summary = coded_set
+    rows = rows_of(folder / "out" / "manifest.parquet")
+    row = rows["0/000.png"]
+    assert set(row) == set(COLUMNS)
+    coded = folder / "out" / row["result"]
+    about = codec.info(coded)
+    assert row["size"] == (folder / "in" / "0" / "000.png").stat().st_size
+    assert (row["bytes"], row["width"], row["height"]) == (about.bytes, about.width, about.height)
+    assert row["bpp"] == pytest.approx(about.bpp)
+    assert (row["model"], row["fingerprint"], row["quality"]) == (about.model, about.weights, 40)
+    expected = psnr(Image.open(folder / "in" / "0" / "000.png"), codec.decode(coded))
+    assert row["psnr"] == pytest.approx(expected, abs=0.05)
+    assert summary["ok"] == 3
+    assert summary["failed"] == 1
+    assert summary["written"] == sum(r["bytes"] for r in rows.values() if r["bytes"])
+
+
+def test_options_reach_the_encoder(pictures, tmp_path):
+    for name in ("broken.png", "empty.jpg"):
+        (pictures / name).unlink()
+    assert run(pictures, tmp_path / "out", "-w", 1, "--target-bpp", 0.8, "-l", 2).exit_code == 0
+    for row in rows_of(tmp_path / "out" / "manifest.parquet").values():
+        assert row["bpp"] <= 0.8
+        assert len(codec.info(tmp_path / "out" / row["result"]).layers) == 2
+
+
+def test_files_of_one_stem_do_not_meet(tmp_path, crop):
+    (tmp_path / "in").mkdir()
+    for name in ("a.png", "a.webp", "b.png"):
+        Image.fromarray(crop[:40, :40]).save(tmp_path / "in" / name)
+    assert run(tmp_path / "in", tmp_path / "out", "-w", 1).exit_code == 0
+    assert sorted(results(tmp_path / "out")) == ["a.png.cci", "a.webp.cci", "b.cci"]
+
+
+def test_a_finished_run_is_neither_overwritten_nor_repeated(coded_set):
+    folder, _ = coded_set
+    before = results(folder / "out")
+    result = run(folder / "in", folder / "out", "--quality", 40, "--psnr")
+    assert result.exit_code == 2
+    assert "--resume" in result.stderr
+    again = run(folder / "in", folder / "out", "--quality", 40, "--psnr", "--resume", "--json")
+    assert again.exit_code == 1  # the broken one counts still
+    assert figures(again)["ok"] + figures(again)["failed"] == 0
+    assert figures(again)["before"] == 4
+    other = run(folder / "in", folder / "out", "--quality", 90, "--psnr", "--resume")
+    assert other.exit_code == 2
+    assert "begun with another options" in other.stderr
+    assert results(folder / "out") == before
+
+
+def test_a_source_that_grew_is_caught_up_with(tmp_path, crop):
+    (tmp_path / "in").mkdir()
+    Image.fromarray(crop[:40, :40]).save(tmp_path / "in" / "a.png")
+    assert run(tmp_path / "in", tmp_path / "out", "-w", 1).exit_code == 0
+    Image.fromarray(crop[:40, :50]).save(tmp_path / "in" / "b.png")
+    result = run(tmp_path / "in", tmp_path / "out", "-w", 1, "--resume", "--json")
+    assert (figures(result)["ok"], figures(result)["before"]) == (1, 1)
+    assert set(rows_of(tmp_path / "out" / "manifest.parquet")) == {"a.png", "b.png"}
+
+
+def test_failures_are_tried_again_when_asked(tmp_path, crop):
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "a.png").write_bytes(b"not yet")
+    assert run(tmp_path / "in", tmp_path / "out", "-w", 1).exit_code == 1
+    Image.fromarray(crop[:40, :40]).save(tmp_path / "in" / "a.png")
+    assert run(tmp_path / "in", tmp_path / "out", "-w", 1, "--resume").exit_code == 1
+    assert run(tmp_path / "in", tmp_path / "out", "-w", 1, "--retry-failed").exit_code == 0
+    rows = rows_of(tmp_path / "out" / "manifest.parquet")
+    assert [(r["path"], r["status"]) for r in rows.values()] == [("a.png", "ok")]
+
+
+def test_verify_finds_what_is_missing_cut_or_damaged(tmp_path, crop):
+    from tests.batch.conftest import make_pictures
+
+    make_pictures(tmp_path / "in", crop, 4)
+    out = tmp_path / "out"
+    assert run(tmp_path / "in", out, "-w", 1).exit_code == 0
+    sound = run("--verify", out, "-w", 1)
+    assert sound.exit_code == 0
+    assert "4 of 4 results sound" in sound.stdout
+    files = sorted(out.rglob("*.cci"))
+    files[0].unlink()
+    files[1].write_bytes(files[1].read_bytes()[:-1])
+    data = bytearray(files[2].read_bytes())
+    data[-5] ^= 1
+    files[2].write_bytes(data)
+    result = run("--verify", out, "-w", 1, "--json")
+    assert result.exit_code == 1
+    problems = {p["result"]: p["problem"] for p in figures(result)["problems"]}
+    assert set(problems) == {str(f.relative_to(out)) for f in files[:3]}
+    assert "no such file" in problems[str(files[0].relative_to(out))]
+    assert "the manifest says" in problems[str(files[1].relative_to(out))]
+    assert figures(result)["sound"] == 1
+
+
+def test_deep_verify_decodes(coded_set):
+    folder, _ = coded_set
+    result = run("--verify", "--deep", folder / "out", "-w", 1)
+    assert result.exit_code == 0
+    assert "3 of 3 results sound" in result.stdout
+    assert "1 inputs have no result" in result.stdout
+
+
+def test_the_report_shows_totals_failures_and_the_worst(coded_set):
+    folder, _ = coded_set
+    page = folder / "page.html"
+    assert run("--report", page, folder / "out").exit_code == 0
+    text = page.read_text()
+    assert "3 coded, 1 failed" in text
+    assert "broken.png" in text
+    assert "<svg" in text
+    assert text.count("<figure>") == 3
+    assert text.count("data:image/webp;base64,") == 6  # original and ours
+    assert "http" not in text  # self-contained
+    psnrs = [float(x) for x in re.findall(r"([\d.]+) dB</span>", text)]
+    assert psnrs == sorted(psnrs)
+
+
+def test_decoding_in_bulk_gives_what_decode_gives(coded_set, tmp_path):
+    folder, _ = coded_set
+    out = tmp_path / "decoded"
+    result = run("--decode", folder / "out", out, "--to", "png", "--scale", 2, "-w", 1)
+    assert result.exit_code == 0
+    rows = rows_of(out / "manifest.parquet")
+    assert len(rows) == 3
+    for row in rows.values():
+        # Threads may round a pixel the other way.
+        expected = np.asarray(codec.decode(folder / "out" / row["path"], scale=2), int)
+        assert np.abs(np.asarray(Image.open(out / row["result"]), int) - expected).max() <= 1
+        assert row["bpp"] == pytest.approx(codec.info(folder / "out" / row["path"]).bpp)
+    assert run("--verify", out, "-w", 1).exit_code == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "words"),
+    [
+        (["in"], 2, "SRC and DST"),
+        (["missing", "out"], 1, "missing: cannot be listed"),
+        (["empty", "out"], 1, "holds no image"),
+        (["in", "out", "--quality", "101"], 2, "quality"),
+        (["in", "out", "--quality", "5", "--target-bpp", "1"], 2, "only one of"),
+        (["in", "out", "--model", "nonesuch"], 2, "nonesuch"),
+        (["in", "out", "--device", "mps"], 2, "mps"),
+        (["in", "out", "--engine", "cloud"], 2, "local or ray"),
+        (["nodriver://x/y", "out"], 2, "nodriver"),
+        (["--decode", "in", "in"], 2, "overwrite"),
+        (["--decode", "in", "out", "--to", "xyz"], 2, ".xyz"),
+        (["--decode", "in", "out", "--psnr"], 2, "not for --decode"),
+        (["--decode", "--verify", "in"], 2, "one at a time"),
+        (["--verify", "in"], 1, "no such manifest"),
+        (["--report", "page.html", "in"], 1, "no such manifest"),
+    ],
+    ids=lambda value: " ".join(value)[:60] if isinstance(value, list) else None,
+)
+def test_bad_input_is_one_clear_line(tmp_path, crop, monkeypatch, arguments, status, words):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "in").mkdir()
+    (tmp_path / "empty").mkdir()
+    Image.fromarray(crop[:40, :40]).save(tmp_path / "in" / "a.png")
+    result = run(*arguments)
+    assert result.exit_code == status
+    assert words in result.stderr
+    assert "Traceback" not in result.stderr
+    assert not list(tmp_path.rglob("*.cci"))
+
+
+def test_without_the_extra_one_line_says_what_to_install(monkeypatch):
+    find = importlib.util.find_spec
+    monkeypatch.setattr(
+        "codec.batch.extra.find_spec", lambda name: None if name == "pyarrow" else find(name)
+    )
+    result = run("a", "b")
+    assert result.exit_code == 2
+    assert re.fullmatch(r"codec: codec batch needs pyarrow; .*'\.\[batch\]'\)\n", result.stderr)
+
+
+def test_nothing_else_needs_the_extra(tmp_path, crop):
+    """``import codec``, the help and ``codec encode`` in a Python that has none of the packages."""
+    Image.fromarray(crop[:40, :40]).save(tmp_path / "a.png")
+    script = """
+import sys
+for name in ("fsspec", "pyarrow", "ray", "s3fs"):
+    sys.modules[name] = None  # importing it fails
+import codec, codec.batch
+from cli.main import app
+for arguments in (["--help"], ["batch", "--help"], ["encode", sys.argv[1]]):
+    app(arguments, standalone_mode=False)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script, str(tmp_path / "a.png")],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={"PYTHONPATH": ":".join(p for p in sys.path if p), "PATH": "/usr/bin"},
+    )
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "a.cci").exists()
+
+
+def test_figures_are_json(coded_set):
+    _, summary = coded_set
+    assert json.loads(json.dumps(summary)) == summary
+    assert summary["pictures_per_second"] > 0

@@ -55,7 +55,7 @@ class Manifest:
         self.settings = settings
         known = self._known(resume, force)
         if known is not None:
-            self._compare(known)
+            self.settings = self._compared(known, settings)
         self._write_settings()
         self._take_lock()
         self._next = 1 + max((int(p[5:-8]) for p in self._part_names()), default=0)
@@ -84,23 +84,23 @@ class Manifest:
     def _write_settings(self) -> None:
         self._parts.write("settings.json", json.dumps(self.settings, indent=1).encode())
 
-    def _compare(self, known: dict[str, Any]) -> None:
-        for key, value in self.settings.items():
+    def _compared(self, known: dict[str, Any], wanted: dict[str, Any]) -> dict[str, Any]:
+        """Both together. Raises ArgumentError where they contradict each other."""
+        for key, value in wanted.items():
             before = known.get(key)
             if before is not None and before != value:
                 raise ArgumentError(
                     f"{self.place}: was begun with another {key}: {_short(before)}, not "
                     f"{_short(value)}; --force starts anew"
                 )
-        self.settings = known | self.settings
+        return known | wanted
 
     def pin(self, key: str, value: Any) -> None:
         """Settle something that is known only once workers run. Raises ArgumentError where a
         resumed run was begun with another value."""
         if self.settings.get(key) == value:
             return
-        known, self.settings = self.settings, self.settings | {key: value}
-        self._compare(known)
+        self.settings = self._compared(self.settings, {key: value})
         self._write_settings()
 
     def _take_lock(self) -> None:

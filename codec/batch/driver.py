@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import threading
 import time
 from collections import Counter
@@ -17,7 +18,7 @@ from codec.batch import extra
 from codec.batch.manifest import Manifest
 from codec.batch.planning import Plan, Unit, make_plan
 from codec.batch.records import FAILED, coded_size
-from codec.batch.settings import Settings
+from codec.batch.settings import VERIFY, Settings
 from codec.batch.stores import Store, absolute
 from codec.batch.worker import Done
 from codec.errors import ArgumentError, BatchError
@@ -25,6 +26,8 @@ from codec.errors import ArgumentError, BatchError
 ENGINES = ("local", "ray")
 #: So many units in a row that the destination did not take end the run: it is full, or gone.
 STUCK = 20
+#: Each has its own copy of the network and of what CUDA takes.
+GPU_WORKERS = 4
 
 
 class Engine(Protocol):
@@ -106,6 +109,7 @@ def run(
     retry_failed: bool = False,
     force: bool = False,
     watch: Watcher | None = None,
+    on_stop: Callable[[], None] | None = None,
 ) -> Summary:
     """Do a batch run.
 
@@ -114,13 +118,14 @@ def run(
 
     Args:
         settings: what to do.
-        workers: processes or actors; default: one per core.
+        workers: processes or actors; default: one per core, four where they share a GPU.
         engine: ``local`` or ``ray``.
         manifest: path or URL of the Parquet file; default ``manifest.parquet`` in the destination.
         resume: go on with a run that did not finish, or with a source that has grown.
         retry_failed: with ``resume``, try again what failed.
         force: throw away an existing manifest.
         watch: told after each unit.
+        on_stop: called when Ctrl-C was noticed.
 
     Raises:
         codec.errors.CodecError: the run cannot be begun, or cannot go on.
@@ -143,9 +148,8 @@ def run(
         if resume or retry_failed:
             todo = _remaining(plan, record, summary, retry_failed)
         if todo:
-            count = min(workers or cores(), len(todo))
-            chosen = make_engine(engine, settings, plan.root, count)
-            _drive(chosen, todo, record, summary, started, watch)
+            chosen = make_engine(engine, settings, plan.root, workers, len(todo))
+            _drive(chosen, todo, record, summary, started, watch, on_stop)
         if not summary.interrupted:
             record.finish()
             Store(settings.destination).clear_staging()
@@ -162,6 +166,7 @@ def _drive(
     summary: Summary,
     started: float,
     watch: Watcher | None,
+    on_stop: Callable[[], None] | None,
 ) -> None:
     stuck, total = 0, summary.before + len(todo)
 
@@ -169,7 +174,7 @@ def _drive(
         for key, value in facts.items():
             record.pin(key, value)
 
-    with _interruptible() as interrupted:
+    with _interruptible(on_stop) as interrupted:
         for done in engine.run(iter(todo), on_facts=on_facts, stopping=interrupted.is_set):
             record.add(done.rows)
             summary.count(done)
@@ -186,24 +191,28 @@ def _drive(
         summary.interrupted = summary.units < len(todo)
 
 
-def cores() -> int:
-    """How many cores this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+def default_workers(settings: Settings) -> int:
+    """One per core that this process may use; few where they share a GPU."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    # Asking torch would cost this process its import, which only the workers need.
+    gpu = settings.options.get("device", "auto") != "cpu" and os.path.exists("/dev/nvidia0")
+    return min(cores or 1, GPU_WORKERS if gpu and settings.kind != VERIFY else sys.maxsize)
 
 
-def make_engine(name: str, settings: Settings, root: str, workers: int) -> Engine:
-    """An engine by its name. Raises ArgumentError where it is unknown or not installed."""
+def make_engine(
+    name: str, settings: Settings, root: str, workers: int | None, units: int
+) -> Engine:
+    """An engine by its name, for so many units. Raises ArgumentError where it is unknown or not
+    installed."""
     if name == "local":
         from codec.batch.local import LocalEngine
 
-        return LocalEngine(settings, root, workers)
+        return LocalEngine(settings, root, min(workers or default_workers(settings), units))
     if name == "ray":
         extra.require("cluster", "codec batch --engine ray")
         from codec.batch.cluster import RayEngine
 
-        return RayEngine(settings, root, workers)
+        return RayEngine(settings, root, workers, units)
     raise ArgumentError(f"the engine must be local or ray, not {name!r}")
 
 
@@ -231,7 +240,7 @@ def _remaining(plan: Plan, record: Manifest, summary: Summary, retry_failed: boo
 
 
 @contextmanager
-def _interruptible() -> Iterator[threading.Event]:
+def _interruptible(on_stop: Callable[[], None] | None) -> Iterator[threading.Event]:
     """An event that Ctrl-C (or SIGTERM) sets; the second Ctrl-C is a KeyboardInterrupt."""
     event = threading.Event()
     if threading.current_thread() is not threading.main_thread():
@@ -242,6 +251,8 @@ def _interruptible() -> Iterator[threading.Event]:
         if event.is_set():
             raise KeyboardInterrupt
         event.set()
+        if on_stop is not None:
+            on_stop()
 
     before = {number: signal.signal(number, first) for number in (signal.SIGINT, signal.SIGTERM)}
     try:

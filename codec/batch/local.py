@@ -61,6 +61,11 @@ class _Process:
         with suppress(OSError):  # where it died just now, which is noticed where ends are
             self.connection.send(unit)
 
+    @property
+    def busy_with_shard(self) -> bool:
+        """A shard is work enough for one worker; others may take the next."""
+        return any(unit.shard for unit in self.held.values())
+
     def messages(self) -> Iterator[Any]:
         """All that it has sent."""
         try:
@@ -142,7 +147,7 @@ class LocalEngine:
         """Give each worker what it may hold; False once there are no more units."""
         for depth in range(1, DEPTH + 1):  # first one for each: the last units spread well
             for process in self._processes:
-                if process.ready and len(process.held) < depth:
+                if process.ready and len(process.held) < depth and not process.busy_with_shard:
                     unit = self._again.popleft() if self._again else next(units, None)
                     if unit is None:
                         return False

@@ -9,7 +9,7 @@ from itertools import groupby
 from typing import Any
 
 from codec.batch import extra
-from codec.batch.driver import cores, make_engine
+from codec.batch.driver import make_engine
 from codec.batch.planning import SHARD, Entry, Unit
 from codec.batch.records import FAILED, OK, Row, read_rows, read_settings
 from codec.batch.settings import VERIFY, Settings
@@ -70,7 +70,7 @@ def verify_set(
         destination, destination, kind=VERIFY, options=(options or {}) | {"deep": deep}
     )
     if units:
-        chosen = make_engine(engine, settings, destination, min(workers or cores(), len(units)))
+        chosen = make_engine(engine, settings, destination, workers, len(units))
         done = chosen.run(iter(units), on_facts=lambda _: None, stopping=lambda: False)
         for result in done:
             findings.units += 1

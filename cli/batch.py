@@ -93,7 +93,7 @@ def batch(
         ),
     ] = None,
     workers: Annotated[
-        int | None, typer.Option("--workers", "-w", min=1, help="Default one per core.")
+        int | None, typer.Option("--workers", "-w", min=1, help="Default one per core, 4 on a GPU.")
     ] = None,
     engine: Annotated[str, typer.Option(help="Who works.", metavar="local|ray")] = "local",
     manifest: Annotated[
@@ -174,6 +174,7 @@ def batch(
                 retry_failed=retry_failed,
                 force=force,
                 watch=watch,
+                on_stop=lambda: complain("finishing what is begun; Ctrl-C again stops at once"),
             )
         print(json.dumps(summary.figures()) if as_json else _line(summary))
         if summary.interrupted:

@@ -4,7 +4,7 @@ BIN := $(VENV)/bin
 DATA ?= data
 RUN ?= runs/ssvae
 
-.PHONY: help demo test fast lint bench speed train clean
+.PHONY: help demo test fast cluster lint bench speed train clean
 
 help:  ## list what can be done
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
@@ -24,6 +24,10 @@ test: $(BIN)/.installed  ## run all tests
 
 fast: $(BIN)/.installed  ## run the tests that take seconds
 	$(BIN)/python -m pytest -m 'not slow'
+
+cluster: $(BIN)/.installed  ## run codec batch on a Ray cluster of two nodes, one of them lost
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[cluster]'
+	$(BIN)/python -m pytest tests/batch/test_cluster.py
 
 lint: $(BIN)/.installed  ## ruff and mypy
 	$(BIN)/ruff check .

@@ -17,7 +17,7 @@ from typing import Any, Protocol
 from codec.batch import extra
 from codec.batch.manifest import Manifest
 from codec.batch.planning import Plan, Unit, make_plan
-from codec.batch.records import FAILED, coded_size
+from codec.batch.records import FAILED, coded_size, recordable
 from codec.batch.settings import VERIFY, Settings
 from codec.batch.stores import Store, absolute
 from codec.batch.worker import Done
@@ -236,7 +236,7 @@ def _remaining(plan: Plan, record: Manifest, summary: Summary, retry_failed: boo
         done -= failed.keys()
     summary.before = len(done)
     summary.failed_before = sum(failed[unit] for unit in done)
-    return [unit for unit in plan.units if unit.name not in done]
+    return [unit for unit in plan.units if recordable(unit.name) not in done]
 
 
 @contextmanager

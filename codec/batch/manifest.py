@@ -18,7 +18,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, TextIO
 
-from codec.batch.records import COLUMNS, Row, newest_first, read_settings, schema, stored_rows
+from codec.batch.records import (
+    COLUMNS,
+    Row,
+    newest_first,
+    read_settings,
+    recordable,
+    schema,
+    stored_rows,
+)
 from codec.batch.stores import Store, is_local, split_place
 from codec.errors import ArgumentError, OutputError
 
@@ -49,15 +57,19 @@ class Manifest:
         self._parts = Store(f"{place}.parts")
         self._local = is_local(place)
         self._journal: TextIO | None = None
-        self._lock: TextIO | None = None
         self._rows: list[Row] = []
+        self._closed = False
         self._flushed = time.monotonic()
         self.settings = settings
-        known = self._known(resume, force)
-        if known is not None:
-            self.settings = self._compared(known, settings)
-        self._write_settings()
-        self._take_lock()
+        self._lock = self._locked()
+        try:
+            known = self._known(resume, force)
+            if known is not None:
+                self.settings = self._compared(known, settings)
+            self._write_settings()
+        except BaseException:
+            self.close()
+            raise
         self._next = 1 + max((int(p[5:-8]) for p in self._part_names()), default=0)
         if self._local:
             self._repair_journal()
@@ -68,7 +80,8 @@ class Manifest:
         begun = self._parts.size("settings.json") is not None
         if force:
             self._home.remove(self._name)
-            self._home.remove(f"{self._name}.parts")
+            for name in (*self._part_names(), "journal.jsonl"):
+                self._parts.remove(name)
         elif (there or begun) and not resume:
             state = "exists already" if there else "was begun by a run that did not finish"
             raise ArgumentError(
@@ -103,20 +116,28 @@ class Manifest:
         self.settings = self._compared(self.settings, {key: value})
         self._write_settings()
 
-    def _take_lock(self) -> None:
-        """Two runs that write one manifest would each undo the other's work."""
+    def _locked(self) -> TextIO | None:
+        """Two runs that write one manifest would each undo the other's work.
+
+        None on object stores.
+        """
         if not self._local:
-            return
+            return None
+        try:
+            os.makedirs(self.place_of_parts, exist_ok=True)
+            lock = open(f"{self.place_of_parts}/lock", "w")  # noqa: SIM115 - held until close
+        except OSError as error:
+            raise OutputError(f"{self.place}: cannot be written ({error.strerror})") from error
         try:
             import fcntl
+
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except ImportError:
-            return
-        self._lock = open(f"{self.place_of_parts}/lock", "w")  # noqa: SIM115 - held until close
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return lock  # a system without such locks
         except OSError as error:
-            self._lock.close()
+            lock.close()
             raise OutputError(f"{self.place}: another run is writing it") from error
+        return lock
 
     @property
     def place_of_parts(self) -> str:
@@ -145,7 +166,7 @@ class Manifest:
 
     def add(self, rows: list[Row]) -> None:
         """Put the rows of a finished unit on record. Raises OutputError."""
-        rows = [{name: row.get(name) for name in COLUMNS} for row in rows]
+        rows = [{name: _cell(row.get(name)) for name in COLUMNS} for row in rows]
         self._rows += rows
         try:
             if self._journal is not None:
@@ -204,14 +225,21 @@ class Manifest:
 
     def close(self) -> None:
         """Leave the rows where they are, for a later ``resume``; where there are none, nothing."""
+        if self._closed:
+            return
+        self._closed = True
         for file in (self._journal, self._lock):
             if file is not None:
                 file.close()
         self._journal = self._lock = None
         if not self._local:
             self.flush()
-        if not self._rows and self._next == 1:
+        if not (self._rows or self._part_names() or self._parts.size("journal.jsonl")):
             self._home.remove(f"{self._name}.parts")
+
+
+def _cell(value: Any) -> Any:
+    return recordable(value) if isinstance(value, str) else value
 
 
 def _short(value: Any) -> str:

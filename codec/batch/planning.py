@@ -14,6 +14,7 @@ from fnmatch import fnmatch
 from functools import cache
 from pathlib import PurePosixPath
 
+from codec.batch.records import recordable
 from codec.batch.settings import DECODE, Settings
 from codec.batch.stores import Found, Store, split_place
 from codec.errors import ArgumentError, ImageError
@@ -82,7 +83,8 @@ def make_plan(settings: Settings) -> Plan:
             f"{settings.source}: holds tar shards and single files; work on them one after the "
             "other (name the shards by a pattern such as 'folder/*.tar')"
         )
-    listing = hashlib.sha256("\n".join(f"{f.path} {f.size}" for f in files).encode()).hexdigest()
+    lines = "\n".join(f"{f.path} {f.size}" for f in files)
+    listing = hashlib.sha256(recordable(lines).encode()).hexdigest()
     if shards:
         if settings.shards:
             raise ArgumentError("shards keep their shape; --shards N is for folders of files")
@@ -143,8 +145,9 @@ def _entries(files: Iterable[Found], suffix: str) -> Iterable[Entry]:
     count = Counter(renamed(f.path, suffix) for f in files)
     for f in files:
         target = renamed(f.path, suffix)
-        # a.png and a.jpg must not meet in a.cci
-        yield Entry(f.path, f.size, target if count[target] == 1 else f.path + suffix)
+        # The manifest must be able to name results; and a.png and a.jpg must not meet in a.cci.
+        target = target if count[target] == 1 else f.path + suffix
+        yield Entry(f.path, f.size, recordable(target))
 
 
 def renamed(path: str, suffix: str) -> str:

@@ -123,6 +123,11 @@ def newest_first(names: list[str]) -> list[str]:
     return sorted(found, reverse=True)
 
 
+def recordable(text: str) -> str:
+    """A name as a table can hold it: file systems allow bytes that are no text."""
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
 def coded_size(row: Row) -> tuple[float, float]:
     """Bits and pixels of the coded file of a row, which is the result or, decoded, the input."""
     coded = row["bytes"] if row["result"].endswith(".cci") else row["size"]

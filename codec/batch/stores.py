@@ -6,6 +6,7 @@ import io
 import itertools
 import os
 import shutil
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -57,22 +58,23 @@ class Store:
         return self.place
 
     def _full(self, path: str) -> str:
-        return f"{self._root}/{path}" if path else self._root
+        return f"{self._root.rstrip('/')}/{path}" if path else self._root
 
     def list(self) -> list[Found]:
         """All files, sorted by path. Raises ImageError where the place cannot be listed."""
         try:
-            if self.local and not os.path.isdir(self._root):
-                raise NotADirectoryError("no such folder")
-            if not self.local:
+            if self.local:
+                files = list(_below(self._root))
+            else:
                 self._fs.invalidate_cache()
-            found = retrying(lambda: self._fs.find(self._root, detail=True))
+                found = retrying(lambda: self._fs.find(self._root, detail=True))
+                files = [(name, info["size"] or 0) for name, info in found.items()]
         except Exception as error:
             raise ImageError(f"{self.place}: cannot be listed ({reason(error)})") from error
-        start = len(self._root) + 1
-        files = (Found(name[start:], info["size"] or 0) for name, info in found.items())
+        start = len(self._root.rstrip("/")) + 1
+        below = (Found(name[start:], size) for name, size in files)
         return sorted(
-            (f for f in files if f.path and not f.path.startswith(STAGING + "/")),
+            (f for f in below if f.path and not f.path.startswith(STAGING + "/")),
             key=lambda f: f.path,
         )
 
@@ -175,6 +177,25 @@ class _Ranges(io.RawIOBase):
         buffer[: len(data)] = data
         self._at += len(data)
         return len(data)
+
+
+def _below(root: str) -> Iterator[tuple[str, int]]:
+    """Files below a folder with their sizes; links to files count, links to folders do not.
+
+    fsspec leaves out what it may not list. That would be pictures lost without a word, so here it
+    is an error.
+    """
+
+    def fail(error: OSError) -> None:
+        raise error
+
+    for folder, _, names in os.walk(root, onerror=fail):
+        for name in names:
+            path = os.path.join(folder, name)
+            try:
+                yield path, os.path.getsize(path)
+            except OSError:  # a link to nowhere: reading it will say so
+                yield path, 0
 
 
 def is_local(place: str) -> bool:

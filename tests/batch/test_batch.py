@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import os
 import re
 import subprocess
 import sys
@@ -11,6 +12,7 @@ import pytest
 from PIL import Image
 
 import codec
+from cli.batch import EXAMPLES
 from codec.batch.records import COLUMNS
 from tests.batch.conftest import figures, results, rows_of, run
 from tests.conftest import psnr
@@ -247,3 +249,67 @@ def test_figures_are_json(coded_set):
     _, summary = coded_set
     assert json.loads(json.dumps(summary)) == summary
     assert summary["pictures_per_second"] > 0
+
+
+def test_links_to_files_are_followed_and_broken_ones_on_record(tmp_path, crop):
+    (tmp_path / "real.png").write_bytes(b"")
+    Image.fromarray(crop[:40, :40]).save(tmp_path / "real.png")
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "link.png").symlink_to(tmp_path / "real.png")
+    (tmp_path / "in" / "nowhere.png").symlink_to(tmp_path / "missing.png")
+    assert run(tmp_path / "in", tmp_path / "out", "-w", 1).exit_code == 1
+    rows = rows_of(tmp_path / "out" / "manifest.parquet")
+    assert rows["link.png"]["status"] == "ok"
+    assert rows["nowhere.png"]["error"] == "no such file"
+
+
+def test_names_that_are_no_text(tmp_path, crop):
+    (tmp_path / "in").mkdir()
+    name = os.fsdecode(b"caf\xe9 [1].png")
+    Image.fromarray(crop[:40, :40]).save(tmp_path / "in" / "tidy.png")
+    os.rename(tmp_path / "in" / "tidy.png", tmp_path / "in" / name)
+    out = tmp_path / "out"
+    assert run(tmp_path / "in", out, "-w", 1).exit_code == 0
+    assert list(rows_of(out / "manifest.parquet")) == ["caf\\udce9 [1].png"]
+    assert run("--verify", out, "-w", 1).exit_code == 0
+    again = run(tmp_path / "in", out, "-w", 1, "--resume", "--json")
+    assert figures(again)["before"] == 1
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+def test_a_folder_that_may_not_be_listed_is_no_empty_folder(pictures, tmp_path):
+    (pictures / "0").chmod(0)
+    result = run(pictures, tmp_path / "out", "-w", 1)
+    (pictures / "0").chmod(0o700)
+    assert result.exit_code == 1
+    assert "cannot be listed" in result.stderr
+
+
+def test_a_destination_that_takes_nothing_ends_the_run(tmp_path, crop):
+    (tmp_path / "in" / "sub").mkdir(parents=True)
+    for number in range(30):
+        Image.fromarray(crop[:20, : 20 + number]).save(tmp_path / "in" / "sub" / f"{number}.png")
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "sub").write_text("a file where a folder is needed")
+    result = run(tmp_path / "in", out, "-w", 1)
+    assert result.exit_code == 1
+    assert "20 results in a row could not be written" in result.stderr.splitlines()[-1]
+    (out / "sub").unlink()
+    assert run(tmp_path / "in", out, "-w", 1, "--retry-failed").exit_code == 0
+    assert len(results(out)) == 30
+
+
+def test_examples_of_the_help_run(tmp_path, crop, monkeypatch):
+    """Each example that needs no bucket, in order."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "photos").mkdir()
+    Image.fromarray(crop[:40, :40]).save(tmp_path / "photos" / "a.png")
+    lines = [line.strip() for line in EXAMPLES.splitlines() if line.strip().startswith("codec ")]
+    lines = [line for line in lines if "s3://" not in line]
+    assert len(lines) >= 6
+    for line in lines:
+        result = run(*re.split(r"\s{2,}", line)[0].split()[2:])
+        assert result.exit_code == 0, (line, result.stderr)
+    assert (tmp_path / "decoded" / "a.png").exists()
+    assert (tmp_path / "shards" / "shard-000000.tar").exists()

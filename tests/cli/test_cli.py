@@ -335,7 +335,7 @@ def test_a_cut_file_decodes_with_a_note(here):
     assert "2 of its 3 layers" in result.stderr
 
 
-@pytest.mark.parametrize("command", ["encode", "decode", "info", "view"])
+@pytest.mark.parametrize("command", ["encode", "decode", "info", "view", "batch"])
 def test_help_ends_with_examples_that_parse(command):
     result = run(command, "--help")
     assert result.exit_code == 0

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import Any
 
+from codec.batch.local import LocalEngine
 from codec.batch.planning import Unit
 from codec.batch.records import FAILED
 from codec.batch.settings import VERIFY, Settings
@@ -26,8 +27,10 @@ from codec.errors import BatchError, CodecError
 HANDFUL = 8
 #: Handfuls that an actor holds: one is worked on, one waits.
 DEPTH = 2
-#: A unit that so many actors were lost with is put on record as failed: it might be the reason.
-LOSSES = 4
+#: A unit that so many actors were lost with may hold the reason, and is done with care.
+SUSPICION = 2
+#: A unit that so many actors were lost with is put on record as failed.
+LOSSES = 6
 #: Actors that share one GPU: while one reads, range-codes or writes, others compute.
 ACTORS_PER_GPU = 4
 #: Seconds without a single actor after which the run ends.
@@ -49,8 +52,11 @@ class _Remote:
             return error
         return self._worker.facts
 
-    def work(self, units: list[Unit]) -> list[Done]:
-        """Do units."""
+    def work(self, units: list[Unit], careful: bool) -> list[Done]:
+        """Do units; ``careful``: in a process of their own, which tells what picture ends it."""
+        if careful:
+            engine = LocalEngine(self._settings, self._root, 1)
+            return list(engine.run(iter(units), on_facts=lambda _: None, stopping=lambda: False))
         done: list[Done] = []
         if self._worker is not None:
             self._worker.work(units, lambda *_: None, done.append)
@@ -141,7 +147,8 @@ class RayEngine:
                     handful = self._handful(units)
                     if not handful:
                         return False
-                    actor.calls[actor.handle.work.remote(handful)] = handful
+                    careful = self._losses[handful[0].name] >= SUSPICION
+                    actor.calls[actor.handle.work.remote(handful, careful)] = handful
         return True
 
     def _handful(self, units: Iterator[Unit]) -> list[Unit]:

@@ -72,3 +72,22 @@ def pictures(tmp_path, crop) -> Path:
 
 def figures(result) -> dict:
     return json.loads(result.stdout)
+
+
+def deadly_plugin(folder: Path, monkeypatch) -> None:
+    """Processes started from now on end when they read a picture that begins with DEADLY.
+
+    A plugin of Pillow's that does so stands for a decoder with a fault.
+    """
+    folder.mkdir()
+    (folder / "sitecustomize.py").write_text(
+        "import os, signal\n"
+        "from PIL import Image\n"
+        "def accept(start):\n"
+        "    if start[:6] == b'DEADLY':\n"
+        "        os.kill(os.getpid(), signal.SIGKILL)\n"
+        "Image.register_open('DEADLY', None, accept)\n"
+    )
+    paths = [str(folder), *(p for p in sys.path if p)]
+    monkeypatch.setattr(sys, "path", paths)
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(paths))

@@ -8,7 +8,8 @@ import ray
 from ray.cluster_utils import Cluster
 
 from codec.batch import Settings, run, verify_set
-from tests.batch.conftest import make_pictures, results, rows_of
+from tests.batch.conftest import deadly_plugin, make_pictures, results, rows_of
+from tests.batch.test_shards import coded, make_shard, members_of
 
 pytestmark = pytest.mark.slow
 
@@ -23,6 +24,22 @@ def cluster(monkeypatch):
     yield made
     ray.shutdown()
     made.shutdown()
+
+
+def test_one_deadly_picture_does_not_cost_its_shard(tmp_path, crop, monkeypatch):
+    deadly_plugin(tmp_path / "site", monkeypatch)
+    members = {f"{n}.png": coded(crop[n : 40 + n, :40]) for n in range(4)}
+    make_shard(tmp_path / "in" / "a.tar", members | {"2.png": b"DEADLY", "2.txt": b"label"})
+    monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+    ray.init(num_cpus=1, include_dashboard=False, log_to_driver=False)
+    try:
+        summary = run(Settings(str(tmp_path / "in"), str(tmp_path / "out")), engine="ray")
+    finally:
+        ray.shutdown()
+    assert (summary.ok, summary.failed) == (3, 1)
+    rows = rows_of(tmp_path / "out" / "manifest.parquet")
+    assert "2 worker processes ended on it" in rows["a.tar/2.png"]["error"]
+    assert set(members_of(tmp_path / "out" / "a.tar")) == {"0.cci", "1.cci", "2.txt", "3.cci"}
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from codec.batch.records import read_rows
-from tests.batch.conftest import figures, make_pictures, results, rows_of, run, start
+from tests.batch.conftest import deadly_plugin, figures, make_pictures, results, rows_of, run, start
 
 pytestmark = pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="needs POSIX signals")
 
@@ -112,19 +112,9 @@ def test_a_killed_worker_is_replaced(whole):
 
 
 def test_a_picture_that_kills_its_workers_is_given_up(tmp_path, crop, monkeypatch):
-    """A plugin of Pillow's that ends the process stands for a decoder with a fault."""
     make_pictures(tmp_path / "in", crop, 3)
     (tmp_path / "in" / "deadly.png").write_bytes(b"DEADLY")
-    (tmp_path / "site").mkdir()
-    (tmp_path / "site" / "sitecustomize.py").write_text(
-        "import os, signal\n"
-        "from PIL import Image\n"
-        "def accept(start):\n"
-        "    if start[:6] == b'DEADLY':\n"
-        "        os.kill(os.getpid(), signal.SIGKILL)\n"
-        "Image.register_open('DEADLY', None, accept)\n"
-    )
-    monkeypatch.syspath_prepend(str(tmp_path / "site"))
+    deadly_plugin(tmp_path / "site", monkeypatch)
     process = start(tmp_path / "in", tmp_path / "out", "-w", 1)
     output, complaint = process.communicate(timeout=120)
     assert process.returncode == 1

@@ -196,7 +196,8 @@ class LocalEngine:
             picture = unit.entries[0].path if unit.entries else unit.name
         deaths = self._deaths[unit.name, picture] = self._deaths.get((unit.name, picture), 0) + 1
         if deaths >= DEATHS:
-            unit.skip[picture] = f"{deaths} worker processes ended on it ({_why(code)})"
+            why = f"{deaths} worker processes ended on it ({_why(code)})"
+            unit.skip = (unit.skip or {}) | {picture: why}
 
 
 def _holds(unit: Unit, picture: str) -> bool:

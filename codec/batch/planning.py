@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from fnmatch import fnmatch
 from functools import cache
 from pathlib import PurePosixPath
@@ -22,7 +22,7 @@ from codec.errors import ArgumentError, ImageError
 SHARD = ".tar"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)  # there may be millions
 class Entry:
     """One picture of a unit: its file, that file's size, and where the result goes."""
 
@@ -31,7 +31,7 @@ class Entry:
     target: str
 
 
-@dataclass
+@dataclass(slots=True)
 class Unit:
     """What one worker does at once.
 
@@ -43,7 +43,7 @@ class Unit:
     entries: Sequence[Entry] = ()
     shard_in: str | None = None
     shard_out: str | None = None
-    skip: dict[str, str] = field(default_factory=dict)
+    skip: dict[str, str] | None = None
 
     @property
     def shard(self) -> str | None:

@@ -19,7 +19,7 @@ STAGING = ".codec-batch"
 _READ_AHEAD = 2**22
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Found:
     """A file of a store: its path below the store's root, and its size in bytes."""
 

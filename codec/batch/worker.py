@@ -110,7 +110,7 @@ class Worker:
 
     def _files(self, unit: Unit) -> Iterator[_Loaded]:
         for entry in unit.entries:
-            if entry.path in unit.skip:
+            if unit.skip and entry.path in unit.skip:
                 yield _Loaded(entry.path, None, entry, unit.skip[entry.path])
                 continue
             try:
@@ -137,7 +137,7 @@ class Worker:
                         entry = Entry(path, len(data), target)
                     else:
                         entry = None
-                    error = unit.skip.get(path)
+                    error = unit.skip.get(path) if unit.skip else None
                     yield _Loaded(path if entry else name, None if error else data, entry, error)
         except CodecError as error:
             yield _Loaded(shard, None, Entry(shard, 0, ""), str(error))

@@ -9,12 +9,12 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import threading
 from collections import deque
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
-from threading import Lock
 from typing import Any
 
 from codec.batch.planning import Unit
@@ -50,7 +50,8 @@ class _Process:
         context = multiprocessing.get_context("spawn")  # torch and fork do not go together
         self.connection, theirs = context.Pipe()
         self.process = context.Process(target=_main, args=(theirs, settings, root), daemon=True)
-        self.process.start()
+        with _without_interrupts():
+            self.process.start()
         theirs.close()
         self.held: dict[str, Unit] = {}
         self.ready = False
@@ -200,6 +201,20 @@ class LocalEngine:
             unit.skip = (unit.skip or {}) | {picture: why}
 
 
+@contextmanager
+def _without_interrupts() -> Iterator[None]:
+    """Processes started within never see Ctrl-C, not even while they import: the parent decides
+    what it means."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
 def _holds(unit: Unit, picture: str) -> bool:
     if unit.shard_in:
         return picture.startswith(unit.shard_in)
@@ -215,8 +230,8 @@ def _why(code: int | None) -> str:
 
 def _main(connection: Connection, settings: Settings, root: str) -> None:
     """A worker process."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides what Ctrl-C means
-    sending = Lock()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    sending = threading.Lock()
 
     def send(message: object) -> None:
         with sending:

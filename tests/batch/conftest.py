@@ -34,6 +34,7 @@ def start(*arguments, cwd=None) -> subprocess.Popen:
         text=True,
         cwd=cwd,
         env=os.environ | {"PYTHONPATH": paths},
+        start_new_session=True,
     )
 
 

@@ -87,7 +87,7 @@ def test_ctrl_c_finishes_what_is_begun_and_resume_the_rest(whole):
     out = whole / "out"
     process = start(whole / "in", out, "-w", 1)
     wait_until(lambda: journal_rows(out) >= 2)
-    process.send_signal(signal.SIGINT)
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to the workers too
     _, complaint = process.communicate(timeout=60)
     assert process.returncode == 1
     assert "--resume goes on" in complaint
@@ -132,4 +132,15 @@ def test_two_runs_do_not_share_a_manifest(whole):
     process.communicate(timeout=120)
     assert second.exit_code == 1
     assert "another run is writing it" in second.stderr
+    same_as_undisturbed(whole)
+
+
+def test_ctrl_c_while_workers_start(whole):
+    process = start(whole / "in", whole / "out", "-w", 2)
+    wait_until(lambda: children(process.pid))
+    os.killpg(process.pid, signal.SIGINT)
+    _, complaint = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert "Traceback" not in complaint
+    assert run(whole / "in", whole / "out", "-w", 1, "--resume").exit_code == 1
     same_as_undisturbed(whole)

@@ -1,9 +1,10 @@
 """The engine of a cluster: Ray actors, one thread of torch each, or sharing the GPUs.
 
-An actor gets a handful of units at a time and never more than two handfuls, so work waits with the
-driver, not in the cluster's memory; results go from the actors straight to their store, and only
-manifest rows come back. What an actor held when it or its node was lost is given to others. A new
-actor is asked for at once; Ray starts it where there is room, now or when a node joins.
+An actor gets a handful of files or a shard at a time, and never more than two handfuls, so work
+waits with the driver, not in the cluster's memory; results go from the actors straight to their
+store, and only manifest rows come back. What an actor held when it or its node was lost is given to
+others. A new actor is asked for at once; Ray starts it where there is room, now or when a node
+joins.
 """
 
 from __future__ import annotations
@@ -71,6 +72,11 @@ class _Actor:
     preparing: Any
     calls: dict[Any, list[Unit]] = field(default_factory=dict)
     ready: bool = False
+
+    @property
+    def busy_with_shard(self) -> bool:
+        """A shard is work enough for one actor; others may take the next."""
+        return any(units[0].shard for units in self.calls.values())
 
 
 class RayEngine:
@@ -143,7 +149,7 @@ class RayEngine:
         """Give each actor what it may hold; False once there are no more units."""
         for depth in range(1, DEPTH + 1):
             for actor in self._actors:
-                if actor.ready and len(actor.calls) < depth:
+                if actor.ready and len(actor.calls) < depth and not actor.busy_with_shard:
                     handful = self._handful(units)
                     if not handful:
                         return False

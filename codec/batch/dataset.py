@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -72,6 +73,7 @@ class CodedImages(Dataset):
         # One array instead of many strings: workers that are forked share its memory for good.
         self._paths = np.array(list(paths), dtype=np.bytes_) if _plain(paths) else np.array(paths)
         self._store: Store | None = None
+        self._process = 0
 
     def __len__(self) -> int:
         return len(self._paths)
@@ -82,8 +84,9 @@ class CodedImages(Dataset):
         return name.decode() if isinstance(name, bytes) else str(name)
 
     def __getitem__(self, index: int) -> Any:
-        if self._store is None:
-            self._store = Store(self.place)
+        if self._store is None or self._process != os.getpid():
+            # Connections belong to one process; workers may be forked after the first item.
+            self._store, self._process = Store(self.place), os.getpid()
         name = self.path(index)
         threads = torch.get_num_threads()
         try:

@@ -4,7 +4,10 @@ import os
 
 import fsspec
 import pytest
+import torch
+from torch.utils.data import DataLoader
 
+from codec.batch import CodedImages
 from codec.batch.retrying import TRIES, retrying
 from codec.batch.stores import Store
 from codec.errors import OutputError
@@ -131,6 +134,19 @@ def test_shards_on_s3(s3, whole):
     assert back.exit_code == 0
     assert len(list((whole / "decoded").rglob("*.png"))) == 4
     assert s3.injected["drop"] >= 4
+
+
+def test_a_data_set_lives_in_a_bucket(s3, whole):
+    upload(whole / "whole", f"s3://{s3.bucket}/coded")
+    here, there = (
+        CodedImages(place) for place in (str(whole / "whole"), f"s3://{s3.bucket}/coded")
+    )
+    first = there[0]  # connections of this process, which forked workers must not use
+    loader = DataLoader(there, batch_size=None, num_workers=2, multiprocessing_context="fork")
+    found = list(loader)
+    assert len(found) == 4
+    assert torch.equal(found[0], first)
+    assert all(torch.equal(a, b) for a, b in zip(found, here, strict=True))
 
 
 def test_a_bucket_that_is_not_there_is_a_clear_error(s3, whole):

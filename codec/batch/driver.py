@@ -10,7 +10,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from types import FrameType
 from typing import Any, Protocol
 
@@ -204,6 +204,9 @@ def make_engine(
 ) -> Engine:
     """An engine by its name, for so many units. Raises ArgumentError where it is unknown or not
     installed."""
+    # Workers of a cluster run in other folders than this process.
+    root = absolute(root)
+    settings = replace(settings, destination=absolute(settings.destination))
     if name == "local":
         from codec.batch.local import LocalEngine
 

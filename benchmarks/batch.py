@@ -84,6 +84,9 @@ def watched(arguments: list[str], kill_after: int | None = None) -> dict[str, An
             process.send_signal(signal.SIGKILL)
         time.sleep(0.25)
     output = process.stdout.read() if process.stdout else b""
+    summary = json.loads(output) if output else None
+    if summary:
+        del summary["manifest"]  # a temporary place
     proportional = [p for _, p in series]
     quarter = max(1, len(series) // 4)
     middle, last = proportional[quarter : 2 * quarter], proportional[-quarter - 2 : -2]
@@ -93,7 +96,7 @@ def watched(arguments: list[str], kill_after: int | None = None) -> dict[str, An
         "peak_pss_mb": round(max(proportional) / _MB),
         "second_quarter_pss_mb": round(sum(middle) / max(1, len(middle)) / _MB),
         "last_quarter_pss_mb": round(sum(last) / max(1, len(last)) / _MB),
-        "summary": json.loads(output) if output else None,
+        "summary": summary,
     }
 
 

@@ -111,7 +111,12 @@ def test_a_quota_leaves_no_part(noise, tmp_path):
 def started(*arguments) -> subprocess.Popen[bytes]:
     """A command that has begun its work: it shows its first progress, or has had the time."""
     process = subprocess.Popen(
-        command(*arguments), stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=ENVIRONMENT
+        command(*arguments),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=ENVIRONMENT,
+        # Shells start background jobs with Ctrl-C ignored, which children inherit.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     # Python, torch and the reading of the image take two seconds and more.
     for _ in range(600):
@@ -139,7 +144,10 @@ def test_a_stopped_encode_leaves_the_old_file_and_nothing_else(large, tmp_path, 
     process = started("encode", large, "-o", out / "a.cci", "--force", "--effort", 9)
     assert process.poll() is None, "it ended before it could be stopped"
     process.send_signal(kind)
-    _, complaint = process.communicate(timeout=60)
+    try:
+        _, complaint = process.communicate(timeout=60)
+    finally:
+        process.kill()
     assert process.returncode != 0
     assert b"Traceback" not in complaint
     assert names(out) == ["a.cci"]
@@ -156,9 +164,9 @@ def test_an_input_that_vanishes_is_one_failure_and_the_rest_goes_on(large, tmp_p
     large.rename(folder / "a.png")
     for name in ("b.png", "c.png"):
         Image.fromarray(crop[:64, :64]).save(folder / name)
-    process = started("encode", folder, "-o", tmp_path / "out", "--effort", 2)
+    process = started("encode", folder, "-o", tmp_path / "out")
     (folder / "b.png").unlink()  # while a.png is being encoded
-    _, complaint = process.communicate(timeout=120)
+    _, complaint = process.communicate(timeout=300)
     assert process.returncode == 1
     assert b"b.png: no such file" in complaint
     assert b"Traceback" not in complaint

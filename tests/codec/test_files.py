@@ -165,7 +165,8 @@ def test_a_target_out_of_reach_says_what_would_help(crop, model):
 
 def test_the_smallest_quality_meets_a_target_of_its_own_size(crop, model):
     smallest = codec.encode_detailed(crop, quality=0, model=model)
-    assert codec.encode_detailed(crop, target_bytes=len(smallest.data), model=model).quality == 0
+    found = codec.encode_detailed(crop, target_bytes=len(smallest.data), model=model)
+    assert len(found.data) <= len(smallest.data)  # a higher quality may happen to be as small
 
 
 # -- sizes and modes ---------------------------------------------------------------------------

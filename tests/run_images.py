@@ -47,7 +47,9 @@ def encode(path: Path, out: Path) -> str:
         return f"TRACEBACK {type(result.exception).__name__}: {result.exception}"
     if result.exit_code == 0:
         return "encoded" if wrote else "NO FILE, STATUS 0"
-    complaint = [line for line in result.stderr.splitlines() if ": note: " not in line]
+    # Image libraries may print warnings of their own; ours begin with the name of the command.
+    said = [line for line in result.stderr.splitlines() if line.startswith("codec: ")]
+    complaint = [line for line in said if ": note: " not in line]
     if wrote or result.exit_code != 1 or len(complaint) != 1 or path.name not in complaint[0]:
         return f"UNCLEAR: status {result.exit_code}, {result.stderr!r}"
     return "refused"

@@ -125,7 +125,7 @@ class ConvDRAWPosterior:
                 frame,
                 model.features.width(level.stride),
                 level.stride,
-                partial(self._features, level.stride),
+                partial(_features, model, image, quality, frame, level.stride),
             )
             for level in model.config.levels
         }
@@ -147,7 +147,8 @@ class ConvDRAWPosterior:
                 seen = box.grown(reach, stride, frame)
                 canvas = _part(drawing.canvas, seen, stride)
                 features = fast(self._maps[stride].read(seen))
-                patches = fast(image_patches(self._pixels(seen), stride))
+                pixels = _pixels(self._image, gain.device, seen)
+                patches = fast(image_patches(pixels, stride))
                 memory = Memory(*(fast(seen.cut(x, stride).float()) for x in before))
                 mean, memory = step.encode(features, patches, canvas, memory, self._quality)
                 box.cut(target, stride).copy_(box.cut(mean * gain, stride, seen)[0])
@@ -158,15 +159,19 @@ class ConvDRAWPosterior:
         drawing.memory = Memory(*_split(joined, level.hidden))
         return target
 
-    def _pixels(self, box: Box) -> Tensor:
-        """The image in a box, 1×3×h×w in [0, 1]."""
-        return fast(box.cut(self._image)[None].to(self._quality.device).float().div_(255))
 
-    def _features(self, stride: int, box: Box) -> Tensor:
-        features = self._model.features
-        wide = box.grown(features.reach, SIZE_MULTIPLE, self._drawing.frame)
-        found = features(self._pixels(wide), self._quality)[stride]
-        return box.cut(found, stride, wide)
+def _pixels(image: Tensor, device: torch.device, box: Box) -> Tensor:
+    """The image in a box, 1×3×h×w in [0, 1]."""
+    return fast(box.cut(image)[None].to(device).float().div_(255))
+
+
+def _features(
+    model: ConvDRAW, image: Tensor, quality: Tensor, frame: Box, stride: int, box: Box
+) -> Tensor:
+    """What the encoder sees of the image at a stride, in a box."""
+    wide = box.grown(model.features.reach, SIZE_MULTIPLE, frame)
+    found = model.features(_pixels(image, quality.device, wide), quality)[stride]
+    return box.cut(found, stride, wide)
 
 
 class ConvDRAWCoding(FrozenModel[ConvDRAW]):

@@ -39,11 +39,7 @@ class BottomUp:
             _reach((depth[1], fine, _EIGHTH), (depth[0], fine, 4)),
         )
         self.frame = frame = Box.of(*image.shape[-2:])
-        compute = (
-            lambda box: self._further(0, box),
-            lambda box: self._further(1, box),
-            self._eighth,
-        )
+        compute = (self._thirty_second, self._sixteenth, self._eighth)
         self.maps = tuple(
             FeatureMap(frame, config.widths[3 - i], LAYER_STRIDES[i], compute[i]) for i in range(3)
         )
@@ -57,6 +53,12 @@ class BottomUp:
         seen = box.grown(self._reach[2], _EIGHTH, self.frame)
         features = self._analysis.eighth(fast(self.pixels(seen)), self._quality)
         return box.cut(features, _EIGHTH, seen)
+
+    def _sixteenth(self, box: Box) -> Tensor:
+        return self._further(1, box)
+
+    def _thirty_second(self, box: Box) -> Tensor:
+        return self._further(0, box)
 
     def _further(self, index: int, box: Box) -> Tensor:
         stride = LAYER_STRIDES[index]

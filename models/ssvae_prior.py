@@ -43,12 +43,13 @@ class SSVAEPriorState(PriorWalk):
         if index == len(LAYER_STRIDES):
             return
         before, stride = self._context, LAYER_STRIDES[index - 1]
+        prior, frame = self._prior, self.frame
+        reach = self._config.prior_depth * stride  # each block of the trunk is 3×3
 
         def compute(box: Box) -> Tensor:
-            # Each block of the trunk is 3×3.
-            seen = box.grown(self._config.prior_depth * stride, stride, self.frame)
+            seen = box.grown(reach, stride, frame)
             value = seen.cut(latent, stride)[None].double() * UNIT
-            context = self._prior.next_context(index - 1, before.read(seen).double(), value)
+            context = prior.next_context(index - 1, before.read(seen).double(), value)
             return box.cut(context, stride // 2, seen).float()
 
         self._next(compute)

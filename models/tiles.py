@@ -11,8 +11,10 @@ All boxes are in pixels of the full-size image; a map of stride s has one place 
 from __future__ import annotations
 
 import itertools
+import weakref
 from collections.abc import Callable
 from dataclasses import dataclass
+from types import MethodType
 
 import torch
 from torch import Tensor
@@ -114,14 +116,16 @@ class FeatureMap:
         frame: the image.
         channels: of the map; with the stride they tell its size.
         stride: pixels per place.
-        compute: returns any box of it, 1×C×h×w float32.
+        compute: returns any box of it, 1×C×h×w float32. A bound method is held weakly, for its
+            object holds the map, and a cycle would keep an image's memory until the collector
+            comes by; a function must not hold that object either.
     """
 
     def __init__(
         self, frame: Box, channels: int, stride: int, compute: Callable[[Box], Tensor]
     ) -> None:
         self.frame, self.stride = frame, stride
-        self._compute = compute
+        self._compute = compute if not isinstance(compute, MethodType) else _weakly(compute)
         height, width = frame.size(stride)
         self._keep = channels * height * width * 4 <= KEPT_BYTES
         self._whole: Tensor | None = None
@@ -137,6 +141,18 @@ class FeatureMap:
     def release(self) -> None:
         """Give the memory back; a later read computes anew."""
         self._whole = None
+
+
+def _weakly(method: Callable[[Box], Tensor]) -> Callable[[Box], Tensor]:
+    """A function that calls a bound method as long as its object lives."""
+    reference = weakref.WeakMethod(method)
+
+    def call(box: Box) -> Tensor:
+        alive = reference()
+        assert alive is not None, "a map is read after its owner is gone"
+        return alive(box)
+
+    return call
 
 
 class WholeMap:

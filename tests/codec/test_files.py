@@ -1,5 +1,6 @@
 """Properties of whole files: every prefix, size, colour mode and piece of metadata."""
 
+import gc
 import io
 import struct
 import subprocess
@@ -9,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image, ImageCms
 
 import codec
@@ -488,6 +490,21 @@ def test_twelve_megapixels_stay_below_1500_megabytes(photograph, tmp_path, model
     assert int(result.stdout) * unit < 1.5e9
     with Image.open(paths[1]) as shown:
         assert psnr(np.array(big), shown) > 30
+
+
+def test_no_image_waits_for_the_garbage_collector(crop, model):
+    def held():
+        return sum(x.nbytes for x in gc.get_objects() if issubclass(type(x), torch.Tensor))
+
+    codec.decode(codec.encode(crop, model=model))
+    gc.collect()
+    gc.disable()
+    try:
+        before = held()
+        codec.decode(codec.encode(crop, model=model), fill="sample", layers=1)
+        assert held() == before
+    finally:
+        gc.enable()
 
 
 def test_arrays_in_read_only_memory_bring_no_warning(crop, recwarn):

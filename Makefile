@@ -20,10 +20,10 @@ demo: $(BIN)/.installed  ## encode and decode a photograph at 1, 2, 3 layers bes
 	$(BIN)/python -m benchmarks.demo
 
 test: $(BIN)/.installed  ## run all tests
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist worksteal
 
 fast: $(BIN)/.installed  ## run the tests that take seconds
-	$(BIN)/python -m pytest -m 'not slow'
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m 'not slow'
 
 cluster: $(BIN)/.installed  ## run codec batch on a Ray cluster of two nodes, one of them lost
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[cluster]'

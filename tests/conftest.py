@@ -1,4 +1,10 @@
+import os
 from pathlib import Path
+
+# Workers of a parallel run (pytest -n) share the cores: one thread each, and one for each program
+# that they start. Before anything imports torch, which reads it once.
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np
 import pytest

@@ -140,7 +140,7 @@ def reconstruct(
             )
             return [panel.image for panel in panels], [panel.title for panel in panels]
 
-        _run(job, draw, as_json, "reconstructing", 6 if separate else 1)
+        _run(job, _named(job, draw), as_json, "reconstructing", 6 if separate else 1)
 
 
 def upscale(
@@ -170,7 +170,7 @@ def upscale(
             )
             return [enlarged], None
 
-        _run(job, draw, as_json, "enlarging")
+        _run(job, _named(job, draw), as_json, "enlarging")
 
 
 def sample(
@@ -296,7 +296,7 @@ def vary(
             )
             return pictures, None
 
-        _run(job, draw, as_json, "varying", count if separate else 1)
+        _run(job, _named(job, draw), as_json, "varying", count if separate else 1)
 
 
 def _job(source: str, output: str | None, what: str, force: bool) -> Job:
@@ -309,6 +309,16 @@ def _job(source: str, output: str | None, what: str, force: bool) -> Job:
     if output != STANDARD and (output.endswith(os.sep) or os.path.isdir(output)):
         return Job(source, str(Path(output) / name))
     return Job(source, output)
+
+
+def _named(job: Job, draw: Draw) -> Draw:
+    """Errors while drawing begin with the name of the input."""
+
+    def named(show: Progress) -> tuple[Sequence[Image.Image], Sequence[str] | None]:
+        with naming(job.source):
+            return draw(show)
+
+    return named
 
 
 def _run(job: Job, draw: Draw, as_json: bool, verb: str, separate: int = 1) -> None:
@@ -326,8 +336,7 @@ def _run(job: Job, draw: Draw, as_json: bool, verb: str, separate: int = 1) -> N
         for target in targets:
             target.check()
         started = time.perf_counter()
-        with naming(job.source):
-            pictures, titles = draw(show)
+        pictures, titles = draw(show)
         seconds = time.perf_counter() - started
         if len(targets) == 1:
             pictures = [grid(pictures, titles=titles)]

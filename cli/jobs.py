@@ -164,9 +164,9 @@ def naming(source: str) -> Iterator[None]:
         raise
     except CodecError as error:
         message = str(error)
-        if message.startswith(name):
-            raise
-        raise type(error)(f"{name}: {message}") from error
+        if not message.startswith(name):
+            error.args = (f"{name}: {message}",)
+        raise
 
 
 def complain(message: str) -> None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from pathlib import Path
+from os import PathLike
 
 import torch
 from PIL import Image
@@ -13,7 +14,7 @@ from torch import Tensor
 from bitstream.container import MAGIC, Container
 from codec.decoding import Stages, decode_layers, model_of
 from codec.encoding import DEFAULT_QUALITY, pad_image
-from codec.errors import ArgumentError
+from codec.errors import ArgumentError, CodecError, CorruptError, ModelError
 from codec.generation.checks import whole_number
 from codec.generation.stack import Coded, Given, Invented, Source, as_image, compose, synthesize
 from codec.image_io import ImageLike, Picture, load_picture
@@ -54,11 +55,25 @@ class Subject:
         return as_image(drawn, grey=self.grey)
 
 
+@contextmanager
+def naming(source: SourceLike) -> Iterator[None]:
+    """Make the messages of errors about a file begin with its name."""
+    try:
+        yield
+    except (ArgumentError, ModelError):
+        raise
+    except CodecError as error:
+        name = str(source)
+        if isinstance(source, str | PathLike) and not str(error).startswith(name):
+            error.args = (f"{name}: {error}",)
+        raise
+
+
 def is_coded(source: SourceLike) -> bool:
     """Whether the source is a .cci file. What cannot be read is none."""
     if isinstance(source, bytes):
         return source.startswith(MAGIC)
-    if not isinstance(source, str | Path):
+    if not isinstance(source, str | PathLike):
         return False
     try:
         with open(source, "rb") as file:
@@ -89,8 +104,9 @@ def subject_of(
     """
     whole_number("the number of layers to keep", keep, 1, 3)
     if is_coded(source):
-        assert isinstance(source, bytes | str | Path)
-        return _of_file(source, keep, quality, model, device, max_pixels)
+        assert isinstance(source, bytes | str | PathLike)
+        with naming(source):
+            return _of_file(source, keep, quality, model, device, max_pixels)
     picture = load_picture(source, max_pixels=max_pixels)
     return subject_of_picture(picture, keep, quality=quality, model=model, device=device)
 
@@ -110,7 +126,7 @@ def subject_of_picture(
 
 
 def _of_file(
-    source: bytes | str | Path,
+    source: bytes | str | PathLike[str],
     keep: int,
     quality: int | None,
     model: str | None,
@@ -126,6 +142,8 @@ def _of_file(
         raise ArgumentError(f"the .cci file is of model {chosen.name}: leave out the model")
     there = Stages(chosen, container, None)
     stored = container.layers[:keep]
+    if len(stored) < keep and container.damage is not None:
+        raise CorruptError(f"{container.damage}; {len(stored)} of its layers are whole")
     if len(stored) < keep or not there.whole(keep):
         raise ArgumentError(
             f"the .cci file does not hold {keep} whole layers; keep fewer, or take the image itself"

@@ -27,8 +27,8 @@ COMMANDS = {
 def here(tmp_path, monkeypatch, crop):
     """A working folder with photo.png, other.png and photo.cci."""
     monkeypatch.chdir(tmp_path)
-    Image.fromarray(crop[:40, :60]).save("photo.png")
-    Image.fromarray(crop[60:110, :60]).save("other.png")
+    Image.fromarray(crop[:30, :32]).save("photo.png")
+    Image.fromarray(crop[60:90, :50]).save("other.png")
     (tmp_path / "photo.cci").write_bytes(codec.encode("photo.png"))
     return tmp_path
 
@@ -64,7 +64,7 @@ def test_the_file_holds_what_the_library_gives(here):
 def test_standard_streams(here):
     result = run("upscale", "-", input=(here / "photo.png").read_bytes())
     assert result.exit_code == 0
-    assert Image.open(io.BytesIO(result.stdout_bytes)).size == (120, 80)
+    assert Image.open(io.BytesIO(result.stdout_bytes)).size == (64, 60)
     result = run("interpolate", "photo.png", "-", "-o", "p.png", "--steps", 2, input=b"no image")
     assert result.exit_code == 1
     assert result.stderr.strip() == "codec: the data: is not an image Pillow can read"
@@ -86,7 +86,7 @@ def test_of_two_inputs_the_bad_one_is_named(here):
 
 def test_results_never_overwrite_the_input_and_nothing_silently(here):
     assert run("upscale", "photo.png").exit_code == 0
-    assert Image.open("photo-upscale.png").size == (120, 80)
+    assert Image.open("photo-upscale.png").size == (64, 60)
     result = run("upscale", "photo.png")
     assert result.exit_code == 1
     assert "--force" in result.stderr
@@ -120,7 +120,7 @@ def test_results_never_overwrite_the_input_and_nothing_silently(here):
         (["upscale", "folder", "-o", "out.png"], 1),
         (["upscale", "photo.png", "-o", "out.png", "--factor", "3"], 2),
         (["upscale", "photo.png", "-o", "nowhere/out.png"], 1),
-        (["upscale", "photo.png", "-o", "out.png", "--max-pixels", "5000"], 1),
+        (["upscale", "photo.png", "-o", "out.png", "--max-pixels", "4000"], 1),
         (["upscale", "photo.png", "-o", "out.png", "--model", "nonesuch"], 2),
         (["sample"], 2),
         (["sample", "-o", "out.png", "-n", "0"], 2),
@@ -128,7 +128,7 @@ def test_results_never_overwrite_the_input_and_nothing_silently(here):
         (["sample", "-o", "out.png", "--size", "60000"], 1),
         (["sample", "-o", "out.png", "--device", "mps"], 2),
         (["sample", "-o", "-", "--separate"], 2),
-        (["sample", "-o", "nowhere/out.png", "--size", "20"], 1),
+        (["sample", "-o", "nowhere/out.png", "--size", "20", "-n", "1"], 1),
         (["interpolate", "photo.png", "-o", "out.png"], 2),
         (["interpolate", "photo.png", "missing.png", "-o", "out.png"], 1),
         (["interpolate", "-", "-", "-o", "out.png"], 2),
@@ -146,6 +146,7 @@ def test_bad_input_is_one_clear_line_and_no_output(here, arguments, status):
     make_bad_inputs(here)
     good = (here / "photo.cci").read_bytes()
     (here / "damaged.cci").write_bytes(good[:35] + bytes([good[35] ^ 1]) + good[36:])
+    (here / "cut.cci").write_bytes(good[:34])
     before = sorted(p.name for p in here.iterdir())
     result = run(*arguments)
     assert result.exit_code == status

@@ -154,6 +154,21 @@ def errors_as_one_line() -> Iterator[None]:
         raise typer.Exit(FAILURE) from None
 
 
+@contextmanager
+def naming(source: str) -> Iterator[None]:
+    """Make the messages of errors begin with the file's name."""
+    name = "standard input" if source == STANDARD else source
+    try:
+        yield
+    except (ArgumentError, ModelError):  # about the command line, not about this file
+        raise
+    except CodecError as error:
+        message = str(error)
+        if not message.startswith(name):
+            error.args = (f"{name}: {message}",)
+        raise
+
+
 def complain(message: str) -> None:
     print("codec: " + " ".join(message.split()), file=sys.stderr)
 

@@ -6,8 +6,7 @@ import dataclasses
 import json
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
@@ -17,11 +16,12 @@ import typer
 import codec
 from cli import batch as batch_command
 from cli import bench as bench_command
-from cli.jobs import FAILURE, STANDARD, Job, complain, errors_as_one_line, plan, run
+from cli import generate
+from cli.jobs import FAILURE, STANDARD, Job, complain, errors_as_one_line, naming, plan, run
 from cli.sizes import parse_size
 from cli.view import EXAMPLES as VIEW_EXAMPLES
 from cli.view import view
-from codec.errors import ArgumentError, CodecError, ModelError
+from codec.errors import CodecError, ModelError
 from codec.limits import DEFAULT_MAX_PIXELS
 
 app = typer.Typer(
@@ -152,7 +152,7 @@ def _encode_one(
 ) -> tuple[dict, str]:
     source = job.read()
     started = time.perf_counter()
-    with _naming(job.source):
+    with naming(job.source):
         result = codec.encode_detailed(source, progress=show, **options)
     seconds = time.perf_counter() - started
     job.write(result.data)
@@ -241,10 +241,10 @@ def _decode_one(
 
     check_writable(suffix)
     started = time.perf_counter()
-    with _naming(job.source):
+    with naming(job.source):
         result = codec.decode_detailed(source, progress=show, **options)
     seconds = time.perf_counter() - started
-    with _naming(job.target):
+    with naming(job.target):
         data, lost = coded_image(result.image, suffix)
     job.write(data)
     for note in (*result.notes, *lost):
@@ -277,21 +277,6 @@ def _in_stages(result: codec.Decoded) -> str:
     return f" ({result.stages} of {result.stages_declared} stages)"
 
 
-@contextmanager
-def _naming(source: str) -> Iterator[None]:
-    """Make the messages of errors begin with the file's name."""
-    name = "standard input" if source == STANDARD else source
-    try:
-        yield
-    except (ArgumentError, ModelError):  # about the command line, not about this file
-        raise
-    except CodecError as error:
-        message = str(error)
-        if message.startswith(name):
-            raise
-        raise type(error)(f"{name}: {message}") from error
-
-
 @app.command(epilog=_VERIFY_EXAMPLES)
 def verify(
     files: Annotated[list[str], typer.Argument(metavar="FILE...", help=".cci files.")],
@@ -315,7 +300,7 @@ def _verify_one(name: str, as_json: bool, options: dict[str, Any]) -> bool:
     """Print that one file is sound, or complain; whether it is."""
     problem = None
     try:
-        with _naming(name):
+        with naming(name):
             found = codec.verify(Job(name, STANDARD).read(), **options)
     except ModelError:
         raise
@@ -344,12 +329,13 @@ def info(
 
 app.command(epilog=batch_command.EXAMPLES)(batch_command.batch)
 app.command(epilog=bench_command.EXAMPLES)(bench_command.bench)
+generate.register(app)
 
 
 def _info_one(name: str, as_json: bool) -> bool:
     """Print what one file contains, or complain; whether it could be read."""
     try:
-        with _naming(name):
+        with naming(name):
             found = codec.info(Job(name, STANDARD).read(), max_pixels=None)
     except CodecError as error:
         complain(str(error))

@@ -38,7 +38,7 @@ from codec.image_io import (
 from codec.installed import DEFAULT_MODEL, get_model
 from codec.limits import DEFAULT_MAX_PIXELS, out_of_memory_as_limit
 from codec.progress import split
-from models.protocol import CodingModel, LayerSpec, Posterior, PriorState, Progress
+from models.protocol import CodingModel, LayerSpec, Posterior, Prediction, PriorState, Progress
 
 DEFAULT_QUALITY = 50
 DEFAULT_EFFORT = 1
@@ -351,8 +351,16 @@ def _encode_step(
     target: Tensor, prior: PriorState, coder: LayerEncoder, tables: CodingTables
 ) -> None:
     prediction = prior.predict()
-    symbols = prior.gather(target).sub_(prediction.mean).round_()
-    symbols.clamp_(-SYMBOL_LIMIT, SYMBOL_LIMIT)
-    symbols.mul_(prediction.scale_index > tables.skip_index)
+    symbols = symbols_of(target, prior, prediction, tables.skip_index)
     prior.push(symbols)
     coder.encode(symbols.to(torch.int16).cpu().numpy(), prediction.scale_index.cpu().numpy())
+
+
+def symbols_of(
+    target: Tensor, prior: PriorState, prediction: Prediction, skip_index: int
+) -> Tensor:
+    """The whole numbers, (N,) float32, that a file stores of a stage's posterior mean in one step:
+    zero up to scale index ``skip_index``."""
+    symbols = prior.gather(target).sub_(prediction.mean).round_()
+    symbols.clamp_(-SYMBOL_LIMIT, SYMBOL_LIMIT)
+    return symbols.mul_(prediction.scale_index > skip_index)

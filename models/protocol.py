@@ -69,7 +69,10 @@ class PriorState(Protocol):
         """The next step's prediction. Calls to predict and push alternate."""
 
     def push(self, symbols: Tensor) -> None:
-        """Make the step's symbols, (N,) integers, known."""
+        """Make the step's symbols known, (N,) integers.
+
+        Latents that come from no file need not be whole-numbered: multiples of 2^-10.
+        """
 
     def push_fill(self, rng: np.random.Generator | None, temperature: float) -> None:
         """Complete the step without symbols: by the prior mean, or by a sample from ``rng``."""

@@ -1,0 +1,127 @@
+"""From one picture to another, in the concept."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+from PIL import Image, ImageOps
+
+from codec.errors import ArgumentError
+from codec.generation.checks import check_randomness, check_room, whole_number
+from codec.generation.sampling import MAX_COUNT
+from codec.generation.stack import Invented, generator
+from codec.generation.subject import SourceLike, Subject, is_coded, subject_of, subject_of_picture
+from codec.image_io import Picture, load_picture
+from codec.limits import DEFAULT_MAX_PIXELS, out_of_memory_as_limit
+from codec.progress import split
+from models.protocol import Progress
+
+#: What becomes of the layers after u.
+DETAILS = ("mean", "sample", "interpolate")
+
+
+@out_of_memory_as_limit
+def interpolate(
+    first: SourceLike,
+    second: SourceLike,
+    *,
+    steps: int = 8,
+    detail: str = "mean",
+    seed: int = 0,
+    temperature: float = 1.0,
+    quality: int | None = None,
+    model: str | None = None,
+    device: str = "auto",
+    max_pixels: int | None = DEFAULT_MAX_PIXELS,
+    progress: Progress | None = None,
+) -> list[Image.Image]:
+    """Pictures whose u goes from that of one picture to that of another in equal steps.
+
+    Args:
+        first: image (path, coded bytes, PIL image, uint8 array) or .cci file (path, bytes).
+        second: likewise. Of different sizes, an image is scaled and cut to the size of the .cci
+            file, or else the second to that of the first; two .cci files must agree.
+        steps: how many pictures, 2…1000, both ends included.
+        detail: the layers after u: ``mean`` of the prior, ``sample`` of it (the same random numbers
+            for every picture), or ``interpolate`` them as well. The ends then are the
+            reconstructions from u, or from all layers.
+        seed: makes samples reproducible.
+        temperature: 0…10, of the samples.
+        quality: 0…100, of images' layers; default that of a .cci file, else 50.
+        model: name of an installed model; default that of a .cci file, else ssvae.
+        device: ``auto``, ``cpu`` or ``cuda``.
+        max_pixels: limit of the pixels of all pictures together; None: no limit.
+        progress: called with the share done, 0…1.
+
+    Returns:
+        ``steps`` images of one size; L where both pictures are grey, else RGB.
+
+    Raises:
+        codec.errors.CodecError: unreadable input, bad argument, .cci files that do not match, too
+            many pixels, missing model.
+    """
+    whole_number("the number of steps", steps, 2, MAX_COUNT)
+    if detail not in DETAILS:
+        raise ArgumentError(f"detail must be {', '.join(DETAILS[:-1])} or {DETAILS[-1]}")
+    check_randomness(seed, temperature)
+    keep = 3 if detail == "interpolate" else 1
+    start, end = _pair(first, second, keep, quality, model, device, max_pixels)
+    check_room(steps, start.size[1], start.size[0], max_pixels)
+    pictures = []
+    shares = np.linspace(0.0, 1.0, steps)
+    for share, report in zip(shares, split(progress, [1.0] * steps), strict=True):
+        latents = [a.lerp(b, float(share)) for a, b in zip(start.latents, end.latents, strict=True)]
+        rest = Invented(generator(seed) if detail == "sample" else None, temperature)
+        pictures.append(start.with_latents(latents).draw(rest, report))
+    return pictures
+
+
+def _pair(
+    first: SourceLike,
+    second: SourceLike,
+    keep: int,
+    quality: int | None,
+    model: str | None,
+    device: str,
+    max_pixels: int | None,
+) -> tuple[Subject, Subject]:
+    """Both pictures at one size, quality and model. Raises CodecError where that cannot be."""
+    # What a file is cannot be changed: it decides what becomes of an image.
+    swapped = is_coded(second) and not is_coded(first)
+    leading, following = (second, first) if swapped else (first, second)
+    leader = subject_of(
+        leading, keep, quality=quality, model=model, device=device, max_pixels=max_pixels
+    )
+    follower = _beside(leader, following, device, max_pixels)
+    grey = leader.grey and follower.grey
+    pair = replace(leader, grey=grey), replace(follower, grey=grey)
+    return (pair[1], pair[0]) if swapped else pair
+
+
+def _beside(leader: Subject, source: SourceLike, device: str, max_pixels: int | None) -> Subject:
+    """The other picture, made to match."""
+    quality, model = leader.quality, leader.model.name
+    if not is_coded(source):
+        picture = load_picture(source, max_pixels=max_pixels)
+        fitted = Picture(fit(picture.rgb, leader.size), picture.grey)
+        return subject_of_picture(
+            fitted, leader.layers, quality=quality, model=model, device=device
+        )
+    found = subject_of(
+        source, leader.layers, quality=quality, model=model, device=device, max_pixels=max_pixels
+    )
+    if found.size != leader.size:
+        sizes = " and ".join(f"{w}×{h}" for h, w in (leader.size, found.size))
+        raise ArgumentError(
+            f"the .cci files have {sizes} pixels; decode one to an image, which can be scaled"
+        )
+    return found
+
+
+def fit(rgb: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Scaled to cover height × width, and cut to it around the middle."""
+    if rgb.shape[:2] == size:
+        return rgb
+    image = ImageOps.fit(Image.fromarray(rgb), (size[1], size[0]), Image.Resampling.LANCZOS)
+    return np.array(image)

@@ -1,0 +1,154 @@
+"""What is kept of an image or a .cci file, and what is drawn from it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from os import PathLike
+
+import torch
+from PIL import Image
+from torch import Tensor
+
+from bitstream.container import MAGIC, Container
+from codec.decoding import Stages, decode_layers, model_of
+from codec.encoding import DEFAULT_QUALITY, pad_image
+from codec.errors import ArgumentError, CodecError, CorruptError, ModelError
+from codec.generation.checks import whole_number
+from codec.generation.stack import Coded, Given, Invented, Source, as_image, compose, synthesize
+from codec.image_io import ImageLike, Picture, load_picture
+from codec.inspection import read_bytes
+from codec.installed import DEFAULT_MODEL, get_model
+from models.protocol import CodingModel, Progress
+
+#: An image, or a .cci file: path or bytes.
+SourceLike = ImageLike | bytes
+
+
+@dataclass(frozen=True)
+class Subject:
+    """The first layers of an image.
+
+    ``latents`` are those of all stages of the first ``layers`` layers, each C×H×W float32 in symbol
+    units; ``size`` is height and width.
+    """
+
+    model: CodingModel
+    quality: int
+    size: tuple[int, int]
+    grey: bool
+    layers: int
+    latents: Sequence[Tensor]
+
+    def with_latents(self, latents: Sequence[Tensor]) -> Subject:
+        """The same with other latents."""
+        return replace(self, latents=latents)
+
+    def draw(self, rest: Source | None = None, progress: Progress | None = None) -> Image.Image:
+        """The picture; ``rest`` completes the layers that are not there, by default the mean."""
+        kept: list[Source] = [Given(self.latents)] * self.layers
+        missing = len(self.model.layers) - self.layers
+        sources = kept + [rest or Invented(None, 0.0)] * missing
+        latents = compose(self.model, self.size, self.quality, sources)
+        drawn = synthesize(self.model, latents, self.quality, self.size, progress)
+        return as_image(drawn, grey=self.grey)
+
+
+@contextmanager
+def naming(source: SourceLike) -> Iterator[None]:
+    """Make the messages of errors about a file begin with its name."""
+    try:
+        yield
+    except (ArgumentError, ModelError):
+        raise
+    except CodecError as error:
+        name = str(source)
+        if isinstance(source, str | PathLike) and not str(error).startswith(name):
+            error.args = (f"{name}: {error}",)
+        raise
+
+
+def is_coded(source: SourceLike) -> bool:
+    """Whether the source is a .cci file. What cannot be read is none."""
+    if isinstance(source, bytes):
+        return source.startswith(MAGIC)
+    if not isinstance(source, str | PathLike):
+        return False
+    try:
+        with open(source, "rb") as file:
+            return file.read(len(MAGIC)) == MAGIC
+    except OSError:
+        return False
+
+
+def subject_of(
+    source: SourceLike,
+    keep: int,
+    *,
+    quality: int | None,
+    model: str | None,
+    device: str,
+    max_pixels: int | None,
+) -> Subject:
+    """The first ``keep`` layers of an image (analysed here) or of a .cci file.
+
+    Args:
+        keep: 1…3.
+        quality: of the analysis, default 50; a file brings its own.
+        model: for the analysis, default ssvae; a file brings its own.
+
+    Raises:
+        codec.errors.CodecError: unreadable input; a file with too few layers, or of another model
+            or quality than asked for.
+    """
+    whole_number("the number of layers to keep", keep, 1, 3)
+    if is_coded(source):
+        assert isinstance(source, bytes | str | PathLike)
+        with naming(source):
+            return _of_file(source, keep, quality, model, device, max_pixels)
+    picture = load_picture(source, max_pixels=max_pixels)
+    return subject_of_picture(picture, keep, quality=quality, model=model, device=device)
+
+
+def subject_of_picture(
+    picture: Picture, keep: int, *, quality: int | None, model: str | None, device: str
+) -> Subject:
+    """The first ``keep`` layers of an image, as a file would store them."""
+    level = whole_number("quality", DEFAULT_QUALITY if quality is None else quality, 0, 100)
+    chosen = get_model(model or DEFAULT_MODEL, device)
+    image = pad_image(picture.rgb, chosen.size_multiple)
+    with torch.no_grad():
+        coded = Coded(chosen.posterior(image, level), chosen.skip_index)
+    height, width = picture.rgb.shape[:2]
+    latents = compose(chosen, (height, width), level, [coded] * keep)
+    return Subject(chosen, level, (height, width), picture.grey, keep, latents)
+
+
+def _of_file(
+    source: bytes | str | PathLike[str],
+    keep: int,
+    quality: int | None,
+    model: str | None,
+    device: str,
+    max_pixels: int | None,
+) -> Subject:
+    container = Container.from_bytes(read_bytes(source), max_pixels=max_pixels)
+    header = container.header
+    chosen = model_of(header, device)
+    if quality not in (None, header.quality):
+        raise ArgumentError(f"the .cci file has quality {header.quality}: leave out the quality")
+    if model not in (None, chosen.name):
+        raise ArgumentError(f"the .cci file is of model {chosen.name}: leave out the model")
+    there = Stages(chosen, container, None)
+    stored = container.layers[:keep]
+    if len(stored) < keep and container.damage is not None:
+        raise CorruptError(f"{container.damage}; {len(stored)} of its layers are whole")
+    if len(stored) < keep or not there.whole(keep):
+        raise ArgumentError(
+            f"the .cci file does not hold {keep} whole layers; keep fewer, or take the image itself"
+        )
+    latents, _ = decode_layers(chosen, stored, header, upto=keep, stages=there)
+    return Subject(
+        chosen, header.quality, (header.height, header.width), header.grey, keep, latents
+    )

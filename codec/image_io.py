@@ -81,7 +81,12 @@ def _load(image: Image.Image, name: str, max_pixels: int | None) -> Picture:
     except CodecError:
         raise
     except Exception as error:
-        raise ImageError(f"{name}: the image is damaged ({error})") from error
+        raise ImageError(f"{name}: the image is damaged ({_reason(error)})") from error
+
+
+def _reason(error: Exception) -> str:
+    """In one line. Pillow's plugins raise anything, some of it without a word."""
+    return " ".join(str(error).split()) or type(error).__name__
 
 
 class _PillowLimit:
@@ -156,7 +161,7 @@ def _from_pillow(image: Image.Image, name: str, sixteen: bool) -> Picture:
     frames = getattr(image, "n_frames", 1)
     if frames > 1:
         notes.append(f"only the first of {frames} frames is kept")
-    image, exif = _upright(image)
+    image, exif = _upright(image, notes)
     icc = image.info.get("icc_profile")
     xmp = image.info.get("xmp")  # after _upright, which takes the orientation out of it as well
     if image.mode.startswith("I") or image.mode == "F":
@@ -184,7 +189,7 @@ def _from_pillow(image: Image.Image, name: str, sixteen: bool) -> Picture:
     return Picture(rgb, grey, alpha, icc or None, exif, xmp or None, notes)
 
 
-def _upright(image: Image.Image) -> tuple[Image.Image, bytes | None]:
+def _upright(image: Image.Image, notes: list[str]) -> tuple[Image.Image, bytes | None]:
     """Apply the EXIF orientation; the EXIF data without it, or None."""
     try:
         exif = image.getexif()
@@ -195,6 +200,7 @@ def _upright(image: Image.Image) -> tuple[Image.Image, bytes | None]:
         exif.pop(0x0112, None)
         return turned, exif.tobytes() if exif else None
     except Exception:  # noqa: BLE001 - damaged EXIF must not cost the picture
+        notes.append("EXIF left out: it is damaged")
         return image, None
 
 
@@ -279,24 +285,28 @@ def coded_image(image: Image.Image, suffix: str) -> tuple[bytes, list[str]]:
     """
     form = check_writable(suffix)
     metadata = {k: image.info[k] for k in ("icc_profile", "exif", "xmp") if k in image.info}
-    options: dict[str, Any] = {}
-    if form == "JPEG":
-        options = {"quality": 95, "subsampling": 0}
-        if image.mode in ("LA", "RGBA"):
-            image = _flatten(image)
+    options: dict[str, Any] = {"quality": 95, "subsampling": 0} if form == "JPEG" else {}
+    notes = []
+    if form in _WITHOUT_ALPHA and image.mode in ("LA", "RGBA"):
+        if image.getchannel("A").getextrema() != (255, 255):
+            notes.append(f"laid over white: {suffix} holds no transparency")
+        image = _flatten(image)
     if form == "PNG" and "xmp" in metadata:
         text = PngImagePlugin.PngInfo()
         text.add_itxt("XML:com.adobe.xmp", metadata.pop("xmp").decode("utf-8", "replace"))
         options["pnginfo"] = text
     try:
-        return _save(image, form, options | metadata), []
+        return _save(image, form, options | metadata), notes
     except Exception as error:  # noqa: BLE001 - Pillow's plugins raise anything
-        reason = str(error) or type(error).__name__
+        reason = _reason(error)
     options.pop("pnginfo", None)
+    notes.append(f"metadata left out: {suffix} refused it ({reason})")
     try:
-        return _save(image, form, options), [f"metadata left out: {suffix} refused it ({reason})"]
+        return _save(image, form, options), notes
     except Exception as error:
-        raise ImageError(f"{suffix}: cannot hold this {image.mode} image ({error})") from error
+        raise ImageError(
+            f"{suffix}: cannot hold this {image.mode} image ({_reason(error)})"
+        ) from error
 
 
 def _save(image: Image.Image, form: str, options: dict[str, Any]) -> bytes:
@@ -305,6 +315,10 @@ def _save(image: Image.Image, form: str, options: dict[str, Any]) -> bytes:
     plain.info = {}  # what to write is said by the options alone
     plain.save(buffer, form, **options)
     return buffer.getvalue()
+
+
+#: Pillow refuses transparent images for these, or drops their alpha without a word.
+_WITHOUT_ALPHA = ("JPEG", "MPO", "BMP", "DIB", "PPM", "PCX", "EPS")
 
 
 def _flatten(image: Image.Image) -> Image.Image:

@@ -23,7 +23,7 @@ from cli.sizes import parse_size
 from cli.view import EXAMPLES as VIEW_EXAMPLES
 from cli.view import view
 from codec.errors import ArgumentError, CodecError, ModelError
-from codec.limits import DEFAULT_MAX_PIXELS
+from codec.limits import DEFAULT_MAX_PIXELS, NEVER_READ
 
 app = typer.Typer(
     name="codec",
@@ -415,7 +415,7 @@ def _is_image(suffix: str) -> bool:
     from PIL import Image
 
     form = Image.registered_extensions().get(suffix.lower())
-    return form in Image.OPEN
+    return form in Image.OPEN and form not in NEVER_READ
 
 
 def _version(show: bool) -> None:

@@ -19,6 +19,7 @@ from PIL import Image, ImageOps, PngImagePlugin
 from bitstream.container import MAGIC, padded_pixels
 from codec.colour import pixels_to_srgb, to_srgb
 from codec.errors import ArgumentError, CodecError, ImageError, LimitError
+from codec.limits import NEVER_READ
 
 ImageLike = Image.Image | np.ndarray | str | PathLike[str]
 
@@ -58,17 +59,21 @@ def load_picture(source: ImageLike | bytes, *, max_pixels: int | None) -> Pictur
     if source == b"":
         raise ImageError(f"{name}: is empty")
     stream = io.BytesIO(source) if isinstance(source, bytes) else _open(Path(source))
-    with stream, _pillow_limit.lifted():
+    with stream, _pillow_limit.of(max_pixels):
         try:
             # Where the Pillow plugin is loaded, Pillow reads our own files as well.
             ours = stream.read(len(MAGIC)) == MAGIC
             stream.seek(0)
             image = None if ours else Image.open(stream)
+        except _BOMBS as error:
+            raise _too_large(name, max_pixels) from error
         except Exception as error:
             raise ImageError(f"{name}: is not an image Pillow can read") from error
         if image is None:
             raise ImageError(f"{name}: is a .cci file already; decode it first")
         with image:
+            if image.format in NEVER_READ:
+                raise ImageError(f"{name}: is PostScript, a program; convert it to an image first")
             return _load(image, name, max_pixels)
 
 
@@ -77,9 +82,12 @@ def _load(image: Image.Image, name: str, max_pixels: int | None) -> Picture:
     sixteen = _is_16_bit(image)  # before loading, which forgets how the samples were stored
     try:
         image.load()
+        _check_size(image.size, name, max_pixels)  # the PNG in an icon may be larger than declared
         return _from_pillow(image, name, sixteen)
     except CodecError:
         raise
+    except _BOMBS as error:
+        raise _too_large(name, max_pixels) from error
     except Exception as error:
         raise ImageError(f"{name}: the image is damaged ({_reason(error)})") from error
 
@@ -90,28 +98,40 @@ def _reason(error: Exception) -> str:
 
 
 class _PillowLimit:
-    """Pillow's fixed pixel limit, lifted while any thread is reading: ours can be raised."""
+    """Pillow's fixed pixel limit, replaced by the highest that any thread is reading with.
+
+    Pillow checks it not only against the size a file declares, but also against what is inside:
+    the PNG in an icon, the tiles of a TIFF. It refuses what has more than twice as many pixels.
+    """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._readers = 0
-        self._limit: int | None = None
+        self._reading: list[int | None] = []
+        self._before: int | None = None
 
     @contextmanager
-    def lifted(self) -> Iterator[None]:
+    def of(self, max_pixels: int | None) -> Iterator[None]:
         with self._lock:
-            if self._readers == 0:
-                self._limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
-            self._readers += 1
+            if not self._reading:
+                self._before = Image.MAX_IMAGE_PIXELS
+            self._reading.append(max_pixels)
+            self._set()
         try:
             yield
         finally:
             with self._lock:
-                self._readers -= 1
-                if self._readers == 0:
-                    Image.MAX_IMAGE_PIXELS = self._limit
+                self._reading.remove(max_pixels)
+                self._set()
+
+    def _set(self) -> None:
+        limits = [limit for limit in self._reading if limit is not None]
+        if not self._reading:
+            Image.MAX_IMAGE_PIXELS = self._before
+        else:
+            Image.MAX_IMAGE_PIXELS = max(limits) if len(limits) == len(self._reading) else None
 
 
+_BOMBS = (Image.DecompressionBombError, Image.DecompressionBombWarning)
 _pillow_limit = _PillowLimit()
 
 
@@ -128,6 +148,13 @@ def _open(path: Path) -> io.BufferedReader:
         raise ImageError(f"{path}: no such file") from error
     except OSError as error:
         raise ImageError(f"{path}: cannot be read ({error.strerror or error})") from error
+
+
+def _too_large(name: str, max_pixels: int | None) -> LimitError:
+    return LimitError(
+        f"{name}: more pixels would have to be unpacked than the limit of {max_pixels} allows; "
+        "raise it with --max-pixels (max_pixels=…)"
+    )
 
 
 def _check_size(size: tuple[int, int], name: str, max_pixels: int | None) -> None:
@@ -341,7 +368,7 @@ def pack_alpha(alpha: np.ndarray) -> bytes:
 def unpack_alpha(data: bytes, width: int, height: int) -> np.ndarray:
     """Inverse of :func:`pack_alpha`. Raises ImageError on other data."""
     try:
-        with _pillow_limit.lifted(), Image.open(io.BytesIO(data), formats=["PNG"]) as image:
+        with _pillow_limit.of(None), Image.open(io.BytesIO(data), formats=["PNG"]) as image:
             if image.size != (width, height):
                 raise ImageError("the alpha plane has another size than the image")
             return np.array(image.convert("L"))

@@ -79,6 +79,7 @@ def load_picture(source: ImageLike | bytes, *, max_pixels: int | None) -> Pictur
 
 def _load(image: Image.Image, name: str, max_pixels: int | None) -> Picture:
     _check_size(image.size, name, max_pixels)
+    _check_tiles(image, name, max_pixels)
     sixteen = _is_16_bit(image)  # before loading, which forgets how the samples were stored
     try:
         image.load()
@@ -166,6 +167,19 @@ def _check_size(size: tuple[int, int], name: str, max_pixels: int | None) -> Non
             f"{name}: has {width}×{height} pixels, more than the limit of {max_pixels} (sides "
             "rounded up to multiples of 64); raise it with --max-pixels (max_pixels=…)"
         )
+
+
+def _check_tiles(image: Image.Image, name: str, max_pixels: int | None) -> None:
+    """A small TIFF may declare a tile for which libtiff takes two gigabytes."""
+    tags = getattr(image, "tag_v2", {})
+    width, length = tags.get(_TILE_WIDTH), tags.get(_TILE_LENGTH)
+    if max_pixels is None or not isinstance(width, int) or not isinstance(length, int):
+        return
+    if width * length > max_pixels:
+        raise _too_large(name, max_pixels)
+
+
+_TILE_WIDTH, _TILE_LENGTH = 322, 323
 
 
 def _from_array(array: np.ndarray, max_pixels: int | None) -> Picture:

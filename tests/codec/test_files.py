@@ -544,6 +544,15 @@ def test_the_pixel_limit_holds_for_what_is_inside_a_file(side):
     assert codec.info(codec.encode(icon(Image.new("RGBA", (16, 16))))).width == 16
 
 
+def test_the_pixel_limit_holds_for_the_tiles_of_a_tiff():
+    values = {256: 64, 257: 64, 258: 8, 259: 8, 262: 1, 277: 1, 322: 46000, 323: 46000}
+    values |= {324: 200, 325: 100}  # where the one tile is
+    entries = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in values.items())
+    data = struct.pack("<2sHIH", b"II", 42, 8, len(values)) + entries + bytes(4)
+    with pytest.raises(errors.LimitError, match="max-pixels"):
+        codec.encode(data.ljust(200, b"\0") + zlib.compress(bytes(10**5)))
+
+
 def test_limits_of_readers_at_the_same_time():
     limit = image_io._PillowLimit()
     before = Image.MAX_IMAGE_PIXELS

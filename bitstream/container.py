@@ -209,12 +209,16 @@ def next_chunk(data: bytes | bytearray, offset: int) -> Chunk | None:
 
 @dataclass
 class Container:
-    """A parsed file: the header and the chunks that arrived whole."""
+    """A parsed file: the header and the chunks that arrived whole.
+
+    ``appended`` counts bytes behind a complete file that are no part of it.
+    """
 
     header: Header
     chunks: list[Chunk] = field(default_factory=list)
     truncated: bool = False
     damage: CorruptError | None = None
+    appended: int = 0
 
     @property
     def layers(self) -> list[Chunk]:
@@ -259,9 +263,22 @@ class Container:
             if not container.layers:
                 raise
             container.damage = error
-        container.truncated = end < len(data) or len(container.layers) < container.header.layers
-        if not container.layers:
+        container.close(data, end)
+        return container
+
+    def close(self, data: bytes | bytearray, end: int) -> None:
+        """All chunks are there; judge what stands behind the last of them, at ``end``.
+
+        Raises TruncatedError where not even the first layer is whole.
+        """
+        if not self.layers:
             raise TruncatedError(
                 f"the file ends after {len(data)} bytes, before its first layer is complete"
             )
-        return container
+        missing = len(self.layers) < self.header.layers
+        first = bytes(data[end : end + 1])
+        # Padding and the like. What begins as metadata do is taken for metadata cut or damaged.
+        alien = not first.isalpha() or (first not in KNOWN and self.damage is None)
+        if first and alien and not missing:
+            self.appended, self.damage = len(data) - end, None
+        self.truncated = missing or end + self.appended < len(data)

@@ -13,7 +13,7 @@ from bitstream.container import (
     Header,
     next_chunk,
 )
-from bitstream.errors import CorruptError, TruncatedError
+from bitstream.errors import CorruptError
 
 
 class ContainerReader:
@@ -85,10 +85,5 @@ class ContainerReader:
         for _ in self._chunks():  # what an abandoned iteration left
             pass
         container = self.container or Container(self._parse_header())
-        missing = len(container.layers) < container.header.layers
-        container.truncated = self._end < len(self._data) or missing
-        if not container.layers:
-            raise TruncatedError(
-                f"the file ends after {len(self._data)} bytes, before its first layer is complete"
-            )
+        container.close(self._data, self._end)
         return container

@@ -9,10 +9,10 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
 
-from cli.jobs import FAILURE, complain, errors_as_one_line
+from cli.jobs import FAILURE, errors_as_one_line
+from cli.output import complain, progress_bar, say
 from codec.errors import ArgumentError
 from codec.limits import DEFAULT_MAX_PIXELS
 
@@ -176,7 +176,7 @@ def batch(
                 watch=watch,
                 on_stop=lambda: complain("finishing what is begun; Ctrl-C again stops at once"),
             )
-        print(json.dumps(summary.figures()) if as_json else _line(summary))
+        say(json.dumps(summary.figures()) if as_json else _line(summary))
         if summary.interrupted:
             complain("stopped; the same command with --resume goes on")
     if summary.failed or summary.failed_before or summary.interrupted:
@@ -261,7 +261,6 @@ def _verify(
 def _progress(verb: str) -> Iterator[Callable[[int, int, str], None]]:
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
     rate = TextColumn("{task.fields[rate]}")
-    console = Console(stderr=True)
-    with Progress(*columns, rate, TimeRemainingColumn(), console=console, transient=True) as bar:
+    with progress_bar(*columns, rate) as bar:
         task = bar.add_task(verb, total=None, rate="")
         yield lambda done, total, rate: bar.update(task, completed=done, total=total, rate=rate)

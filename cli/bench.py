@@ -7,7 +7,8 @@ from typing import Annotated, TypeVar
 
 import typer
 
-from cli.jobs import complain, errors_as_one_line
+from cli.jobs import errors_as_one_line
+from cli.output import complain
 from codec.errors import ArgumentError
 
 _Number = TypeVar("_Number", int, float)

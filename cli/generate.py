@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cli.jobs import STANDARD, Job, complain, errors_as_one_line, naming, run
+from cli.jobs import STANDARD, Job, errors_as_one_line, naming, run
+from cli.output import complain
 from codec.errors import ArgumentError
 from codec.limits import DEFAULT_MAX_PIXELS
 from models.protocol import Progress

@@ -8,23 +8,17 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import typer
-from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    SpinnerColumn,
-    TextColumn,
-    TimeRemainingColumn,
-)
+from rich.progress import BarColumn, MofNCompleteColumn, SpinnerColumn, TextColumn
 
+from cli.output import complain, printable, progress_bar, say
 from codec.errors import ArgumentError, CodecError, ImageError, ModelError, OutputError
 from codec.files import write_atomic
+from codec.quiet import libraries_silenced
 
 STANDARD = "-"
 FAILURE, USAGE = 1, 2
@@ -71,6 +65,10 @@ class Job:
             raise OutputError(f"standard output: cannot be written ({error.strerror})") from error
 
 
+#: Does a job; may call what it is given with the share done.
+Work = Callable[[Job, Callable[[float], None]], tuple[dict, str]]
+
+
 def plan(
     inputs: list[str],
     output: str | None,
@@ -97,8 +95,11 @@ def plan(
         raise ArgumentError("give the folder for the results with -o")
     if output is not None and os.path.exists(output) and not os.path.isdir(output):
         raise OutputError(f"{output}: is a file, but several results need a folder")
-    if output is not None and Path(output).suffix == suffix and not os.path.isdir(output):
-        raise ArgumentError(f"{output}: looks like one file, but several results need a folder")
+    if output is not None and _names_a_file(output):
+        raise ArgumentError(
+            f"{output}: looks like one file, but several results need a folder "
+            f"(for a folder of that name, end it with {os.sep})"
+        )
     found: list[tuple[Path, Path]] = []  # (file, where its result goes, but for the suffix)
     for name in inputs:
         path = Path(name)
@@ -122,6 +123,16 @@ def plan(
     if len({job.target for job in jobs}) < len(jobs):
         raise ArgumentError("two inputs of the same name would be written to the same file")
     return jobs, True
+
+
+def _names_a_file(output: str) -> bool:
+    """Whether a path that may not be there yet ends as a picture or a coded file does."""
+    if os.path.isdir(output) or output.endswith(os.sep):
+        return False
+    from PIL import Image
+
+    suffix = Path(output).suffix.lower()
+    return suffix == ".cci" or suffix in Image.registered_extensions()
 
 
 def _single(source: str, output: str | None, suffix: str, force: bool) -> Job:
@@ -169,14 +180,10 @@ def naming(source: str) -> Iterator[None]:
         raise
 
 
-def complain(message: str) -> None:
-    print("codec: " + " ".join(message.split()), file=sys.stderr)
-
-
 def run(
     jobs: list[Job],
     batch: bool,
-    work: Callable[[Job, Callable[[float], None]], tuple[dict, str]],
+    work: Work,
     *,
     as_json: bool,
     verb: str,
@@ -188,18 +195,29 @@ def run(
 
     In a batch one bad file does not stop the rest; the exit status tells.
     """
-    console = Console(stderr=True)
     if as_json and any(job.target == STANDARD for job in jobs):
         raise ArgumentError("--json and -o - both want standard output; write to a file")
-    if not batch:
-        jobs[0].check()
-        with _single_progress(console, f"{verb} {jobs[0].source}") as show:
-            figures, line = work(jobs[0], show)
-        _report(figures, line, jobs[0], as_json)
-        return
+    with libraries_silenced():
+        if batch:
+            _run_batch(jobs, work, as_json=as_json, verb=verb)
+        else:
+            _run_single(jobs[0], work, as_json=as_json, verb=verb)
+
+
+def _run_single(job: Job, work: Work, *, as_json: bool, verb: str) -> None:
+    """Behind a spinner that becomes a bar once the work tells how far it is."""
+    job.check()
+    text = TextColumn("{task.description}", markup=False)
+    with progress_bar(SpinnerColumn(), text, BarColumn()) as progress:
+        task = progress.add_task(printable(f"{verb} {job.source}"), total=None)
+        figures, line = work(job, lambda share: progress.update(task, total=1.0, completed=share))
+    _report(figures, line, job, as_json)
+
+
+def _run_batch(jobs: list[Job], work: Work, *, as_json: bool, verb: str) -> None:
     started, failed, read, written = time.perf_counter(), 0, 0, 0
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
-    with Progress(*columns, TimeRemainingColumn(), console=console, transient=True) as progress:
+    with progress_bar(*columns) as progress, _folders() as make_folder:
         task = progress.add_task(verb, total=len(jobs))
         for index, job in enumerate(jobs):
 
@@ -208,7 +226,7 @@ def run(
 
             try:
                 job.check()
-                _make_folder(Path(job.target).parent)
+                make_folder(Path(job.target).parent)
                 figures, line = work(job, show)
             except (ArgumentError, ModelError):
                 raise
@@ -224,21 +242,30 @@ def run(
                     _report(figures, line, job, as_json)
             progress.update(task, completed=index + 1)
     seconds = time.perf_counter() - started
-    summary = (
-        f"{len(jobs) - failed} of {len(jobs)} files, {read} → {written} bytes, {seconds:.1f} s"
+    say(
+        f"{len(jobs) - failed} of {len(jobs)} files, {read} → {written} bytes, {seconds:.1f} s",
+        to_stderr=as_json,
     )
-    print(summary, file=sys.stderr if as_json else sys.stdout)
     if failed:
         raise typer.Exit(FAILURE)
 
 
 @contextmanager
-def _single_progress(console: Console, text: str) -> Iterator[Callable[[float], None]]:
-    """A spinner that becomes a bar once the work tells how far it is."""
-    columns = (SpinnerColumn(), TextColumn("{task.description}", markup=False), BarColumn())
-    with Progress(*columns, TimeRemainingColumn(), console=console, transient=True) as progress:
-        task = progress.add_task(text, total=None)
-        yield lambda share: progress.update(task, total=1.0, completed=share)
+def _folders() -> Iterator[Callable[[Path], None]]:
+    """Something to make folders with. Those in which nothing came to stand are removed again."""
+    made: list[Path] = []
+
+    def make(folder: Path) -> None:
+        missing = [f for f in (folder, *folder.parents) if not f.exists()]
+        made.extend(reversed(missing))
+        _make_folder(folder)
+
+    try:
+        yield make
+    finally:
+        for folder in reversed(made):
+            with suppress(OSError):  # not empty, or never made
+                folder.rmdir()
 
 
 def _make_folder(folder: Path) -> None:
@@ -252,4 +279,4 @@ def _report(figures: dict, line: str, job: Job, as_json: bool) -> None:
     if as_json:
         print(json.dumps({"input": job.source, "output": job.target} | figures))
     else:
-        print(line, file=sys.stderr if job.target == STANDARD else sys.stdout)
+        say(line, to_stderr=job.target == STANDARD)

@@ -17,12 +17,13 @@ import codec
 from cli import batch as batch_command
 from cli import bench as bench_command
 from cli import generate
-from cli.jobs import FAILURE, STANDARD, Job, complain, errors_as_one_line, naming, plan, run
+from cli.jobs import FAILURE, STANDARD, Job, errors_as_one_line, naming, plan, run
+from cli.output import complain, say
 from cli.sizes import parse_size
 from cli.view import EXAMPLES as VIEW_EXAMPLES
 from cli.view import view
-from codec.errors import CodecError, ModelError
-from codec.limits import DEFAULT_MAX_PIXELS
+from codec.errors import ArgumentError, CodecError, ModelError
+from codec.limits import DEFAULT_MAX_PIXELS, NEVER_READ
 
 app = typer.Typer(
     name="codec",
@@ -159,6 +160,7 @@ def _encode_one(
     for note in result.notes:
         complain(f"{job.source}: note: {note}")
     layers = dict(zip(("u", "z1", "z2"), result.layer_bytes, strict=False))
+    metadata = codec.info(result.data, max_pixels=None).metadata
     figures = {
         "bytes": len(result.data),
         "bpp": round(result.bpp, 5),
@@ -166,13 +168,15 @@ def _encode_one(
         "height": result.height,
         "quality": result.quality,
         "layers": layers,
+        "metadata": metadata,
         "notes": list(result.notes),
         "seconds": round(seconds, 3),
     }
     parts = ", ".join(f"{name} {size}" for name, size in layers.items())
+    beside = "".join(f", {name} {size}" for name, size in metadata.items())
     line = (
         f"{job.target}: {len(result.data)} bytes, {result.bpp:.4f} bpp, quality {result.quality}, "
-        f"{len(layers)} layers ({parts}), {seconds:.2f} s"
+        f"{len(layers)} layers ({parts}){beside}, {seconds:.2f} s"
     )
     return figures, line
 
@@ -195,10 +199,15 @@ def decode(
     fill: Annotated[
         Fill, typer.Option(help="Missing layers: mean of the prior, or a sample of it.")
     ] = Fill.mean,
-    seed: Annotated[int, typer.Option(min=0, help="Of the sample.")] = 0,
+    seed: Annotated[
+        int | None, typer.Option(min=0, help="Of the sample.", show_default="0")
+    ] = None,
     temperature: Annotated[
-        float, typer.Option(min=0.0, max=10.0, help="Of the sample; below 1 is calmer.")
-    ] = 1.0,
+        float | None,
+        typer.Option(
+            min=0.0, max=10.0, help="Of the sample; below 1 is calmer.", show_default="1.0"
+        ),
+    ] = None,
     scale: Annotated[int, typer.Option(help="1, or 2 and 4 for a smaller picture.")] = 1,
     device: _Device = "auto",
     recursive: _Recursive = False,
@@ -215,8 +224,7 @@ def decode(
             "layers": layers,
             "stages": stages,
             "fill": fill.value,
-            "seed": seed,
-            "temperature": temperature,
+            **_sampling(fill, seed=seed, temperature=temperature),
             "scale": scale,
             "device": device,
             "max_pixels": max_pixels,
@@ -230,6 +238,14 @@ def decode(
             return _decode_one(job, options, show)
 
         run(jobs, batch, work, as_json=as_json, verb="decoding")
+
+
+def _sampling(fill: Fill, **given: float | None) -> dict[str, Any]:
+    """The options of a sample that are given. Raises ArgumentError where nothing is sampled."""
+    found = {name: value for name, value in given.items() if value is not None}
+    if found and fill != Fill.sample:
+        raise ArgumentError(f"--{' and --'.join(found)}: only with --fill sample")
+    return found
 
 
 def _decode_one(
@@ -310,7 +326,7 @@ def _verify_one(name: str, as_json: bool, options: dict[str, Any]) -> bool:
     if as_json:
         print(json.dumps({"file": name, "sound": problem is None, "problem": problem}))
     elif problem is None:
-        print(f"{name}: sound, {len(found.layers)} layers, {found.bytes} bytes")
+        say(f"{name}: sound, {len(found.layers)} layers, {found.bytes} bytes")
     return problem is None
 
 
@@ -343,7 +359,8 @@ def _info_one(name: str, as_json: bool) -> bool:
     if as_json:
         print(json.dumps({"file": name} | dataclasses.asdict(found)))
     else:
-        print("\n".join(_describe(name, found)))
+        for line in _describe(name, found):
+            say(line)
     return True
 
 
@@ -368,6 +385,8 @@ def _describe(name: str, found: codec.FileInfo) -> list[str]:
         lines.append(f"  {kind:9s} {size:8d} bytes")
     if found.damage:
         lines.append(f"  damaged: {found.damage}")
+    if found.appended_bytes:
+        lines.append(f"  ignored   {found.appended_bytes:8d} bytes behind the end of the file")
     return lines
 
 
@@ -382,7 +401,7 @@ def _is_image(suffix: str) -> bool:
     from PIL import Image
 
     form = Image.registered_extensions().get(suffix.lower())
-    return form in Image.OPEN
+    return form in Image.OPEN and form not in NEVER_READ
 
 
 def _version(show: bool) -> None:

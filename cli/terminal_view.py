@@ -5,7 +5,6 @@ Frames replace each other as they sharpen. Where the output is no terminal, the 
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,6 +20,7 @@ from rich.style import Style
 from rich.text import Text
 
 import codec
+from cli.output import complain
 from codec.errors import ImageError
 from codec.inspection import read_bytes
 
@@ -99,7 +99,7 @@ def _show_one(file: Path, rate: int | None, options: dict[str, Any], console: Co
             raise type(error)(f"{file}: {error}") from error
         live.update(drawn(result.image, result.layers, len(data)), refresh=True)
     for note in result.notes:
-        print(f"codec: {file}: note: {note}", file=sys.stderr)
+        complain(f"{file}: note: {note}")
 
 
 def _arriving(data: bytes, rate: int | None) -> Iterator[bytes]:

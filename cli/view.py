@@ -7,7 +7,8 @@ from typing import Annotated, Any
 
 import typer
 
-from cli.jobs import complain, errors_as_one_line
+from cli.jobs import errors_as_one_line
+from cli.output import complain
 from cli.sizes import parse_size
 from codec.errors import ArgumentError, CodecError
 from codec.limits import DEFAULT_MAX_PIXELS

@@ -213,6 +213,8 @@ def arrival_notes(container: Container) -> list[str]:
         notes.append(f"the file is cut: {arrived} of its {declared} layers are whole")
     elif container.truncated:
         notes.append("the file is cut behind its last layer: metadata is missing")
+    elif container.appended:
+        notes.append(f"{container.appended} bytes behind the end of the file are ignored")
     return notes
 
 

@@ -19,6 +19,7 @@ from PIL import Image, ImageOps, PngImagePlugin
 from bitstream.container import MAGIC, padded_pixels
 from codec.colour import pixels_to_srgb, to_srgb
 from codec.errors import ArgumentError, CodecError, ImageError, LimitError
+from codec.limits import NEVER_READ
 
 ImageLike = Image.Image | np.ndarray | str | PathLike[str]
 
@@ -58,55 +59,80 @@ def load_picture(source: ImageLike | bytes, *, max_pixels: int | None) -> Pictur
     if source == b"":
         raise ImageError(f"{name}: is empty")
     stream = io.BytesIO(source) if isinstance(source, bytes) else _open(Path(source))
-    with stream, _pillow_limit.lifted():
+    with stream, _pillow_limit.of(max_pixels):
         try:
             # Where the Pillow plugin is loaded, Pillow reads our own files as well.
             ours = stream.read(len(MAGIC)) == MAGIC
             stream.seek(0)
             image = None if ours else Image.open(stream)
+        except _BOMBS as error:
+            raise _too_large(name, max_pixels) from error
         except Exception as error:
             raise ImageError(f"{name}: is not an image Pillow can read") from error
         if image is None:
             raise ImageError(f"{name}: is a .cci file already; decode it first")
         with image:
+            if image.format in NEVER_READ:
+                raise ImageError(f"{name}: is PostScript, a program; convert it to an image first")
             return _load(image, name, max_pixels)
 
 
 def _load(image: Image.Image, name: str, max_pixels: int | None) -> Picture:
     _check_size(image.size, name, max_pixels)
+    _check_tiles(image, name, max_pixels)
     sixteen = _is_16_bit(image)  # before loading, which forgets how the samples were stored
     try:
         image.load()
+        _check_size(image.size, name, max_pixels)  # the PNG in an icon may be larger than declared
         return _from_pillow(image, name, sixteen)
     except CodecError:
         raise
+    except _BOMBS as error:
+        raise _too_large(name, max_pixels) from error
     except Exception as error:
-        raise ImageError(f"{name}: the image is damaged ({error})") from error
+        raise ImageError(f"{name}: the image is damaged ({_reason(error)})") from error
+
+
+def _reason(error: Exception) -> str:
+    """In one line. Pillow's plugins raise anything, some of it without a word."""
+    return " ".join(str(error).split()) or type(error).__name__
 
 
 class _PillowLimit:
-    """Pillow's fixed pixel limit, lifted while any thread is reading: ours can be raised."""
+    """Pillow's fixed pixel limit, replaced by the highest that any thread is reading with.
+
+    Pillow checks it not only against the size a file declares, but also against what is inside:
+    the PNG in an icon, the tiles of a TIFF. It refuses what has more than twice as many pixels.
+    """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._readers = 0
-        self._limit: int | None = None
+        self._reading: list[int | None] = []
+        self._before: int | None = None
 
     @contextmanager
-    def lifted(self) -> Iterator[None]:
+    def of(self, max_pixels: int | None) -> Iterator[None]:
         with self._lock:
-            if self._readers == 0:
-                self._limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
-            self._readers += 1
+            if not self._reading:
+                self._before = Image.MAX_IMAGE_PIXELS
+            self._reading.append(max_pixels)
+            self._set()
         try:
             yield
         finally:
             with self._lock:
-                self._readers -= 1
-                if self._readers == 0:
-                    Image.MAX_IMAGE_PIXELS = self._limit
+                self._reading.remove(max_pixels)
+                self._set()
+
+    def _set(self) -> None:
+        limits = [limit for limit in self._reading if limit is not None]
+        if not self._reading:
+            Image.MAX_IMAGE_PIXELS = self._before
+        else:
+            Image.MAX_IMAGE_PIXELS = max(limits) if len(limits) == len(self._reading) else None
 
 
+_BOMBS = (Image.DecompressionBombError, Image.DecompressionBombWarning)
 _pillow_limit = _PillowLimit()
 
 
@@ -125,6 +151,13 @@ def _open(path: Path) -> io.BufferedReader:
         raise ImageError(f"{path}: cannot be read ({error.strerror or error})") from error
 
 
+def _too_large(name: str, max_pixels: int | None) -> LimitError:
+    return LimitError(
+        f"{name}: more pixels would have to be unpacked than the limit of {max_pixels} allows; "
+        "raise it with --max-pixels (max_pixels=…)"
+    )
+
+
 def _check_size(size: tuple[int, int], name: str, max_pixels: int | None) -> None:
     width, height = size
     if width < 1 or height < 1:
@@ -134,6 +167,19 @@ def _check_size(size: tuple[int, int], name: str, max_pixels: int | None) -> Non
             f"{name}: has {width}×{height} pixels, more than the limit of {max_pixels} (sides "
             "rounded up to multiples of 64); raise it with --max-pixels (max_pixels=…)"
         )
+
+
+def _check_tiles(image: Image.Image, name: str, max_pixels: int | None) -> None:
+    """A small TIFF may declare a tile for which libtiff takes two gigabytes."""
+    tags = getattr(image, "tag_v2", {})
+    width, length = tags.get(_TILE_WIDTH), tags.get(_TILE_LENGTH)
+    if max_pixels is None or not isinstance(width, int) or not isinstance(length, int):
+        return
+    if width * length > max_pixels:
+        raise _too_large(name, max_pixels)
+
+
+_TILE_WIDTH, _TILE_LENGTH = 322, 323
 
 
 def _from_array(array: np.ndarray, max_pixels: int | None) -> Picture:
@@ -156,7 +202,7 @@ def _from_pillow(image: Image.Image, name: str, sixteen: bool) -> Picture:
     frames = getattr(image, "n_frames", 1)
     if frames > 1:
         notes.append(f"only the first of {frames} frames is kept")
-    image, exif = _upright(image)
+    image, exif = _upright(image, notes)
     icc = image.info.get("icc_profile")
     xmp = image.info.get("xmp")  # after _upright, which takes the orientation out of it as well
     if image.mode.startswith("I") or image.mode == "F":
@@ -184,7 +230,7 @@ def _from_pillow(image: Image.Image, name: str, sixteen: bool) -> Picture:
     return Picture(rgb, grey, alpha, icc or None, exif, xmp or None, notes)
 
 
-def _upright(image: Image.Image) -> tuple[Image.Image, bytes | None]:
+def _upright(image: Image.Image, notes: list[str]) -> tuple[Image.Image, bytes | None]:
     """Apply the EXIF orientation; the EXIF data without it, or None."""
     try:
         exif = image.getexif()
@@ -195,6 +241,7 @@ def _upright(image: Image.Image) -> tuple[Image.Image, bytes | None]:
         exif.pop(0x0112, None)
         return turned, exif.tobytes() if exif else None
     except Exception:  # noqa: BLE001 - damaged EXIF must not cost the picture
+        notes.append("EXIF left out: it is damaged")
         return image, None
 
 
@@ -279,24 +326,28 @@ def coded_image(image: Image.Image, suffix: str) -> tuple[bytes, list[str]]:
     """
     form = check_writable(suffix)
     metadata = {k: image.info[k] for k in ("icc_profile", "exif", "xmp") if k in image.info}
-    options: dict[str, Any] = {}
-    if form == "JPEG":
-        options = {"quality": 95, "subsampling": 0}
-        if image.mode in ("LA", "RGBA"):
-            image = _flatten(image)
+    options: dict[str, Any] = {"quality": 95, "subsampling": 0} if form == "JPEG" else {}
+    notes = []
+    if form in _WITHOUT_ALPHA and image.mode in ("LA", "RGBA"):
+        if image.getchannel("A").getextrema() != (255, 255):
+            notes.append(f"laid over white: {suffix} holds no transparency")
+        image = _flatten(image)
     if form == "PNG" and "xmp" in metadata:
         text = PngImagePlugin.PngInfo()
         text.add_itxt("XML:com.adobe.xmp", metadata.pop("xmp").decode("utf-8", "replace"))
         options["pnginfo"] = text
     try:
-        return _save(image, form, options | metadata), []
+        return _save(image, form, options | metadata), notes
     except Exception as error:  # noqa: BLE001 - Pillow's plugins raise anything
-        reason = str(error) or type(error).__name__
+        reason = _reason(error)
     options.pop("pnginfo", None)
+    notes.append(f"metadata left out: {suffix} refused it ({reason})")
     try:
-        return _save(image, form, options), [f"metadata left out: {suffix} refused it ({reason})"]
+        return _save(image, form, options), notes
     except Exception as error:
-        raise ImageError(f"{suffix}: cannot hold this {image.mode} image ({error})") from error
+        raise ImageError(
+            f"{suffix}: cannot hold this {image.mode} image ({_reason(error)})"
+        ) from error
 
 
 def _save(image: Image.Image, form: str, options: dict[str, Any]) -> bytes:
@@ -305,6 +356,10 @@ def _save(image: Image.Image, form: str, options: dict[str, Any]) -> bytes:
     plain.info = {}  # what to write is said by the options alone
     plain.save(buffer, form, **options)
     return buffer.getvalue()
+
+
+#: Pillow refuses transparent images for these, or drops their alpha without a word.
+_WITHOUT_ALPHA = ("JPEG", "MPO", "BMP", "DIB", "PPM", "PCX", "EPS")
 
 
 def _flatten(image: Image.Image) -> Image.Image:
@@ -327,7 +382,7 @@ def pack_alpha(alpha: np.ndarray) -> bytes:
 def unpack_alpha(data: bytes, width: int, height: int) -> np.ndarray:
     """Inverse of :func:`pack_alpha`. Raises ImageError on other data."""
     try:
-        with _pillow_limit.lifted(), Image.open(io.BytesIO(data), formats=["PNG"]) as image:
+        with _pillow_limit.of(None), Image.open(io.BytesIO(data), formats=["PNG"]) as image:
             if image.size != (width, height):
                 raise ImageError("the alpha plane has another size than the image")
             return np.array(image.convert("L"))

@@ -32,7 +32,8 @@ class LayerInfo:
 
 @dataclass(frozen=True)
 class FileInfo:
-    """A file's header and layout. ``bpp`` counts all bytes of the file."""
+    """A file's header and layout. ``bpp`` counts all bytes of the file, also ``appended_bytes``,
+    which stand behind its end and are no part of it."""
 
     width: int
     height: int
@@ -48,6 +49,7 @@ class FileInfo:
     overhead_bytes: int
     complete: bool
     damage: str | None
+    appended_bytes: int = 0
 
 
 def read_bytes(source: bytes | bytearray | memoryview | str | PathLike[str]) -> bytes:
@@ -91,6 +93,10 @@ def require_whole(container: Container) -> None:
         raise TruncatedError(f"the file is cut: {found} of its {declared} layers are whole")
     if container.truncated:
         raise TruncatedError("the file is cut behind its last layer, or has bytes behind its end")
+    if container.appended:
+        raise CorruptError(
+            f"{container.appended} bytes behind the end of the file are no part of it"
+        )
 
 
 def stages_of(counts: Sequence[int], container: Container) -> list[int]:
@@ -143,4 +149,5 @@ def describe(data: bytes, container: Container) -> FileInfo:
         overhead_bytes=end - payload,
         complete=not container.truncated and container.damage is None,
         damage=str(container.damage) if container.damage else None,
+        appended_bytes=container.appended,
     )

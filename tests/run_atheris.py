@@ -132,7 +132,9 @@ def main() -> None:
     for index, data in enumerate(seeds()):
         (folder / f"seed{index}.cci").write_bytes(data)
     print(f"corpus and findings in {folder}")
-    options = ["-max_len=20000", "-timeout=60", "-rss_limit_mb=4096", f"-artifact_prefix={folder}/"]
+    # libFuzzer's clock is the wall's, on which other programs count too; one() has a better one.
+    options = ["-max_len=20000", "-timeout=600", "-rss_limit_mb=4096"]
+    options.append(f"-artifact_prefix={folder}/")
     atheris.Setup([sys.argv[0], str(folder), *options, *sys.argv[1:]], one, custom_mutator=mutator)
     atheris.Fuzz()
 

@@ -21,6 +21,7 @@ from codec.batch.planning import Unit
 from codec.batch.settings import Settings
 from codec.batch.worker import Done, Worker
 from codec.errors import BatchError, CodecError
+from codec.quiet import libraries_silenced
 
 #: Units that a worker holds: one is coded, others are read or written meanwhile.
 DEPTH = 3
@@ -247,11 +248,12 @@ def _main(connection: Connection, settings: Settings, root: str) -> None:
                 return
             yield unit
 
-    try:
-        worker = Worker(settings, root)
-    except CodecError as error:
-        send(_Refused(error))
-        return
-    send(_Ready(worker.facts))
-    with suppress(ConnectionError):  # the parent is gone
-        worker.work(units(), lambda _, picture: send(_Started(picture)), send)
+    with libraries_silenced():
+        try:
+            worker = Worker(settings, root)
+        except CodecError as error:
+            send(_Refused(error))
+            return
+        send(_Ready(worker.facts))
+        with suppress(ConnectionError):  # the parent is gone
+            worker.work(units(), lambda _, picture: send(_Started(picture)), send)

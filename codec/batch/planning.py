@@ -18,6 +18,7 @@ from codec.batch.records import recordable
 from codec.batch.settings import DECODE, Settings
 from codec.batch.stores import Found, Store, split_place
 from codec.errors import ArgumentError, ImageError
+from codec.limits import NEVER_READ
 
 SHARD = ".tar"
 
@@ -113,7 +114,8 @@ def _image_suffixes() -> frozenset[str]:
     from PIL import Image
 
     known = Image.registered_extensions()
-    return frozenset(suffix for suffix, form in known.items() if form in Image.OPEN) - {".cci"}
+    forms = Image.OPEN.keys() - NEVER_READ
+    return frozenset(suffix for suffix, form in known.items() if form in forms) - {".cci"}
 
 
 def accepted(kind: str) -> Callable[[str], bool]:

@@ -97,7 +97,7 @@ def test_any_damaged_byte_is_noticed():
         assert position >= first_end
         intact = [c.payload for c in container.layers]
         assert intact == [c.payload for c in LAYERS][: len(intact)]
-        assert container.damage is not None or container.truncated
+        assert container.damage is not None or container.truncated or container.appended
 
 
 @given(st.binary(max_size=200))
@@ -165,3 +165,16 @@ def test_metadata_behind_the_layers_does_not_cost_them():
     container = Container.from_bytes(data)
     assert len(container.layers) == 3
     assert container.truncated
+
+
+@pytest.mark.parametrize("tail", [b"\0", b"\0" * 700, b"garbage", b"\xff\xd8\xff"])
+def test_bytes_behind_a_complete_file_are_no_damage(tail):
+    container = Container.from_bytes(FILE + tail)
+    assert (container.appended, container.truncated, container.damage) == (len(tail), False, None)
+
+
+def test_bytes_behind_a_cut_file_are_damage():
+    end = len(FILE) - len(LAYERS[2].to_bytes())
+    container = Container.from_bytes(FILE[:end] + b"\0" * 9)
+    assert (container.appended, container.truncated) == (0, True)
+    assert container.damage is not None

@@ -14,7 +14,7 @@ import torch
 from PIL import Image, ImageCms
 
 import codec
-from codec import errors
+from codec import errors, image_io
 from codec.image_io import load_picture
 from tests.conftest import psnr
 
@@ -525,3 +525,47 @@ def test_pillows_own_limit_is_back_after_readers_in_several_threads(photograph):
     with ThreadPoolExecutor(8) as pool:
         assert set(pool.map(read, range(40))) == {photograph.shape}
     assert Image.MAX_IMAGE_PIXELS == before is not None
+
+
+def icon(inner: Image.Image) -> bytes:
+    """A Windows icon that declares 16×16 pixels and holds a PNG of any size."""
+    png = io.BytesIO()
+    inner.save(png, "PNG")
+    entry = struct.pack("<BBBBHHII", 16, 16, 0, 0, 1, 32, png.tell(), 22)
+    return struct.pack("<HHH", 0, 1, 1) + entry + png.getvalue()
+
+
+@pytest.mark.parametrize("side", [1100, 2000])  # behind loading it, and in Pillow before
+@pytest.mark.filterwarnings("ignore")
+def test_the_pixel_limit_holds_for_what_is_inside_a_file(side):
+    data = icon(Image.new("RGBA", (side, side)))
+    with pytest.raises(errors.LimitError, match="max-pixels"):
+        codec.encode(data, max_pixels=2**20)
+    assert codec.info(codec.encode(icon(Image.new("RGBA", (16, 16))))).width == 16
+
+
+def test_the_pixel_limit_holds_for_the_tiles_of_a_tiff():
+    values = {256: 64, 257: 64, 258: 8, 259: 8, 262: 1, 277: 1, 322: 46000, 323: 46000}
+    values |= {324: 200, 325: 100}  # where the one tile is
+    entries = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in values.items())
+    data = struct.pack("<2sHIH", b"II", 42, 8, len(values)) + entries + bytes(4)
+    with pytest.raises(errors.LimitError, match="max-pixels"):
+        codec.encode(data.ljust(200, b"\0") + zlib.compress(bytes(10**5)))
+
+
+def test_limits_of_readers_at_the_same_time():
+    limit = image_io._PillowLimit()
+    before = Image.MAX_IMAGE_PIXELS
+    with limit.of(10):
+        with limit.of(20):
+            assert Image.MAX_IMAGE_PIXELS == 20
+            with limit.of(None):
+                assert Image.MAX_IMAGE_PIXELS is None
+        assert Image.MAX_IMAGE_PIXELS == 10
+    assert before == Image.MAX_IMAGE_PIXELS
+
+
+def test_postscript_is_never_run():
+    data = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\n{} loop\n%%EOF\n"
+    with pytest.raises(errors.ImageError, match="PostScript"):
+        codec.encode(data)

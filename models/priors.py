@@ -16,7 +16,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from models.blocks import GatedBlock
 from models.quantization import round_through
 
 Shape = tuple[int, int, int]
@@ -103,18 +102,32 @@ class MixtureOfGaussians(LatentPrior):
 
 
 class Conditioner(nn.Module):
-    """The network inside a coupling: B×C×H×W → B×out×H×W, zero at the start."""
+    """The network inside a coupling: B×C×H×W → B×out×H×W, zero at the start.
 
-    def __init__(self, channels: int, out: int, width: int) -> None:
+    It grows no faster than its input. Gated blocks, which multiply features with each other, would
+    let one outlier of u through eight couplings become as large as floats go.
+    """
+
+    def __init__(self, channels: int, out: int, width: int, *, depth: int = 2) -> None:
         super().__init__()
         self.enter = nn.Conv2d(channels, width, 1)
-        self.blocks = nn.Sequential(GatedBlock(width), GatedBlock(width))
+        self.blocks = nn.ModuleList(
+            nn.Sequential(
+                nn.Conv2d(width, width, 3, padding=1, groups=width),
+                nn.SiLU(),
+                nn.Conv2d(width, width, 1),
+            )
+            for _ in range(depth)
+        )
         self.leave = nn.Conv2d(width, out, 1)
         nn.init.zeros_(self.leave.weight)
         nn.init.zeros_(self.leave.bias)  # type: ignore[arg-type]
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.leave(F.silu(self.blocks(self.enter(x))))
+        x = self.enter(x)
+        for block in self.blocks:
+            x = x + block(F.silu(x))
+        return self.leave(F.silu(x))
 
 
 def coupling_masks(shape: Shape, count: int) -> Tensor:
@@ -311,8 +324,8 @@ def logistic_log_mass(
 PRIORS: dict[str, Callable[[Shape], LatentPrior]] = {
     "standard normal": StandardNormal,
     "mixture of Gaussians": lambda shape: MixtureOfGaussians(shape, components=128),
-    "RealNVP": lambda shape: RealNVP(shape, couplings=8, width=96),
+    "RealNVP": lambda shape: RealNVP(shape, couplings=8, width=128),
     "integer discrete flow": lambda shape: IntegerDiscreteFlow(
-        shape, couplings=8, width=96, step=1 / 8
+        shape, couplings=8, width=128, step=1 / 8
     ),
 }

@@ -221,8 +221,8 @@ class IntegerDiscreteFlow(LatentPrior):
 
     ``P_c`` is a mixture of logistics for each channel, integrated over the cell of width ``step``:
     a probability, which a range coder could use. It is what a RealNVP becomes when its latent has
-    to be coded. The integers are u / step; a grid finer than the prior is wide keeps the rounded
-    shifts useful, which on a coarse grid they are not (docs/decisions/0006-network-search.md).
+    to be coded. The integers are u / step. The grid should be finer than the narrowest posteriors
+    (docs/decisions/0014-priors.md); on a coarse one rounded shifts can do little (0006).
 
     Args:
         step: a power of two, so that floats on the grid are exact and so is the inverse.
@@ -320,12 +320,15 @@ def logistic_log_mass(
     return mass
 
 
+def _integer_flow(step: float) -> Callable[[Shape], LatentPrior]:
+    return lambda shape: IntegerDiscreteFlow(shape, couplings=8, width=128, step=step)
+
+
 #: name → what builds it for a latent of a shape; the first is what others are compared with.
 PRIORS: dict[str, Callable[[Shape], LatentPrior]] = {
     "standard normal": StandardNormal,
     "mixture of Gaussians": lambda shape: MixtureOfGaussians(shape, components=128),
     "RealNVP": lambda shape: RealNVP(shape, couplings=8, width=128),
-    "integer discrete flow": lambda shape: IntegerDiscreteFlow(
-        shape, couplings=8, width=128, step=1 / 8
-    ),
+    "integer discrete flow, grid of 1/64": _integer_flow(1 / 64),
+    "integer discrete flow, grid of 1/8": _integer_flow(1 / 8),
 }

@@ -20,6 +20,7 @@ import argparse
 import copy
 import json
 import math
+import re
 import statistics
 import time
 from pathlib import Path
@@ -39,8 +40,12 @@ REDUCTION = 4
 VAE_RATE = 1e-3
 #: Learning rates of the priors' own parameters. Components of a mixture are few numbers that share
 #: what all positions say; couplings are deep.
-PRIOR_RATES = {"mixture of Gaussians": 3e-3, "RealNVP": 1e-3, "integer discrete flow": 1e-3}
+FLOW_RATE = 1e-3
+PRIOR_RATES = {"mixture of Gaussians": 3e-3}
 WARM_UP_STEPS = 100
+#: A step with more bits per dimension is skipped like one that is not finite. Uniform pixels cost
+#: 8; a batch that goes wrong can cost ten thousand and undo what was learned.
+MOST_BITS = 100.0
 EMA = 0.998
 IMPORTANCE_SAMPLES = 64
 TEMPERATURES = (1.0, 0.7)
@@ -87,7 +92,7 @@ class Trainer:
         networks = [*model.encoder.parameters(), *model.decoder.parameters()]
         groups = [{"params": networks, "start": VAE_RATE}]
         if own:
-            groups.append({"params": own, "start": PRIOR_RATES.get(name, VAE_RATE)})
+            groups.append({"params": own, "start": PRIOR_RATES.get(name, FLOW_RATE)})
         self.optimizer = torch.optim.Adam(groups, lr=VAE_RATE, betas=ADAM_BETAS, fused=True)
         self.generator = torch.Generator().manual_seed(2 if first else 3)
         self.step, self.skipped = 0, 0
@@ -113,7 +118,7 @@ class Trainer:
         self.optimizer.zero_grad()
         (reconstruction + weight * divergence).backward()
         norm = nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
-        if bool(torch.isfinite(norm)):
+        if bool(torch.isfinite(norm)) and float(reconstruction.detach()) < MOST_BITS:
             self.optimizer.step()
             self._update_ema()
         else:
@@ -218,7 +223,7 @@ def train_and_measure(
 
 
 def weights_path(folder: Path, name: str, steps: int) -> Path:
-    return folder / f"{name.replace(' ', '-')}-{steps}.pt"
+    return folder / f"{re.sub('[^A-Za-z0-9]+', '-', name)}-{steps}.pt"
 
 
 def summary(results: list[dict]) -> list[dict]:
@@ -349,9 +354,8 @@ def main(arguments: list[str] | None = None) -> None:
         "held_out_crops": len(held_out),
         "importance_samples": options.samples,
         "shared_steps": shared_steps,
-        "vae_parameters": sum(
-            p.numel() for p in models[first].parameters()
-        ),  # a standard normal has none
+        # A standard normal has none of its own.
+        "vae_parameters": sum(p.numel() for p in models[first].parameters()),
     }
     (options.out / "results.json").write_text(
         json.dumps({"settings": settings, "priors": rows}, indent=1)

@@ -339,15 +339,15 @@ def test_all_priors_start_with_the_same_networks():
             assert all(torch.equal(value, state[key]) for state in states)
 
 
-def test_steps_that_are_not_finite_are_skipped():
+@pytest.mark.parametrize("factor", [math.nan, 1e6])
+def test_steps_that_are_not_finite_or_far_off_are_skipped(factor):
     torch.manual_seed(0)
-    name = "standard normal"
     model = SmallVAE(TINY, StandardNormal(latent_shape(TINY, 16)))
-    trainer = comparison.Trainer(name, model, 4, batch=2, first=True)
+    trainer = comparison.Trainer("standard normal", model, 4, batch=2, first=True)
     crops = torch.randint(0, 256, (5, 3, 16, 16), dtype=torch.uint8)
     trainer.train_step(crops)
     before = [p.clone() for p in model.parameters()]
-    with model.encoder.register_forward_hook(lambda *inputs: inputs[2] * math.nan):
+    with model.decoder.register_forward_hook(lambda *inputs: inputs[2] * factor):
         trainer.train_step(crops)
     assert trainer.skipped == 1
     assert all(torch.equal(a, b) for a, b in zip(before, model.parameters(), strict=True))

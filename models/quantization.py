@@ -13,6 +13,11 @@ from models.prior import LayerPrior
 from models.scales import SKIP_INDEX, coded_bits, gaussian_bits, scale_index_of, scale_of
 
 
+def round_through(x: Tensor) -> Tensor:
+    """Round; the gradient passes."""
+    return x + (torch.round(x) - x).detach()
+
+
 def quantize(
     prior: LayerPrior,
     context: Tensor,

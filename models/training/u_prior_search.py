@@ -22,6 +22,7 @@ from torch import Tensor, nn
 
 from models.exact import ExactBlock, ExactLeakyReLU, ExactPointwise, ExactQualityCurve
 from models.prior import LayerPrior
+from models.quantization import round_through
 from models.scales import gaussian_bits, scale_of
 from models.ssvae import SSVAE
 from models.training.data import ImageSet
@@ -29,11 +30,6 @@ from models.weights import load_trainable, weights_info
 
 KNOTS = 11
 VALIDATION_QUALITIES = (10.0, 30.0, 50.0, 70.0, 90.0)
-
-
-def round_through(x: Tensor) -> Tensor:
-    """Round; the gradient passes."""
-    return x + (torch.round(x) - x).detach()
 
 
 class UPrior(nn.Module):

@@ -7,15 +7,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 #: Sides of images are extended to multiples of this.
 SIZE_MULTIPLE = 64
 #: λ (weight of the mean squared error of pixels in [0, 1]) at quality 0 and 100, log-linear.
 LAMBDA_RANGE = (18.0, 18000.0)
-#: Weight of the errors of pictures at 1/4 and 1/2 of the size relative to λ, so that early stops
-#: stay good.
-SMALL_SHARE: Mapping[int, float] = {4: 0.02, 2: 0.1}
 
 
 def starting_gains(knots: int) -> Tensor:
@@ -45,11 +43,21 @@ class TrainableModel(nn.Module):
 
     #: How many stages each layer has: after every one an image may end.
     stages: tuple[int, ...]
+    #: Weight of the errors of pictures at 1/4 and 1/2 of the size relative to λ, so that early
+    #: stops stay good.
+    small_share: Mapping[int, float] = {4: 0.02, 2: 0.1}
 
     def lagrangian(self, quality: Tensor) -> Tensor:
         """λ of a quality: bits per pixel that one unit of mean squared error is worth."""
         low, high = (math.log(v) for v in LAMBDA_RANGE)
         return torch.exp(low + (high - low) * quality / 100)
+
+    def small_target(self, image: Tensor, factor: int) -> Tensor:
+        """What the picture of 1/factor of the size ought to show: B×3×H/f×W/f.
+
+        The reduced image, unless the family explains another representation of it.
+        """
+        return F.avg_pool2d(image, factor)
 
     def forward(
         self,

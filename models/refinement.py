@@ -25,10 +25,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from models.family import SMALL_SHARE
 from models.protocol import Progress
 from models.scales import SKIP_INDEX, coded_bits, gaussian_bits, scale_index_of, scale_of
-from models.ssvae import LAYER_STRIDES, SSVAE, area_targets
+from models.ssvae import LAYER_STRIDES, SSVAE
 from models.ssvae_maps import BottomUp
 from models.tiles import Box, tiles
 
@@ -123,7 +122,8 @@ class _Piece:
         self._image = bottom_up.pixels(seen)
         self._inside = torch.zeros_like(self._image[:, :1])
         self._inside[..., : max(0, content[0] - seen.top), : max(0, content[1] - seen.left)] = 1
-        self._small = area_targets(self._image), area_targets(self._inside)
+        self._small = {f: model.small_target(self._image, f) for f in (4, 2)}
+        self._small_inside = {f: F.avg_pool2d(self._inside, f) for f in (4, 2)}
         self._bottom_up = [features.read(seen) for features in bottom_up.maps]
         self._own = [piece.cut(o, s) for o, s in zip(offsets, LAYER_STRIDES, strict=True)]
         self._around = [seen.cut(o, s).clone() for o, s in zip(offsets, LAYER_STRIDES, strict=True)]
@@ -199,7 +199,6 @@ class _Piece:
 
     def _error(self, drawn: Sequence[Tensor]) -> Tensor:
         """λ times the squared errors of x, y1 and y2 over the content, in bits."""
-        targets, weights = self._small
         lagrangian = self._model.lagrangian(self._quality)[0] / 3  # per channel
 
         def squared(picture: Tensor, target: Tensor, inside: Tensor) -> Tensor:
@@ -207,8 +206,9 @@ class _Piece:
 
         total = squared(drawn[2], self._image, self._inside)
         for factor, index in ((4, 0), (2, 1)):
-            share = SMALL_SHARE[factor] * factor**2
-            total = total + share * squared(drawn[index], targets[index], weights[index])
+            share = self._model.small_share[factor] * factor**2
+            inside = self._small_inside[factor]
+            total = total + share * squared(drawn[index], self._small[factor], inside)
         return lagrangian * total
 
 

@@ -18,6 +18,22 @@ def build_ssvae() -> SSVAE:
     return SSVAE(SSVAEConfig())
 
 
+def build_ssvae_sketch() -> SSVAE:
+    """u carries a pencil drawing at a quarter of the size, z1 and z2 colour and texture."""
+    return SSVAE(
+        SSVAEConfig(
+            analysis_depths=(1, 3, 3, 1),
+            synthesis_depths=(1, 2, 2, 2, 3, 1),
+            representation="sketch",
+        )
+    )
+
+
+def build_ssvae_grey() -> SSVAE:
+    """u carries brightness at a quarter of the size, z1 and z2 colour and detail; not shipped."""
+    return SSVAE(SSVAEConfig(representation="greyscale"))
+
+
 def build_ssvae_tiny() -> SSVAE:
     """The same shape at a size for tests of the training system; not shipped."""
     return SSVAE(
@@ -76,6 +92,8 @@ def build_draw_attention() -> AttentiveDRAW:
 
 BUILDERS: dict[str, Callable[[], TrainableModel]] = {
     "ssvae": build_ssvae,
+    "ssvae-sketch": build_ssvae_sketch,
+    "ssvae-grey": build_ssvae_grey,
     "ssvae-tiny": build_ssvae_tiny,
     "convdraw": build_convdraw,
     "convdraw-two-levels": build_convdraw_two_levels,

@@ -1,7 +1,8 @@
 """The hierarchical self-supervised VAE: networks and training pass.
 
-The image x is explained through smaller copies of itself, y1 = x/4 and y2 = x/2 (Gatopoulos &
-Tomczak 2020)::
+The image x is explained through smaller pictures of it, y1 at 1/4 and y2 at 1/2 of its size
+(Gatopoulos & Tomczak 2020). y2 is the reduced image; y1 may be another representation, see
+:mod:`models.representations`::
 
       analysis (float)                     synthesis (float)               layers, strides
 
@@ -26,7 +27,6 @@ from dataclasses import dataclass
 from typing import cast
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from models.blocks import Down, Modulate, QualityCurve, Up, stage
@@ -34,6 +34,7 @@ from models.exact import ExactBlock, ExactPointwise, ExactQualityCurve, ExactUp
 from models.family import TrainableModel, TrainingPass, starting_gains
 from models.prior import LayerPrior
 from models.quantization import quantize
+from models.representations import REPRESENTATIONS
 
 LAYER_STRIDES = (32, 16, 8)
 
@@ -62,6 +63,9 @@ class SSVAEConfig:
     """The same at 1/16 and 1/32, where a position costs least."""
     knots: int = 11
     """Knots of every function of quality, over 0…100."""
+    representation: str = "downscale"
+    """What y1 shows, a name in :data:`models.representations.REPRESENTATIONS`. If it is not the
+    reduced image, u is trained to carry y1 alone and leaves all else to z1 and z2."""
 
 
 class Analysis(nn.Module):
@@ -205,6 +209,9 @@ class SSVAE(TrainableModel):
     def __init__(self, config: SSVAEConfig) -> None:
         super().__init__()
         self.config = config
+        self._y1_alone = config.representation != "downscale"
+        if self._y1_alone:  # strokes are finer than the forms of a reduced image
+            self.small_share = {4: 0.06, 2: 0.1}
         w, c = config.widths, config.latents
         self.analysis = Analysis(config)
         self.synthesis = Synthesis(config)
@@ -224,6 +231,11 @@ class SSVAE(TrainableModel):
     def gain(self, index: int, quality: Tensor) -> Tensor:
         """Symbols per unit of posterior mean: quality (B,) → B×C×1×1."""
         return self.log_gains[index](quality).exp()[:, :, None, None]
+
+    def small_target(self, image: Tensor, factor: int) -> Tensor:
+        if factor == 4:
+            return REPRESENTATIONS[self.config.representation](image)
+        return super().small_target(image, factor)
 
     def dequantize(
         self, index: int, latent: Tensor, quality: Tensor, top_down: tuple[Tensor, ...]
@@ -258,15 +270,13 @@ class SSVAE(TrainableModel):
                     self.prior.layer(i), context.float(), target, kept > i, sample, noisy
                 )
                 if i < 2:
-                    context = self.prior.next_context(i, context.float(), latent)
+                    told = latent.detach() if i == 0 and self._y1_alone else latent
+                    context = self.prior.next_context(i, context.float(), told)
             bits.append(layer_bits)
             value = self.dequantize(i, latent, quality, top_down)
             top_down, picture = self.synthesis.advance(i, top_down, value, quality)
             drawn.append(picture)
+            if i == 0 and self._y1_alone:
+                top_down = tuple(features.detach() for features in top_down)
         y1, y2, x = drawn
         return TrainingPass(x, {4: y1, 2: y2}, torch.stack(bits, dim=1))
-
-
-def area_targets(image: Tensor) -> tuple[Tensor, Tensor]:
-    """y1 and y2: the image reduced by area averaging to 1/4 and 1/2."""
-    return F.avg_pool2d(image, 4), F.avg_pool2d(image, 2)

@@ -76,10 +76,11 @@ def fingerprint_of(data: bytes) -> bytes:
     return hashlib.sha256(data).digest()[:FINGERPRINT_BYTES]
 
 
-def load_trainable(path: Path, name: str) -> TrainableModel:
+def load_trainable(path: Path, name: str, *, partly: bool = False) -> TrainableModel:
     """The model of a weights file, thawed: where a new training run can continue.
 
-    Exporting it again gives the same prior, integer for integer.
+    Exporting it again gives the same prior, integer for integer. With ``partly``, tensors that the
+    model does not have, or has in another shape, are left out, and what the file lacks stays fresh.
 
     Raises:
         WeightsError: the file is unreadable or does not fit the model.
@@ -93,7 +94,11 @@ def load_trainable(path: Path, name: str) -> TrainableModel:
     }
     try:
         state = {k: v for k, v in load_file(path).items() if not k.startswith("coding.")}
-        model.load_state_dict({k: v.double() * 2.0 ** -bits.get(k, 0) for k, v in state.items()})
+        own = model.state_dict()
+        if partly:
+            state = {k: v for k, v in state.items() if k in own and own[k].shape == v.shape}
+        state = {k: v.double() * 2.0 ** -bits.get(k, 0) for k, v in state.items()}
+        model.load_state_dict(state, strict=not partly)
     except Exception as error:
         raise WeightsError(f"{path}: these weights cannot be used ({error})") from error
     return model

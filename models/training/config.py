@@ -42,6 +42,7 @@ class TrainConfig:
             "or a weights file of the codec"
         },
     )
+    start_partly: bool = _option(False, "take from --start only the weights that fit the model")
     pages: int = _option(0, "so many drawn pages of text and graphics join the images")
     limit: int = _option(0, "read at most so many images; 0: all")
     max_minutes: float = _option(0.0, "stop after so long, with a checkpoint; 0: never")

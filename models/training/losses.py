@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
-from models.family import SMALL_SHARE, TrainableModel, TrainingPass
+from models.family import TrainableModel, TrainingPass
 
 
 @dataclass(frozen=True)
@@ -26,8 +25,6 @@ class LossConfig:
     first_share: float = 1 / 16
     """Before the first stage, relative to the first layer: stages within a layer divide the way
     from one layer's end to the next in equal factors."""
-    small_share: Mapping[int, float] = field(default_factory=lambda: SMALL_SHARE)
-    """Weight of the error of a picture of 1/4 and 1/2 of the size, relative to λ."""
     sample_probability: float = 0.15
     """Share of dropped layers that are filled with a prior sample rather than its mean."""
 
@@ -99,8 +96,8 @@ def rate_distortion_loss(
     mse = error(result.image, image)
     distortion = lam * mse
     for factor, picture in result.small.items():
-        weight = torch.minimum(lam, full * config.small_share[factor])
-        distortion = distortion + weight * error(picture, F.avg_pool2d(image, factor))
+        weight = torch.minimum(lam, full * model.small_share[factor])
+        distortion = distortion + weight * error(picture, model.small_target(image, factor))
     bpp = result.bits / (image.shape[-1] * image.shape[-2])
     total = ((bpp.sum(1) + distortion) / lam.sqrt()).mean()
     return Loss(total, bpp, mse)

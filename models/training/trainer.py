@@ -111,7 +111,8 @@ class Trainer:
         if path.suffix != ".safetensors":
             self.resume(path)
             return
-        state = load_trainable(path, self.config.model).state_dict()
+        model = load_trainable(path, self.config.model, partly=self.config.start_partly)
+        state = model.state_dict()
         self.model.load_state_dict(state)
         self.ema.load_state_dict(state)
         self.history = read_history(path)

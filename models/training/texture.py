@@ -39,7 +39,7 @@ from models.training.texture_loss import (
 from models.weights import WeightsError, load_trainable
 
 #: Share of batches that end in layer 1, 2, 3.
-KEPT_SHARE = (0.4, 0.4, 0.2)
+KEPT_SHARE = (0.35, 0.45, 0.2)
 #: Steps in which the discriminator learns alone.
 JUDGE_FIRST = 100
 #: Share of the steps at the end over which the rate falls to zero.

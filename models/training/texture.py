@@ -302,7 +302,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     add("--save-minutes", type=float, default=3.0, help="between checkpoints")
     add("--batch", type=int, default=6, help="crops per step")
     add("--crop", type=int, default=128, help="side of the crops, a multiple of 64")
-    add("--learning-rate", type=float, default=3e-4, help="the discriminator's is twice it")
+    add("--learning-rate", type=float, default=2.5e-4, help="the discriminator's is twice it")
     add("--clip-norm", type=float, default=1.0, help="largest norm of a step's gradient")
     add("--ema", type=float, default=0.998, help="decay of the averaged weights")
     add("--seed", type=int, default=0)

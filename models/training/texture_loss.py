@@ -137,7 +137,7 @@ class TextureWeights:
     """The same of the features at 1/8 and 1/16."""
     texture: float = 3.0
     """Distance of local covariances."""
-    adversary: float = 2.0
+    adversary: float = 0.3
     """Hinge loss, once the discriminator had its first steps alone."""
 
 

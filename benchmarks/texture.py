@@ -43,7 +43,8 @@ class Drawer:
     """The networks that draw."""
 
     def __init__(self, run: Path, weights: Path) -> None:
-        saved = torch.load(run / "latest.pt" if run.is_dir() else run, weights_only=True)
+        checkpoint = run / "latest.pt" if run.is_dir() else run
+        saved = torch.load(checkpoint, map_location="cpu", weights_only=True)
         model = load_trainable(weights, saved["model"])
         assert isinstance(model, SSVAE)
         self.name = saved["model"]

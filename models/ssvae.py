@@ -269,6 +269,7 @@ class SSVAE(TrainableModel):
                 latent, layer_bits = quantize(
                     self.prior.layer(i), context.float(), target, kept > i, sample, noisy
                 )
+                # What else is made of such a u must not tell it what to store (decisions/0016).
                 told = latent.detach() if i == 0 and self._y1_alone else latent
                 if i < 2:
                     context = self.prior.next_context(i, context.float(), told)

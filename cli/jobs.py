@@ -8,7 +8,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +16,7 @@ import typer
 from rich.progress import BarColumn, MofNCompleteColumn, SpinnerColumn, TextColumn
 
 from cli.output import complain, printable, progress_bar, say
+from codec import errors
 from codec.errors import ArgumentError, CodecError, ImageError, ModelError, OutputError
 from codec.files import write_atomic
 from codec.quiet import libraries_silenced
@@ -165,19 +166,9 @@ def errors_as_one_line() -> Iterator[None]:
         raise typer.Exit(FAILURE) from None
 
 
-@contextmanager
-def naming(source: str) -> Iterator[None]:
+def naming(source: str) -> AbstractContextManager[None]:
     """Make the messages of errors begin with the file's name."""
-    name = "standard input" if source == STANDARD else source
-    try:
-        yield
-    except (ArgumentError, ModelError):  # about the command line, not about this file
-        raise
-    except CodecError as error:
-        message = str(error)
-        if not message.startswith(name):
-            error.args = (f"{name}: {message}",)
-        raise
+    return errors.naming("standard input" if source == STANDARD else source)
 
 
 def run(

@@ -1,5 +1,8 @@
 """Every error a user can cause. All derive from :class:`CodecError`."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from bitstream.errors import (
     CodecError,
     CorruptError,
@@ -54,3 +57,17 @@ class OutputError(CodecError):
 
 class TargetError(CodecError):
     """No quality reaches the size asked for."""
+
+
+@contextmanager
+def naming(name: str) -> Iterator[None]:
+    """Make the messages of errors about a file begin with its name."""
+    try:
+        yield
+    except (ArgumentError, ModelError):  # about what was asked for, not about this file
+        raise
+    except CodecError as error:
+        message = str(error)
+        if not message.startswith(name):
+            error.args = (f"{name}: {message}",)
+        raise

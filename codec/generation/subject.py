@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from os import PathLike
 
@@ -14,7 +13,7 @@ from torch import Tensor
 from bitstream.container import MAGIC, Container
 from codec.decoding import Stages, decode_layers, model_of
 from codec.encoding import DEFAULT_QUALITY, pad_image
-from codec.errors import ArgumentError, CodecError, CorruptError, ModelError
+from codec.errors import ArgumentError, CorruptError, naming
 from codec.generation.checks import whole_number
 from codec.generation.stack import Coded, Given, Invented, Source, as_image, compose, synthesize
 from codec.image_io import ImageLike, Picture, load_picture
@@ -55,20 +54,6 @@ class Subject:
         return as_image(drawn, grey=self.grey)
 
 
-@contextmanager
-def naming(source: SourceLike) -> Iterator[None]:
-    """Make the messages of errors about a file begin with its name."""
-    try:
-        yield
-    except (ArgumentError, ModelError):
-        raise
-    except CodecError as error:
-        name = str(source)
-        if isinstance(source, str | PathLike) and not str(error).startswith(name):
-            error.args = (f"{name}: {error}",)
-        raise
-
-
 def is_coded(source: SourceLike) -> bool:
     """Whether the source is a .cci file. What cannot be read is none."""
     if isinstance(source, bytes):
@@ -105,7 +90,7 @@ def subject_of(
     whole_number("the number of layers to keep", keep, 1, 3)
     if is_coded(source):
         assert isinstance(source, bytes | str | PathLike)
-        with naming(source):
+        with naming("" if isinstance(source, bytes) else str(source)):
             return _of_file(source, keep, quality, model, device, max_pixels)
     picture = load_picture(source, max_pixels=max_pixels)
     return subject_of_picture(picture, keep, quality=quality, model=model, device=device)

@@ -92,7 +92,11 @@ def curves(points: list[Point]) -> dict[str, np.ndarray]:
 
 
 def bd_rate(anchor: np.ndarray, test: np.ndarray) -> float:
-    """BD-rate in percent (Akima interpolation) over the common PSNR range of two mean curves."""
+    """BD-rate in percent (Akima interpolation) over the common PSNR range of two mean curves.
+
+    A setting that gave the same files as the one before (:mod:`codec.ceiling`) counts once.
+    """
+    anchor, test = (c[np.diff(c[:, 1], prepend=-1) > 0] for c in (anchor, test))
     return float(
         bjontegaard.bd_rate(
             anchor[:, 1],

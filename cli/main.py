@@ -100,7 +100,13 @@ def encode(
     ] = None,
     quality: Annotated[
         int | None,
-        typer.Option("--quality", "-q", min=0, max=100, help="0 is smallest. Default 50."),
+        typer.Option(
+            "--quality",
+            "-q",
+            min=0,
+            max=100,
+            help="0 is smallest. Default 50. Above 90 only for pictures that gain by it.",
+        ),
     ] = None,
     target_bpp: Annotated[
         float | None, typer.Option(help="Best quality of at most so many bits per pixel.")

@@ -17,7 +17,6 @@ from torch import Tensor
 
 from bitstream.container import ALPHA, EXIF, ICC, XMP, Chunk, Container, Header
 from bitstream.range_coder import LayerDecoder
-from codec.encoding import tables_of
 from codec.errors import (
     ArgumentError,
     CorruptError,
@@ -28,6 +27,7 @@ from codec.errors import (
 from codec.image_io import Picture, to_pillow, unpack_alpha, unpack_metadata
 from codec.inspection import read_bytes, require_whole, stages_of
 from codec.installed import model_for_file
+from codec.layer_coding import tables_of
 from codec.limits import DEFAULT_MAX_PIXELS, out_of_memory_as_limit
 from codec.progress import split
 from models.protocol import CodingModel, PriorState, Progress

@@ -3,15 +3,9 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from numbers import Integral
 from typing import TypedDict, Unpack
-
-import numpy as np
-import torch
-from torch import Tensor
 
 from bitstream.container import (
     ALPHA,
@@ -25,7 +19,7 @@ from bitstream.container import (
     Chunk,
     Header,
 )
-from bitstream.range_coder import SYMBOL_LIMIT, CodingTables, LayerEncoder
+from codec.ceiling import worthwhile_quality
 from codec.errors import ArgumentError, LimitError, TargetError
 from codec.image_io import (
     ImageLike,
@@ -36,12 +30,15 @@ from codec.image_io import (
     pack_metadata,
 )
 from codec.installed import DEFAULT_MODEL, get_model
+from codec.layer_coding import encode_layers, pad_image, tables_of
 from codec.limits import DEFAULT_MAX_PIXELS, out_of_memory_as_limit
 from codec.progress import split
-from models.protocol import CodingModel, LayerSpec, Posterior, Prediction, PriorState, Progress
+from models.protocol import CodingModel, Progress
 
 DEFAULT_QUALITY = 50
 DEFAULT_EFFORT = 1
+
+_CEILING_REASON = "more would make the file larger and this picture hardly better"
 
 
 @dataclass(frozen=True)
@@ -108,7 +105,8 @@ def encode_detailed(
         layers: how many layers to store, 1…3; a file with fewer is a cut of one with more.
         stages: store only the first so many stages of those; a finer cut where the model's layers
             consist of several.
-        quality: 0…100, default 50. Excludes the targets.
+        quality: 0…100, default 50. Excludes the targets. Above 90 it is lowered to 90, with a note,
+            for an image that gains less than its bits are worth (:mod:`codec.ceiling`).
         target_bpp: take the best quality whose file has at most so many bits per pixel.
         target_bytes: the same in bytes.
         model: name of an installed model.
@@ -143,6 +141,10 @@ def encode_detailed(
     height, width = picture.rgb.shape[:2]
     if max(height, width) > MAX_SIDE:
         raise LimitError(f"sides above {MAX_SIDE} pixels cannot be stored ({width}×{height})")
+    if target_bpp is None and target_bytes is None:
+        asked, quality = quality, worthwhile_quality(picture.rgb, chosen, quality)
+        if quality < asked:
+            picture.notes.append(f"stored at quality {quality}, not {asked}: {_CEILING_REASON}")
     frame = _Frame(picture, chosen, stages, strip)
     del picture  # of a large image, one copy is enough
     if target_bpp is not None:
@@ -300,67 +302,3 @@ class _Frame:
         data = header.to_bytes() + b"".join(c.to_bytes() for c in chunks)
         sizes = tuple(len(p) for p in payloads)
         return Encoded(data, self._width, self._height, quality, sizes, self._notes)
-
-
-@lru_cache(maxsize=8)
-def tables_of(model: CodingModel) -> CodingTables:
-    """The range coder's tables of a model, built once."""
-    return CodingTables(model.frequencies, model.skip_index)
-
-
-def pad_image(rgb: np.ndarray, multiple: int) -> Tensor:
-    """uint8 H×W×3 → uint8 3×H'×W', sides extended by edge replication to a multiple."""
-    height, width = rgb.shape[:2]
-    if height % multiple or width % multiple:
-        rgb = np.pad(rgb, ((0, -height % multiple), (0, -width % multiple), (0, 0)), mode="edge")
-    writable = np.require(rgb, requirements="W")  # torch warns of memory it might write to
-    return torch.from_numpy(writable).permute(2, 0, 1)
-
-
-@torch.no_grad()
-def encode_layers(
-    posterior: Posterior,
-    prior: PriorState,
-    layers: Sequence[LayerSpec],
-    tables: CodingTables,
-    progress: Progress | None = None,
-    *,
-    stages: int | None = None,
-) -> list[bytes]:
-    """The loop of :mod:`models.protocol` with a range encoder: one payload per layer.
-
-    With ``stages`` it ends after so many, all layers counted.
-    """
-    payloads = []
-    for layer, part in zip(layers, split(progress, [x.density for x in layers]), strict=True):
-        coder = LayerEncoder(tables)
-        for stage in split(part, [1.0] * layer.stages):
-            if len(prior.latents) == stages:
-                break
-            # A posterior takes about as long as the coding steps of its stage.
-            first, second = split(stage, [1.0, 1.0])
-            target = posterior.target(prior.latents, first)
-            for report in split(second, [1.0] * layer.steps):
-                _encode_step(target, prior, coder, tables)
-                report(1.0)
-        payloads.append(coder.finish())
-    return payloads
-
-
-def _encode_step(
-    target: Tensor, prior: PriorState, coder: LayerEncoder, tables: CodingTables
-) -> None:
-    prediction = prior.predict()
-    symbols = symbols_of(target, prior, prediction, tables.skip_index)
-    prior.push(symbols)
-    coder.encode(symbols.to(torch.int16).cpu().numpy(), prediction.scale_index.cpu().numpy())
-
-
-def symbols_of(
-    target: Tensor, prior: PriorState, prediction: Prediction, skip_index: int
-) -> Tensor:
-    """The whole numbers, (N,) float32, that a file stores of a stage's posterior mean in one step:
-    zero up to scale index ``skip_index``."""
-    symbols = prior.gather(target).sub_(prediction.mean).round_()
-    symbols.clamp_(-SYMBOL_LIMIT, SYMBOL_LIMIT)
-    return symbols.mul_(prediction.scale_index > skip_index)

@@ -13,12 +13,18 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+#: The gates of the bundled models stay within ±16 on photographs and graphics. Products of
+#: activations square what is large: without a bound, a picture unlike all that a network was
+#: trained on can drive one block after the other to infinity, and no pixel near it survives.
+LARGEST_GATE = 64.0
+
 
 class GatedBlock(nn.Module):
     """Residual block: depthwise k×k, then a gated pointwise pair.
 
-    ``y = x + W2 (a * silu(b))`` with ``a, b = split(W1 (dw(x)))``, after ConvNeXt (Liu et al. 2022)
-    with a gated linear unit (Shazeer 2020). Cost: ``3 C² + k² C`` MAC per position.
+    ``y = x + W2 clamp(a * silu(b))`` with ``a, b = split(W1 (dw(x)))``, after ConvNeXt (Liu et al.
+    2022) with a gated linear unit (Shazeer 2020), its products within ±:data:`LARGEST_GATE`.
+    Cost: ``3 C² + k² C`` MAC per position.
     """
 
     def __init__(self, channels: int, *, kernel: int = 3) -> None:
@@ -32,7 +38,7 @@ class GatedBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         a, b = self.expand(self.depthwise(x)).chunk(2, dim=1)
-        return x + self.project(a * F.silu(b))
+        return x + self.project((a * F.silu(b)).clamp_(-LARGEST_GATE, LARGEST_GATE))
 
 
 def stage(channels: int, depth: int, *, kernel: int = 3) -> nn.Sequential:

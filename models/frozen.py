@@ -48,6 +48,10 @@ class FrozenModel(Generic[Networks]):
         """Quality as the networks take it, (1,)."""
         return torch.tensor([float(quality)], device=self.thresholds.device)
 
+    def lagrangian(self, quality: int) -> float:
+        """λ of a quality: bits per pixel that one unit of mean squared error is worth."""
+        return float(self._model.lagrangian(self._level(quality)))
+
     def layers_for_scale(self, scale: int) -> int:
         """How many layers the picture at that scale depends on."""
         return {1: 3, 2: 2, 4: 1}[scale]

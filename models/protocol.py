@@ -136,5 +136,9 @@ class CodingModel(Protocol):
     ) -> Tensor:
         """Latents of stages → 3×H/scale×W/scale, uint8. ``scale`` is 1, 2 or 4."""
 
+    def lagrangian(self, quality: int) -> float:
+        """λ of a quality: bits per pixel that one unit of mean squared error is worth, pixels in
+        [0, 1]."""
+
     def layers_for_scale(self, scale: int) -> int:
         """How many layers the picture at that scale depends on."""

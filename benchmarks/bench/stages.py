@@ -16,7 +16,7 @@ import numpy as np
 import torch
 
 from bitstream.range_coder import SYMBOL_LIMIT, CodingTables, LayerDecoder, LayerEncoder
-from codec.encoding import pad_image
+from codec.layer_coding import pad_image
 from models.protocol import CodingModel
 
 STAGES = ("analysis", "priors", "entropy coding", "synthesis")

@@ -10,7 +10,7 @@ from PIL import Image
 from torch import Tensor
 
 from codec.decoding import decode_detailed
-from codec.encoding import DEFAULT_QUALITY, encode_detailed, pad_image
+from codec.encoding import DEFAULT_QUALITY, encode_detailed
 from codec.generation.checks import check_randomness, check_room
 from codec.generation.projection import settle, shrink
 from codec.generation.stack import Coded, Source, as_image, compose, synthesize
@@ -18,6 +18,7 @@ from codec.generation.upscaling import completed, layers_of
 from codec.image_io import ImageLike, Picture, load_picture, to_pillow
 from codec.inspection import info
 from codec.installed import DEFAULT_MODEL, get_model
+from codec.layer_coding import pad_image
 from codec.limits import DEFAULT_MAX_PIXELS, out_of_memory_as_limit
 from codec.progress import split
 from models.protocol import CodingModel, Progress

@@ -10,8 +10,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from codec.encoding import symbols_of
 from codec.image_io import Picture, to_pillow
+from codec.layer_coding import symbols_of
 from codec.progress import split
 from models.protocol import CodingModel, Posterior, Prediction, PriorState, Progress
 

@@ -12,13 +12,14 @@ from torch import Tensor
 
 from bitstream.container import MAGIC, Container
 from codec.decoding import Stages, decode_layers, model_of
-from codec.encoding import DEFAULT_QUALITY, pad_image
+from codec.encoding import DEFAULT_QUALITY
 from codec.errors import ArgumentError, CorruptError, naming
 from codec.generation.checks import whole_number
 from codec.generation.stack import Coded, Given, Invented, Source, as_image, compose, synthesize
 from codec.image_io import ImageLike, Picture, load_picture
 from codec.inspection import read_bytes
 from codec.installed import DEFAULT_MODEL, get_model
+from codec.layer_coding import pad_image
 from models.protocol import CodingModel, Progress
 
 #: An image, or a .cci file: path or bytes.

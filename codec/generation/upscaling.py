@@ -15,13 +15,13 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from codec.encoding import pad_image
 from codec.errors import ArgumentError
 from codec.generation.checks import check_room
 from codec.generation.projection import enlarge, project, settle
 from codec.generation.stack import Analysed, Invented, Source, compose, synthesize
 from codec.image_io import ImageLike, Picture, load_picture, to_pillow
 from codec.installed import DEFAULT_MODEL, get_model
+from codec.layer_coding import pad_image
 from codec.limits import DEFAULT_MAX_PIXELS, out_of_memory_as_limit
 from codec.progress import split
 from models.protocol import CodingModel, Progress

@@ -14,7 +14,7 @@ from models.weights import WeightsError
 _EXAMPLES = """examples:
   python -m models.training photos/ --out runs/a --validation held-out/
   python -m models.training photos/ --out runs/a                  (again: continues)
-  python -m models.training photos/ --out runs/b --start models/weights/ssvae.safetensors
+  python -m models.training photos/ --out runs/b --init models/weights/ssvae.safetensors
   torchrun --nproc-per-node 4 -m models.training photos/ --out runs/c --device cuda --compile
 """
 

@@ -56,6 +56,8 @@ def _training(history: list[dict[str, Any]]) -> list[str]:
         data = f"{run['images']:,} images, {run['megapixels']} Mpx"
         if run.get("pages"):
             data += f", {run['pages']} of them drawn pages"
+        if run.get("recolour"):
+            data += f"; {run['recolour']:.0%} of the crops in other colours"
         note = f" ({run['note']})" if "note" in run else ""
         lines.append(
             f"| {run['steps']:,} | {size} | {rate}{note} | {data} | {run['hardware']} "
@@ -99,7 +101,7 @@ def _continue(name: str) -> list[str]:
         "",
         "```sh",
         f"python -m models.training FOLDER --model {name} --out runs/next \\",
-        f"    --start models/weights/{name}.safetensors --validation VALIDATION \\",
+        f"    --init models/weights/{name}.safetensors --validation VALIDATION \\",
         "    --learning-rate 1e-3 --steps 20000 --decay-steps 18000",
         f"python -m models.training.export runs/next --name {name}",
         "python -m tests.conformance.make_corpus",

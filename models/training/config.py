@@ -35,15 +35,16 @@ class TrainConfig:
     device: str = _option("auto", "auto, cpu or cuda")
     bfloat16: bool = _option(True, "autocast analysis and synthesis")
     compile: bool = _option(False, "torch.compile; pays on a GPU, not on a CPU")
-    start: Path | None = field(
+    init: Path | None = field(
         default=None,
         metadata={
             "help": "what a new run begins from: another run's checkpoint (its constant.pt, say), "
             "or a weights file of the codec"
         },
     )
-    start_partly: bool = _option(False, "take from --start only the weights that fit the model")
+    init_partly: bool = _option(False, "take from --init only the weights that fit the model")
     pages: int = _option(0, "so many drawn pages of text and graphics join the images")
+    recolour: float = _option(0.0, "share of the crops in other, stronger colours")
     limit: int = _option(0, "read at most so many images; 0: all")
     max_minutes: float = _option(0.0, "stop after so long, with a checkpoint; 0: never")
     save_minutes: float = _option(10.0, "between checkpoints")

@@ -21,6 +21,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from models.training.anchors import decode_rgb
+from models.training.colours import DRAWS, change_colours
 from models.training.pages import draw_pages
 
 IMAGE_SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".avif", ".tif", ".tiff", ".bmp", ".jp2"}
@@ -60,6 +61,7 @@ class ImageSet:
         minimum: images with a smaller side are left out.
         limit: read at most so many images (0: all).
         pages: so many pages of :mod:`models.training.pages` join them.
+        recolour: share of the crops in other colours (:mod:`models.training.colours`), 0 … 1.
         seed: of the pages.
 
     Raises:
@@ -74,6 +76,7 @@ class ImageSet:
         minimum: int = 64,
         limit: int = 0,
         pages: int = 0,
+        recolour: float = 0.0,
         seed: int = 0,
     ) -> None:
         def keep(image: np.ndarray | None) -> TypeGuard[np.ndarray]:
@@ -87,6 +90,7 @@ class ImageSet:
         if not images:
             raise ValueError(f"{folder}: no image with sides of at least {minimum} pixels found")
         images += draw_pages(pages, seed)
+        self.recolour = recolour
         self.sizes = [image.shape[:2] for image in images]
         pixels = np.array([h * w for h, w in self.sizes], dtype=np.float64)
         self.offsets = np.concatenate([[0], np.cumsum(pixels * 3)]).astype(np.int64)
@@ -110,10 +114,13 @@ class ImageSet:
     def crops(self, count: int, size: int, generator: torch.Generator) -> Tensor:
         """Random crops, count×3×size×size, uint8: half of them reduced by up to 2, half flipped.
 
-        Images smaller than a crop are enlarged to it.
+        Images smaller than a crop are enlarged to it. A share of ``recolour`` changes its colours.
         """
         draws = torch.rand(count, 4, generator=generator).tolist()
         chosen = torch.multinomial(self.weights, count, replacement=True, generator=generator)
+        colours = (
+            torch.rand(count, 1 + DRAWS, generator=generator).tolist() if self.recolour else []
+        )
         out = torch.empty(count, 3, size, size, dtype=torch.uint8, device=self.flat.device)
         for i, index in enumerate(chosen.tolist()):
             a, b, c, d = draws[i]
@@ -127,5 +134,7 @@ class ImageSet:
                 crop = F.interpolate(
                     crop[None].float(), (size, size), mode="bilinear", antialias=True
                 )[0].round_()
+            if colours and colours[i][0] < self.recolour:
+                crop = change_colours(crop, colours[i][1:])
             out[i] = crop.flip(2) if d < 0.5 else crop
         return out

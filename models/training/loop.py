@@ -61,14 +61,15 @@ def train(config: TrainConfig) -> Trainer:
     if (config.out / "latest.pt").exists():
         trainer.resume(config.out / "latest.pt")
         _say(trainer, f"resumed at step {trainer.step}")
-    elif config.start:
-        trainer.begin_from(config.start)
-        _say(trainer, f"started from {config.start} at step {trainer.step}")
+    elif config.init:
+        trainer.begin_from(config.init)
+        _say(trainer, f"started from {config.init} at step {trainer.step}")
     images = ImageSet(
         config.data,
         device=trainer.device,
         limit=config.limit,
         pages=config.pages,
+        recolour=config.recolour,
         seed=config.seed,
     )
     _say(trainer, f"{len(images)} images, {images.megapixels:.0f} megapixels")
@@ -174,6 +175,7 @@ def _note_run(trainer: Trainer, images: ImageSet) -> None:
             "images": len(images),
             "megapixels": round(images.megapixels),
             "pages": config.pages,
+            "recolour": config.recolour,
             "first_step": trainer.step,
             "batch": config.batch * trainer.processes.count,
             "crop": config.crop,

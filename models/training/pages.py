@@ -76,6 +76,9 @@ class _Page:
 
     def _palette(self) -> tuple[Colour, Colour, Colour]:
         rng = self.rng
+        if rng.random() < 0.35:  # strong colours, as games and displays have
+            ground, ink, accent = rng.choice((0, 40, 215, 255), (3, 3))
+            return _colour(ground), _colour(ink), _colour(accent)
         near = rng.integers(225, 256, 3) if rng.random() < 0.5 else np.full(3, 255)
         far = np.full(3, rng.integers(0, 90)) if rng.random() < 0.8 else rng.integers(0, 120, 3)
         if rng.random() < 0.25:
@@ -101,6 +104,7 @@ class _Page:
             self._table,
             self._chart,
             self._box,
+            self._stripes,
         ]
         for index in range(columns):
             left, y = gap + index * (column + gap), top + gap
@@ -182,6 +186,17 @@ class _Page:
         self.pen.line((left, top, left, bottom), fill=self.ink, width=self.unit)
         self.pen.line((left, bottom, left + width, bottom), fill=self.ink, width=self.unit)
         return bottom + self.size
+
+    def _stripes(self, left: int, top: int, width: int) -> int:
+        rng, height = self.rng, int(self.rng.integers(16, 80)) * self.unit
+        period = int(rng.integers(2, 12)) * self.unit
+        line = max(self.unit, period // int(rng.integers(2, 5)))
+        upright = rng.random() < 0.5
+        for place in range(0, width if upright else height, period):
+            x, y = (left + place, top) if upright else (left, top + place)
+            end = (x + line - 1, top + height) if upright else (left + width, y + line - 1)
+            self.pen.rectangle((x, y, *end), fill=self.accent)
+        return top + height + self.size
 
     def _box(self, left: int, top: int, width: int) -> int:
         rng, height = self.rng, int(self.rng.integers(20, 90)) * self.unit

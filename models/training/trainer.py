@@ -111,7 +111,7 @@ class Trainer:
         if path.suffix != ".safetensors":
             self.resume(path)
             return
-        model = load_trainable(path, self.config.model, partly=self.config.start_partly)
+        model = load_trainable(path, self.config.model, partly=self.config.init_partly)
         state = model.state_dict()
         self.model.load_state_dict(state)
         self.ema.load_state_dict(state)

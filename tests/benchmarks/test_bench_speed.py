@@ -7,8 +7,8 @@ import torch
 import codec
 from benchmarks.bench import peers, speed, stages
 from bitstream.range_coder import CodingTables
-from codec.encoding import pad_image
 from codec.installed import get_model
+from codec.layer_coding import pad_image
 
 
 def test_the_timed_loops_code_what_the_codec_codes(crop):

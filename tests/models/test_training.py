@@ -10,12 +10,13 @@ import pytest
 import torch
 from PIL import Image
 
-import codec.encoding as encoding
+import codec.layer_coding as layer_coding
 from bitstream.range_coder import CodingTables
 from models.registry import BUILDERS
 from models.ssvae import SSVAE
 from models.training.__main__ import main, parse
 from models.training.card import read_history, write_card
+from models.training.colours import shift_colours, two_colours
 from models.training.config import TrainConfig, learning_rate_factor
 from models.training.data import ImageSet
 from models.training.evaluate import evaluate_estimated
@@ -86,6 +87,51 @@ def test_crops_are_seeded_and_cover_scales(folder):
     assert torch.equal(a, b)
     assert a.shape == (8, 3, 64, 64)
     assert not torch.equal(a, images.crops(8, 64, torch.Generator().manual_seed(6)))
+
+
+def test_a_share_of_the_crops_is_recoloured(folder):
+    """Other colours, the same greys; the rest of the crops, and their places, stay as they were."""
+    plain, all_of_them, some = (
+        ImageSet(folder, device=CPU, recolour=share).crops(24, 64, torch.Generator().manual_seed(5))
+        for share in (0.0, 1.0, 0.3)
+    )
+
+    def chroma(crops):
+        return (crops.amax(1).float() - crops.amin(1)).mean((1, 2))
+
+    changed = [not torch.equal(a, b) for a, b in zip(plain, some, strict=True)]
+    assert 2 <= sum(changed) <= 16
+    assert all(
+        torch.equal(new, expected)
+        for new, expected in zip(some, torch.where(_mask(changed), all_of_them, plain), strict=True)
+    )
+    assert chroma(all_of_them).mean() > 1.4 * chroma(plain).mean()
+
+
+def _mask(flags: list[bool]) -> torch.Tensor:
+    return torch.tensor(flags).view(-1, 1, 1, 1)
+
+
+def test_shifted_colours_keep_greys_and_range():
+    grey = torch.arange(256.0).expand(3, 4, 256)
+    assert torch.equal(shift_colours(grey, angle=2, gain=3), grey)
+    assert torch.equal(shift_colours(grey, angle=2, gain=3, invert=1)[1], 255 - grey[1])
+    pixel = torch.tensor([200.0, 100.0, 50.0]).view(3, 1, 1)
+    turned = shift_colours(pixel, angle=2 * math.pi / 3, gain=1)
+    assert turned.flatten().tolist() == [50.0, 200.0, 100.0]  # a third of a turn: channels change
+    loud = shift_colours(pixel, angle=0, gain=4)
+    assert loud.min() == 0
+    assert loud.max() == 255
+
+
+def test_two_colours_follow_the_luma():
+    crop = torch.tensor([[40, 140], [90, 140]]).expand(3, 2, 2).to(torch.uint8)
+    drawn = two_colours(crop, [255, 0, 10], [0, 200, 10])
+    assert drawn[:, 0, 0].tolist() == [255, 0, 10]
+    assert drawn[:, 0, 1].tolist() == [0, 200, 10]
+    assert drawn[:, 1, 0].tolist() == pytest.approx([127.5, 100, 10], abs=0.5)
+    flat = two_colours(torch.full((3, 2, 2), 7, dtype=torch.uint8), [255, 0, 10], [0, 0, 0])
+    assert torch.equal(flat[:, 0, 0], torch.tensor([255.0, 0, 10]))
 
 
 def test_a_folder_without_images_says_so(tmp_path):
@@ -190,9 +236,9 @@ def test_export_gives_the_codec_the_same_model(folder, tmp_path, name):
     model = load_ema(tmp_path / "latest.pt", name)
     row = evaluate_estimated(model, tmp_path, qualities=(80,), layers=(3,))[0]
     tables = CodingTables(loaded.frequencies, loaded.skip_index)
-    posterior = loaded.posterior(encoding.pad_image(picture, 64), 80)
+    posterior = loaded.posterior(layer_coding.pad_image(picture, 64), 80)
     prior = loaded.prior(256, 384, 80)
-    payloads = encoding.encode_layers(posterior, prior, loaded.layers, tables)
+    payloads = layer_coding.encode_layers(posterior, prior, loaded.layers, tables)
     real = 8 * sum(map(len, payloads)) / (256 * 384)
     assert real == pytest.approx(sum(row.bpp), rel=0.01)
     shown = loaded.synthesize(prior.latents, 80, 1).permute(1, 2, 0).numpy()
@@ -270,7 +316,7 @@ def test_the_card_is_written_by_the_tool(folder, tmp_path):
     [
         ({"data": Path("/nowhere")}, "/nowhere: no such folder"),
         ({"model": "nonesuch"}, "'nonesuch'; there are: ssvae"),
-        ({"start": Path("nothing.safetensors")}, "nothing.safetensors"),
+        ({"init": Path("nothing.safetensors")}, "nothing.safetensors"),
     ],
 )
 def test_bad_settings_are_one_line(folder, tmp_path, monkeypatch, changes, words):

@@ -177,6 +177,7 @@ def _note_run(trainer: Trainer, images: ImageSet) -> None:
             "pages": config.pages,
             "recolour": config.recolour,
             "first_step": trainer.step,
+            "first_minute": round(trainer.seconds / 60, 1),
             "batch": config.batch * trainer.processes.count,
             "crop": config.crop,
             "optimizer": config.optimizer,

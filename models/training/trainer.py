@@ -79,8 +79,9 @@ class Trainer:
     def state(self) -> dict:
         """Everything a run is; in a distributed run all processes must call this together."""
         if self.history:
-            self.history[-1] |= {"steps": self.step - self.history[-1]["first_step"]}
-            self.history[-1] |= {"minutes": round(self.seconds / 60, 1)}
+            last = self.history[-1]
+            minutes = self.seconds / 60 - last.get("first_minute", 0.0)
+            last |= {"steps": self.step - last["first_step"], "minutes": round(minutes, 1)}
         streams = {"crops": self.crops_state, "torch": torch.get_rng_state()}
         if self.device.type == "cuda":
             streams["cuda"] = torch.cuda.get_rng_state(self.device)

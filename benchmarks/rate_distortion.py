@@ -23,6 +23,7 @@ from PIL import Image
 from rich.progress import track
 
 import codec
+from benchmarks.bench.curves import rising
 from models.names import MODEL_IDS
 from models.training.anchors import ANCHORS, decode_rgb, psnr
 from models.training.data import IMAGE_SUFFIXES
@@ -96,7 +97,7 @@ def bd_rate(anchor: np.ndarray, test: np.ndarray) -> float:
 
     A setting that gave the same files as the one before (:mod:`codec.ceiling`) counts once.
     """
-    anchor, test = (c[np.diff(c[:, 1], prepend=-1) > 0] for c in (anchor, test))
+    anchor, test = rising(anchor), rising(test)
     return float(
         bjontegaard.bd_rate(
             anchor[:, 1],

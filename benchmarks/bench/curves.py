@@ -67,7 +67,7 @@ def mean_curves(rows: list[Row], metric: str) -> dict[str, np.ndarray]:
     return result
 
 
-def _rising(curve: np.ndarray) -> np.ndarray:
+def rising(curve: np.ndarray) -> np.ndarray:
     """The points whose quality exceeds that of all smaller files: a curve one can invert."""
     kept = [curve[0]]
     for point in curve[1:]:
@@ -83,7 +83,7 @@ def delta(metric: str, anchor: str, name: str, curves: dict[str, np.ndarray]) ->
     """
     import bjontegaard
 
-    first, second = _rising(curves[anchor]), _rising(curves[name])
+    first, second = rising(curves[anchor]), rising(curves[name])
     if min(len(first), len(second)) < 4:
         return None
     low = max(first[0, 2], second[0, 2])
@@ -137,7 +137,7 @@ def progressive(stops: list[Stop], curves: dict[str, np.ndarray]) -> list[Progre
         bpp = float(np.mean([s.cut_bpp for s in members]))
         decibel = float(np.mean([s.cut_psnr for s in members]))
         sized = [s for s in members if s.sized_psnr is not None]
-        whole = _rising(curves[name])
+        whole = rising(curves[name])
         extra = None
         if whole[0, 2] <= decibel <= whole[-1, 2]:
             needed = math.exp(np.interp(decibel, whole[:, 2], np.log(whole[:, 1])))

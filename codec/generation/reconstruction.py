@@ -86,9 +86,10 @@ def reconstruct(
     check_room(1, width, height, max_pixels)
     plain = to_pillow(Picture(picture.rgb, picture.grey))
     encoding, *decoding, halving, refining = split(progress, [2.0, 1.0, 1.0, 1.0, 6.0, 3.0])
-    data = encode_detailed(
+    coded = encode_detailed(
         plain, quality=quality, model=model, device=device, max_pixels=None, progress=encoding
-    ).data
+    )
+    data, quality = coded.data, coded.quality
     ends = [layer.end for layer in info(data, max_pixels=None).layers]
     panels = [Panel("original", plain)]
     for name, end, report in zip(("u", "u + z1", "u + z1 + z2"), ends, decoding, strict=True):

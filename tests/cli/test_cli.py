@@ -235,6 +235,20 @@ def test_metadata_a_format_cannot_hold_is_left_out_with_a_note(here):
     assert Image.open("odd.tif").size == (120, 96)
 
 
+def assert_refused(here, arguments, status) -> None:
+    """One clear line on standard error, that exit status, and no file more or less."""
+    before = sorted(p.name for p in here.iterdir())
+    result = run(*arguments)
+    assert result.exit_code == status
+    assert result.exception is None or isinstance(result.exception, SystemExit)
+    complaint = result.stderr.strip().splitlines()
+    assert complaint
+    assert "Traceback" not in result.stderr
+    if complaint[0].startswith("codec:"):
+        assert len(complaint) == 1
+    assert sorted(p.name for p in here.iterdir()) == before
+
+
 def make_bad_inputs(folder):
     (folder / "empty.png").write_bytes(b"")
     (folder / "text.png").write_text("not an image")
@@ -290,16 +304,7 @@ def make_bad_inputs(folder):
 )
 def test_bad_input_is_one_clear_line_and_no_output(here, arguments, status):
     make_bad_inputs(here)
-    before = sorted(p.name for p in here.iterdir())
-    result = run(*arguments)
-    assert result.exit_code == status
-    assert result.exception is None or isinstance(result.exception, SystemExit)
-    complaint = result.stderr.strip().splitlines()
-    assert complaint
-    assert "Traceback" not in result.stderr
-    if complaint[0].startswith("codec:"):
-        assert len(complaint) == 1
-    assert sorted(p.name for p in here.iterdir()) == before
+    assert_refused(here, arguments, status)
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")

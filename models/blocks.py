@@ -19,6 +19,25 @@ from torch import Tensor, nn
 LARGEST_GATE = 64.0
 
 
+class Depthwise(nn.Conv2d):
+    """Depthwise k×k convolution with zero padding.
+
+    With ``float32`` set it computes in float32 also under autocast: on CPUs, large kernels are
+    several times slower in bfloat16 (the gradient of their weights falls back to a dense kernel).
+    """
+
+    float32 = False
+
+    def __init__(self, channels: int, kernel: int) -> None:
+        super().__init__(channels, channels, kernel, padding=kernel // 2, groups=channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.float32:
+            return super().forward(x)
+        with torch.autocast(x.device.type, enabled=False):
+            return super().forward(x.float())
+
+
 class GatedBlock(nn.Module):
     """Residual block: depthwise k×k, then a gated pointwise pair.
 
@@ -29,7 +48,7 @@ class GatedBlock(nn.Module):
 
     def __init__(self, channels: int, *, kernel: int = 3) -> None:
         super().__init__()
-        self.depthwise = nn.Conv2d(channels, channels, kernel, padding=kernel // 2, groups=channels)
+        self.depthwise = Depthwise(channels, kernel)
         self.expand = nn.Conv2d(channels, 2 * channels, 1)
         self.project = nn.Conv2d(channels, channels, 1)
         with torch.no_grad():  # start close to the identity, so that depth does not slow the start

@@ -125,9 +125,12 @@ class ExactPointwise(_ExactSum):
         return _pointwise(x, self.weight, self.bias)
 
     def some(self, x: Tensor, *channels: slice) -> Tensor:
-        """Only some of the output channels; frozen face."""
+        """Only some of the output channels."""
         weight = torch.cat([self.weight[c] for c in channels])
-        return _pointwise(x, weight, torch.cat([self.bias[c] for c in channels]))
+        bias = torch.cat([self.bias[c] for c in channels])
+        if not self.frozen:
+            return F.conv2d(x, weight[:, :, None, None], bias)
+        return _pointwise(x, weight, bias)
 
 
 def _pointwise(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:

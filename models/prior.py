@@ -87,7 +87,7 @@ class LayerPrior(nn.Module):
     def predict_coded(self, step: int, context: Tensor, known: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and raw scale at the places of ``step`` alone, in the shape of :meth:`gather`.
 
-        Frozen face; the last product is computed for these places only, a quarter of all.
+        The last product is computed for these places only, a quarter of all.
         """
         network = cast(CodingStep, self.steps[step])
         features = network.features(context, known)
@@ -108,22 +108,26 @@ class LayerPrior(nn.Module):
     def gather(self, step: int, x: Tensor) -> Tensor:
         """The places of one step in a tensor …×C×H×W, as …×C×(H/2)×(W/2).
 
-        Flattened, this is coding order: by channel, row, column. Only for layers of four steps,
-        where each 2×2 square of a channel holds one place of every step.
+        Flattened, this is coding order: by channel, row, column. With two steps, where each 2×2
+        square of a channel holds two places of a step, the channel axis holds both, C in all.
         """
         groups = [x[..., c, r::2, s::2] for c, r, s in self._groups(step)]
         return torch.cat(groups, dim=-3)
 
     def scatter(self, step: int, values: Tensor, into: Tensor) -> None:
         """Write values in the shape of :meth:`gather` to the places of one step, in place."""
+        first = 0
         for channels, row, column in self._groups(step):
-            into[..., channels, row::2, column::2] = values[..., channels, :, :]
+            last = first + channels.stop - channels.start
+            into[..., channels, row::2, column::2] = values[..., first:last, :, :]
+            first = last
 
     def _groups(self, step: int) -> Iterator[tuple[slice, int, int]]:
         """Channels, row phase, column phase of each channel group in one step."""
-        if len(self.steps) != 4:
-            raise ValueError("files are coded in four steps")
-        for group in range(4):
-            phase = _ORDERS[4][step][0] ^ group
-            first, last = (-(-self.channels * g // 4) for g in (group, group + 1))
-            yield slice(first, last), phase // 2, phase % 2
+        order = _ORDERS[len(self.steps)]
+        count = len(order)
+        for group in range(count):
+            first, last = (-(-self.channels * g // count) for g in (group, group + 1))
+            for base in order[step]:
+                phase = base ^ group
+                yield slice(first, last), phase // 2, phase % 2

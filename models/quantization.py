@@ -6,6 +6,8 @@ noise for the rate, straight-through rounding towards the synthesis.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
@@ -18,6 +20,41 @@ def round_through(x: Tensor) -> Tensor:
     return x + (torch.round(x) - x).detach()
 
 
+#: (wanted, mean, raw scale) of a step's places → their values in the latent.
+Settle = Callable[[Tensor, Tensor, Tensor], Tensor]
+
+
+def walk(
+    prior: LayerPrior, context: Tensor, target: Tensor, settle: Settle
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Walk the coding steps of one stage in the float face.
+
+    Each step is computed at its own places alone, in the shape of
+    :meth:`models.prior.LayerPrior.gather`.
+
+    Args:
+        prior: float face.
+        context: B×D×H×W, what the prior knows beforehand.
+        target: posterior mean in symbol units, B×C×H×W float32.
+        settle: what becomes of a step's places.
+
+    Returns:
+        The latent, B×C×H×W; residuals (target − mean) and raw scales of all places, both
+        B×4C×(H/2)×(W/2), step after step.
+    """
+    known = torch.zeros_like(target)
+    residuals, raws = [], []
+    for step in range(len(prior.steps)):
+        mean, raw = (x.float() for x in prior.predict_coded(step, context, known))
+        wanted = prior.gather(step, target)
+        residuals.append(wanted - mean)
+        raws.append(raw)
+        placed = torch.zeros_like(target)
+        prior.scatter(step, settle(wanted, mean, raw), placed)
+        known = known + placed  # gradients need the sum before
+    return known, torch.cat(residuals, dim=1), torch.cat(raws, dim=1)
+
+
 def quantize(
     prior: LayerPrior,
     context: Tensor,
@@ -26,7 +63,7 @@ def quantize(
     sample: Tensor,
     noisy: bool,
 ) -> tuple[Tensor, Tensor]:
-    """Walk the coding steps of one prior.
+    """Quantize and price the latent of one stage.
 
     Args:
         prior: float face.
@@ -39,23 +76,20 @@ def quantize(
     Returns:
         The latent as the decoder will know it, and bits per image (zero where not kept).
     """
-    h, w = target.shape[-2:]
     keep4, sample4 = keep[:, None, None, None], sample[:, None, None, None]
-    known = torch.zeros_like(target)
-    means, raws = torch.zeros_like(target), torch.zeros_like(target)
-    for step, mask in enumerate(prior.masks(h, w)):
-        mean, raw = prior.predict(step, context, known)
-        mean = mean.float()
-        symbols = torch.round(target - mean)
+
+    def settle(wanted: Tensor, mean: Tensor, raw: Tensor) -> Tensor:
+        residual = wanted - mean
+        symbols = torch.round(residual)
         if not noisy:  # as coded: nothing is stored at the smallest scales
-            symbols = symbols * (scale_index_of(raw.float()) > SKIP_INDEX)
-        rounded = target + (symbols - (target - mean)).detach()
-        fill = mean + sample4 * torch.randn_like(mean) * scale_of(raw.float()).detach()
-        known = torch.where(mask, torch.where(keep4, rounded, fill), known)
-        means, raws = torch.where(mask, mean, means), torch.where(mask, raw.float(), raws)
-    residual = target - means
+            symbols = symbols * (scale_index_of(raw) > SKIP_INDEX)
+        rounded = wanted + (symbols - residual).detach()
+        fill = mean + sample4 * torch.randn_like(mean) * scale_of(raw).detach()
+        return torch.where(keep4, rounded, fill)
+
+    known, residual, raw = walk(prior, context, target, settle)
     if noisy:
-        bits = gaussian_bits(residual + torch.rand_like(residual) - 0.5, scale_of(raws))
+        bits = gaussian_bits(residual + torch.rand_like(residual) - 0.5, scale_of(raw))
     else:
-        bits = coded_bits(torch.round(residual), raws)  # zero where nothing is stored
+        bits = coded_bits(torch.round(residual), raw)  # zero where nothing is stored
     return known, bits.sum(dim=(1, 2, 3)) * keep

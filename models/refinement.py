@@ -26,6 +26,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from models.protocol import Progress
+from models.quantization import walk
 from models.scales import SKIP_INDEX, coded_bits, gaussian_bits, scale_index_of, scale_of
 from models.ssvae import LAYER_STRIDES, SSVAE
 from models.ssvae_maps import BottomUp
@@ -180,8 +181,8 @@ class _Piece:
         for index in range(3):
             target = model.heads[index](self._bottom_up[index], *top_down)
             target = target * model.gain(index, quality) + self._offset(index, free[index])
-            latent, means, raws = _round_steps(model, index, context, target)
-            residual, scales = target - means, scale_of(raws)
+            latent, residual, raws = walk(model.prior.layer(index), context, target, _round)
+            scales = scale_of(raws)
             symbols = torch.round(residual.detach())
             smooth = smooth + sum(gaussian_bits(residual + n, scales).sum() for n in _NOISE) / 3
             coded += float(coded_bits(symbols, raws.detach()).sum())
@@ -212,17 +213,8 @@ class _Piece:
         return lagrangian * total
 
 
-def _round_steps(
-    model: SSVAE, index: int, context: Tensor, target: Tensor
-) -> tuple[Tensor, Tensor, Tensor]:
-    """The coding steps of one layer: latent (rounded, gradient straight through), means, raws."""
-    prior = model.prior.layer(index)
-    latent, means, raws = (torch.zeros_like(target) for _ in range(3))
-    for step, mask in enumerate(prior.masks(*target.shape[-2:])):
-        mean, raw = prior.predict(step, context, latent)
-        residual = target - mean
-        symbols = torch.round(residual) * (scale_index_of(raw) > SKIP_INDEX)
-        rounded = target + (symbols - residual).detach()
-        latent = torch.where(mask, rounded, latent)
-        means, raws = torch.where(mask, mean, means), torch.where(mask, raw, raws)
-    return latent, means, raws
+def _round(wanted: Tensor, mean: Tensor, raw: Tensor) -> Tensor:
+    """Rounded as coded, gradient straight through."""
+    residual = wanted - mean
+    symbols = torch.round(residual) * (scale_index_of(raw) > SKIP_INDEX)
+    return wanted + (symbols - residual).detach()

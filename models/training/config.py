@@ -28,12 +28,16 @@ class TrainConfig:
     batch: int = _option(8, "crops per step and process")
     crop: int = _option(192, "side of the crops in pixels, a multiple of 64")
     learning_rate: float = _option(1.2e-3, "of the constant phase")
-    optimizer: str = _option("muon", "muon (needs PyTorch 2.9) or adam")
+    optimizer: str = _option("muon", "muon or adam")
     clip_norm: float = _option(1.0, "largest norm of a step's gradient")
     ema: float = _option(0.9995, "decay of the averaged weights, which are the ones exported")
     seed: int = _option(0, "of the first weights, the crops and the noise")
     device: str = _option("auto", "auto, cpu or cuda")
-    bfloat16: bool = _option(True, "autocast analysis and synthesis")
+    precision: str = _option(
+        "auto",
+        "of analysis and synthesis: float32, bfloat16, mixed (depthwise float32), or auto: "
+        "what is fastest on this machine",
+    )
     compile: bool = _option(False, "torch.compile; pays on a GPU, not on a CPU")
     init: Path | None = field(
         default=None,

@@ -15,6 +15,7 @@ from typing import Any
 import torch
 
 from models.names import LAYER_NAMES
+from models.training.arithmetic import keep_freed_memory
 from models.training.config import TrainConfig
 from models.training.data import ImageSet
 from models.training.evaluate import evaluate_estimated, format_table
@@ -57,6 +58,7 @@ def train(config: TrainConfig) -> Trainer:
     Under ``torchrun`` every process calls this; the first one writes checkpoints and the log.
     """
     config.out.mkdir(parents=True, exist_ok=True)
+    keep_freed_memory()
     trainer = Trainer(config)
     if (config.out / "latest.pt").exists():
         trainer.resume(config.out / "latest.pt")
@@ -77,6 +79,8 @@ def train(config: TrainConfig) -> Trainer:
     clock = Clock(config, trainer.seconds)
     records: list[Record] = []
     crops = trainer.draw(images)
+    if line := trainer.choose_arithmetic(crops):
+        _say(trainer, line)
     while trainer.step < config.steps:
         if trainer.step == config.steps - config.decay_steps:
             trainer.save("constant.pt")

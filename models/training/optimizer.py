@@ -1,8 +1,7 @@
 """Adam for everything, or Muon for the matrices and Adam for the rest.
 
-Almost all weights of the models are the matrices of 1×1 convolutions. Muon (Jordan et al. 2024;
-``torch.optim.Muon``) orthogonalizes their updates; with the step size matched to Adam's root mean
-square (Liu et al. 2025, eq. 4) one learning rate serves both.
+Almost all weights of the models are the matrices of 1×1 convolutions, whose updates Muon
+orthogonalizes (:mod:`models.training.muon`); one learning rate serves both.
 """
 
 from __future__ import annotations
@@ -11,6 +10,8 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+
+from models.training.muon import Muon
 
 ADAM_BETAS = (0.9, 0.98)
 OPTIMIZERS = ("adam", "muon")
@@ -31,29 +32,19 @@ class ModelOptimizer:
     def __init__(self, model: nn.Module, kind: str, learning_rate: float) -> None:
         if kind not in OPTIMIZERS:
             raise ValueError(f"optimizer {kind!r} is unknown; use one of {', '.join(OPTIMIZERS)}")
-        if kind == "muon" and not hasattr(torch.optim, "Muon"):
-            raise ValueError("muon needs PyTorch 2.9 or newer; use --optimizer adam")
         self._parameters = list(model.parameters())
         # QualityCurve knots are 2-D too, but rows of a table, not a matrix.
         names = {id(p) for name, p in model.named_parameters() if not name.endswith("knots")}
         matrices = [p for p in self._parameters if id(p) in names and _is_matrix(p)]
-        self._matrices = matrices if kind == "muon" else []
-        chosen = {id(p) for p in self._matrices}
+        chosen = {id(p) for p in matrices} if kind == "muon" else set()
         rest = [p for p in self._parameters if id(p) not in chosen]
-        # torch's Muon takes 2-D tensors only: it works on views of the weights' memory.
-        self._views = [nn.Parameter(p.data.view(p.shape[:2])) for p in self._matrices]
         self._parts: list[torch.optim.Optimizer] = [
             torch.optim.Adam(rest, lr=learning_rate, betas=ADAM_BETAS, fused=True)
         ]
-        if self._views:
-            self._parts.append(
-                torch.optim.Muon(
-                    self._views,
-                    lr=learning_rate,
-                    weight_decay=0.0,
-                    adjust_lr_fn="match_rms_adamw",
-                )
-            )
+        #: None for Adam alone.
+        self.muon = Muon(matrices, lr=learning_rate) if chosen else None
+        if self.muon is not None:
+            self._parts.append(self.muon)
 
     def set_learning_rate(self, value: float) -> None:
         for part in self._parts:
@@ -65,8 +56,6 @@ class ModelOptimizer:
             parameter.grad = None
 
     def step(self) -> None:
-        for view, parameter in zip(self._views, self._matrices, strict=True):
-            view.grad = None if parameter.grad is None else parameter.grad.view(view.shape)
         for part in self._parts:
             part.step()
 

@@ -7,6 +7,7 @@ import dataclasses
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +17,18 @@ from torch.nn.parallel import DistributedDataParallel
 
 from models.family import TrainableModel
 from models.registry import BUILDERS
+from models.training.arithmetic import (
+    ARITHMETICS,
+    Arithmetic,
+    default_arithmetic,
+    fastest,
+    fastest_muon,
+)
 from models.training.card import read_history
 from models.training.config import TrainConfig, learning_rate_factor
 from models.training.data import ImageSet
 from models.training.distributed import Processes
-from models.training.losses import LossConfig, draw_settings, rate_distortion_loss
+from models.training.losses import Loss, LossConfig, draw_settings, rate_distortion_loss
 from models.training.optimizer import ModelOptimizer
 from models.weights import load_trainable
 
@@ -59,6 +67,8 @@ class Trainer:
         self.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.ema = copy.deepcopy(self.model).requires_grad_(False)
         self.optimizer = ModelOptimizer(self.model, config.optimizer, config.learning_rate)
+        self.arithmetic = default_arithmetic(config.precision, self.device)
+        self.arithmetic.apply(self.model)
         seed = config.seed + 1 + 7919 * self.processes.rank
         self.generator = torch.Generator().manual_seed(seed)
         self.crops_state = self.generator.get_state()
@@ -149,17 +159,9 @@ class Trainer:
         Returns the step's figures and the next batch (the same one again without ``images``).
         """
         config = self.config
-        image = crops.to(self.device).float().div_(255)
-        image = image.contiguous(memory_format=torch.channels_last)
-        settings = draw_settings(config.batch, self.loss_config, self.model.stages)
-        quality, kept, sample = (value.to(self.device) for value in settings)
         factor = learning_rate_factor(self.step, config)
         self.optimizer.set_learning_rate(config.learning_rate * factor)
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=config.bfloat16):
-            result = self.forward(image, quality, kept, sample)
-        loss = rate_distortion_loss(self.model, result, image, quality, kept, self.loss_config)
-        self.optimizer.zero_grad()
-        loss.total.mul(LOSS_UNIT).backward()
+        loss, quality, kept = self._gradients(crops)
         norm = nn.utils.clip_grad_norm_(self.model.parameters(), config.clip_norm)
         following = crops if images is None else self.draw(images)
         # Gradients are averaged over processes, so that all come to the same verdict here. This is
@@ -172,6 +174,45 @@ class Trainer:
         self.step += 1
         total = loss.total.detach() * LOSS_UNIT
         return Record(total, norm, loss.bpp.detach(), loss.mse.detach(), quality, kept), following
+
+    def _gradients(self, crops: Tensor) -> tuple[Loss, Tensor, Tensor]:
+        """Forward and backward on a batch; loss, quality and stages kept of its images."""
+        image = crops.to(self.device).float().div_(255)
+        image = image.contiguous(memory_format=torch.channels_last)
+        settings = draw_settings(len(image), self.loss_config, self.model.stages)
+        quality, kept, sample = (value.to(self.device) for value in settings)
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.arithmetic.bfloat16):
+            result = self.forward(image, quality, kept, sample)
+        loss = rate_distortion_loss(self.model, result, image, quality, kept, self.loss_config)
+        self.optimizer.zero_grad()
+        loss.total.mul(LOSS_UNIT).backward()
+        return loss, quality, kept
+
+    def choose_arithmetic(self, crops: Tensor) -> str | None:
+        """Take the fastest number formats on this machine; a line that says which.
+
+        Nothing is measured (None) on a GPU or where the configuration names a precision. Gradients
+        are computed and thrown away; the run's state and random streams stay as they are.
+        """
+        if self.config.precision != "auto" or self.device.type != "cpu":
+            return None
+
+        def work(arithmetic: Arithmetic) -> None:
+            self.arithmetic = arithmetic
+            arithmetic.apply(self.model)
+            self._gradients(crops)
+
+        with torch.random.fork_rng(devices=[]):
+            name, seconds = fastest({n: partial(work, a) for n, a in ARITHMETICS.items()})
+            muon = self.optimizer.muon
+            if muon is not None:
+                muon.dtype = fastest_muon(muon)
+        self.arithmetic = ARITHMETICS[name]
+        self.arithmetic.apply(self.model)
+        self.optimizer.zero_grad()
+        times = ", ".join(f"{n} {s:.2f} s" for n, s in seconds.items())
+        kind = "" if muon is None else f"; muon in {str(muon.dtype).removeprefix('torch.')}"
+        return f"forward and backward: {times}; taken: {name}{kind}"
 
     @torch.no_grad()
     def _update_ema(self) -> None:

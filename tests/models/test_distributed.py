@@ -17,7 +17,7 @@ def images(tmp_path_factory, photograph):
 
 def run(images, out, *, processes: int, steps: int, minutes: float = 0) -> dict:
     """Train by the command line; returns the last checkpoint."""
-    options = ["--model", "ssvae-tiny", "--batch", "2", "--crop", "64", "--no-bfloat16"]
+    options = ["--model", "ssvae-tiny", "--batch", "2", "--crop", "64", "--precision", "float32"]
     options += ["--steps", str(steps), "--decay-steps", "1", "--max-minutes", str(minutes)]
     start = [sys.executable, "-m"]
     if processes > 1:

@@ -9,12 +9,14 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torch import nn
 
 import codec.layer_coding as layer_coding
 from bitstream.range_coder import CodingTables
 from models.registry import BUILDERS
 from models.ssvae import SSVAE
 from models.training.__main__ import main, parse
+from models.training.arithmetic import ARITHMETICS
 from models.training.card import read_history, write_card
 from models.training.colours import shift_colours, two_colours
 from models.training.config import TrainConfig, learning_rate_factor
@@ -23,6 +25,7 @@ from models.training.evaluate import evaluate_estimated
 from models.training.export import export, load_ema
 from models.training.loop import train
 from models.training.losses import LossConfig, keep_probabilities, lambda_shares
+from models.training.muon import Muon, orthogonalize
 from models.training.pages import draw_pages
 from models.training.trainer import Trainer
 from models.weights import (
@@ -69,7 +72,7 @@ def config(folder, out, **changes) -> TrainConfig:
         warmup_steps=3,
         batch=3,
         crop=64,
-        bfloat16=False,
+        precision="float32",
         log_steps=10,
     )
     return replace(base, **changes)
@@ -266,8 +269,10 @@ def test_weights_that_are_damaged_are_refused(tmp_path):
 
 
 def test_every_setting_is_on_the_command_line(tmp_path):
-    c = parse([str(tmp_path), "--out", "x", "--steps", "7", "--no-bfloat16", "--validation", "v"])
-    assert (c.steps, c.bfloat16, str(c.validation)) == (7, False, "v")
+    c = parse(
+        [str(tmp_path), "--out", "x", "--steps", "7", "--precision", "float32", "--validation", "v"]
+    )
+    assert (c.steps, c.precision, str(c.validation)) == (7, "float32", "v")
 
 
 def test_an_unknown_optimizer_is_refused(folder, tmp_path):
@@ -275,8 +280,53 @@ def test_an_unknown_optimizer_is_refused(folder, tmp_path):
         Trainer(config(folder, tmp_path, optimizer="sgd"))
 
 
+def test_an_unknown_precision_is_refused(folder, tmp_path):
+    with pytest.raises(ValueError, match="float32, bfloat16, mixed"):
+        Trainer(config(folder, tmp_path, precision="float16"))
+
+
+def test_choosing_the_arithmetic_leaves_the_run_as_it_was(folder, tmp_path):
+    images = ImageSet(folder, device=CPU)
+    trainers = [
+        Trainer(config(folder, tmp_path, optimizer="muon", precision="auto")) for _ in range(2)
+    ]
+    for trainer, chooses in zip(trainers, (True, False), strict=True):
+        torch.manual_seed(3)
+        crops = trainer.draw(images)
+        if chooses:
+            assert "taken" in trainer.choose_arithmetic(crops)
+        trainer.arithmetic = ARITHMETICS["float32"]
+        trainer.arithmetic.apply(trainer.model)
+        trainer.optimizer.muon.dtype = torch.float32
+        trainer.train_step(crops)
+    for a, b in zip(*(t.model.parameters() for t in trainers), strict=True):
+        assert torch.equal(a, b)
+
+
+def test_orthogonalized_matrices_have_singular_values_of_about_one():
+    torch.manual_seed(0)
+    for shape in ((3, 40, 24), (2, 24, 40)):
+        values = torch.linalg.svdvals(orthogonalize(torch.randn(shape)))
+        assert ((values > 0.5) & (values < 1.3)).all()
+
+
+def test_muon_steps_as_the_library_does():
+    """Against ``torch.optim.Muon``, which multiplies in bfloat16."""
+    torch.manual_seed(0)
+    ours, theirs = (nn.Parameter(torch.ones(32, 48)) for _ in range(2))
+    library = torch.optim.Muon([theirs], lr=0.01, weight_decay=0.0, adjust_lr_fn="match_rms_adamw")
+    optimizer = Muon([ours], lr=0.01, dtype=torch.bfloat16)
+    for _ in range(3):
+        ours.grad = torch.randn(32, 48)
+        theirs.grad = ours.grad.clone()
+        optimizer.step()
+        library.step()
+    assert torch.allclose(ours, theirs, atol=1e-3)
+    assert (ours - 1).abs().max() > 0.01
+
+
 def test_muon_moves_the_weights_themselves(folder, tmp_path):
-    """Muon works on views: after a step the model's matrices have moved, by about the rate."""
+    """After a step the model's matrices have moved, by about the rate."""
     trainer = Trainer(config(folder, tmp_path, optimizer="muon", warmup_steps=0))
     weight = trainer.model.analysis.downs[0].mix.weight
     before = weight.detach().clone()

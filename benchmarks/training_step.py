@@ -26,7 +26,7 @@ from models.training.arithmetic import keep_freed_memory
 from models.training.config import TrainConfig
 from models.training.hardware import machine
 from models.training.optimizer import ModelOptimizer
-from models.training.trainer import Trainer
+from models.training.trainer import Batch, Trainer
 
 
 class _LibraryMuon(torch.optim.Optimizer):
@@ -61,7 +61,7 @@ def _predict_everywhere(model: nn.Module) -> None:
 
     for module in model.modules():
         if isinstance(module, LayerPrior):
-            module.predict_coded = partial(predict, module)  # type: ignore[method-assign]
+            module.predict_coded = partial(predict, module)  # type: ignore[assignment, method-assign]
 
 
 def measure(kind: str, model: str, batch: int, crop: int, steps: int) -> float:
@@ -77,15 +77,16 @@ def measure(kind: str, model: str, batch: int, crop: int, steps: int) -> float:
         )
         trainer = Trainer(config)
         crops = torch.randint(0, 256, (batch, 3, crop, crop), dtype=torch.uint8)
+        work = Batch(crops, torch.linspace(0, 100, batch))
         if kind == "fast":
-            print(trainer.choose_arithmetic(crops), file=sys.stderr, flush=True)
+            print(trainer.choose_arithmetic(work), file=sys.stderr, flush=True)
         else:
             _replace_muon(trainer.optimizer)
             _predict_everywhere(trainer.model)
         times = []
         for _ in range(steps + 1):
             started = time.perf_counter()
-            trainer.train_step(crops)
+            trainer.train_step(work)
             times.append(time.perf_counter() - started)
     return batch * crop**2 / 1e6 / statistics.median(times[1:])
 

@@ -24,6 +24,11 @@ from models.training.anchors import decode_rgb
 from models.training.colours import DRAWS, change_colours
 from models.training.pages import draw_pages
 
+#: Qualities whose crops are clean, and the least factor by which these are reduced.
+CLEAN_ABOVE, CLEAN_REDUCTION = 70.0, 1.5
+#: Largest standard deviation of the noise in enlarged crops, in levels of 0…255.
+LARGEST_NOISE = 2.0
+
 IMAGE_SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".avif", ".tif", ".tiff", ".bmp", ".jp2"}
 
 
@@ -62,6 +67,7 @@ class ImageSet:
         limit: read at most so many images (0: all).
         pages: so many pages of :mod:`models.training.pages` join them.
         recolour: share of the crops in other colours (:mod:`models.training.colours`), 0 … 1.
+        enlarge: share of the crops that are enlarged, 0 … 1.
         seed: of the pages.
 
     Raises:
@@ -77,6 +83,7 @@ class ImageSet:
         limit: int = 0,
         pages: int = 0,
         recolour: float = 0.0,
+        enlarge: float = 0.0,
         seed: int = 0,
     ) -> None:
         def keep(image: np.ndarray | None) -> TypeGuard[np.ndarray]:
@@ -90,7 +97,7 @@ class ImageSet:
         if not images:
             raise ValueError(f"{folder}: no image with sides of at least {minimum} pixels found")
         images += draw_pages(pages, seed)
-        self.recolour = recolour
+        self.recolour, self.enlarge = recolour, enlarge
         self.sizes = [image.shape[:2] for image in images]
         pixels = np.array([h * w for h, w in self.sizes], dtype=np.float64)
         self.offsets = np.concatenate([[0], np.cumsum(pixels * 3)]).astype(np.int64)
@@ -111,30 +118,56 @@ class ImageSet:
         h, w = self.sizes[index]
         return self.flat[self.offsets[index] : self.offsets[index + 1]].view(h, w, 3)
 
-    def crops(self, count: int, size: int, generator: torch.Generator) -> Tensor:
+    def crops(
+        self,
+        count: int,
+        size: int,
+        generator: torch.Generator,
+        quality: Tensor | None = None,
+    ) -> Tensor:
         """Random crops, count×3×size×size, uint8: half of them reduced by up to 2, half flipped.
 
-        Images smaller than a crop are enlarged to it. A share of ``recolour`` changes its colours.
+        Images smaller than a crop are enlarged to it. A share of ``enlarge`` is enlarged by up to
+        2, every second of these with noise as of a sensor: cameras deliver pictures smoother per
+        pixel than most training sets hold. A share of ``recolour`` changes its colours.
+
+        Args:
+            quality: (count,) at which each crop will be coded. Above :data:`CLEAN_ABOVE` all crops
+                that are not enlarged are reduced by at least :data:`CLEAN_REDUCTION`, which takes
+                the artefacts of a training set that is itself lossy out of them.
         """
         draws = torch.rand(count, 4, generator=generator).tolist()
         chosen = torch.multinomial(self.weights, count, replacement=True, generator=generator)
         colours = (
             torch.rand(count, 1 + DRAWS, generator=generator).tolist() if self.recolour else []
         )
+        smooth = torch.rand(count, 3, generator=generator).tolist() if self.enlarge else []
         out = torch.empty(count, 3, size, size, dtype=torch.uint8, device=self.flat.device)
         for i, index in enumerate(chosen.tolist()):
             a, b, c, d = draws[i]
             image = self.image(index)
             h, w = image.shape[:2]
-            reduction = 1.0 if a < 0.5 else 2 * a
+            enlarged = bool(smooth) and smooth[i][0] < self.enlarge
+            if enlarged:
+                reduction = 1 / (1 + a)
+            elif quality is not None and quality[i] > CLEAN_ABOVE:
+                reduction = CLEAN_REDUCTION + 0.7 * a
+            else:
+                reduction = 1.0 if a < 0.5 else 2 * a
             side = min(round(size * reduction), h, w)
             top, left = int(b * (h - side + 1)), int(c * (w - side + 1))
             crop = image[top : top + side, left : left + side].permute(2, 0, 1)
             if side != size:
-                crop = F.interpolate(
-                    crop[None].float(), (size, size), mode="bilinear", antialias=True
-                )[0].round_()
+                mode = "bicubic" if enlarged else "bilinear"
+                crop = F.interpolate(crop[None].float(), (size, size), mode=mode, antialias=True)[0]
+                if enlarged and smooth[i][1] < 0.5:
+                    crop += _noise(crop.shape, smooth[i][2] * LARGEST_NOISE, generator).to(crop)
+                crop = crop.round_().clamp_(0, 255)
             if colours and colours[i][0] < self.recolour:
                 crop = change_colours(crop, colours[i][1:])
             out[i] = crop.flip(2) if d < 0.5 else crop
         return out
+
+
+def _noise(shape: torch.Size, deviation: float, generator: torch.Generator) -> Tensor:
+    return torch.randn(shape, generator=generator) * deviation

@@ -72,19 +72,20 @@ def train(config: TrainConfig) -> Trainer:
         limit=config.limit,
         pages=config.pages,
         recolour=config.recolour,
+        enlarge=config.enlarge,
         seed=config.seed,
     )
     _say(trainer, f"{len(images)} images, {images.megapixels:.0f} megapixels")
     _note_run(trainer, images)
     clock = Clock(config, trainer.seconds)
     records: list[Record] = []
-    crops = trainer.draw(images)
-    if line := trainer.choose_arithmetic(crops):
+    batch = trainer.draw(images)
+    if line := trainer.choose_arithmetic(batch):
         _say(trainer, line)
     while trainer.step < config.steps:
         if trainer.step == config.steps - config.decay_steps:
             trainer.save("constant.pt")
-        record, crops = trainer.train_step(crops, images)
+        record, batch = trainer.train_step(batch, images)
         records.append(record)
         ended = trainer.step == config.steps
         if trainer.step % config.log_steps == 0 or ended:
@@ -180,6 +181,7 @@ def _note_run(trainer: Trainer, images: ImageSet) -> None:
             "megapixels": round(images.megapixels),
             "pages": config.pages,
             "recolour": config.recolour,
+            "enlarge": config.enlarge,
             "first_step": trainer.step,
             "first_minute": round(trainer.seconds / 60, 1),
             "batch": config.batch * trainer.processes.count,

@@ -48,20 +48,19 @@ def lambda_shares(config: LossConfig, stages: Sequence[int]) -> list[float]:
     return found
 
 
-def draw_settings(
-    count: int, config: LossConfig, stages: Sequence[int]
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Quality, number of stages, fill temperature of each image of a batch, each (count,).
+def draw_quality(count: int, generator: torch.Generator) -> Tensor:
+    """Quality of each image of a batch, (count,): stratified over [0, 100], with a little extra
+    weight on the two ends."""
+    strata = (torch.arange(count) + torch.rand(count, generator=generator)) / count
+    return (strata[torch.randperm(count, generator=generator)] * 106 - 3).clamp(0, 100)
 
-    Quality is stratified over [0, 100], with a little extra weight on the two ends.
-    """
-    strata = (torch.arange(count) + torch.rand(count)) / count
-    quality = (strata[torch.randperm(count)] * 106 - 3).clamp(0, 100)
+
+def draw_stages(count: int, config: LossConfig, stages: Sequence[int]) -> tuple[Tensor, Tensor]:
+    """Number of stages and fill temperature of each image of a batch, each (count,)."""
     shares = torch.tensor(keep_probabilities(config, stages))
     kept = torch.multinomial(shares, count, replacement=True) + 1
     sampled = torch.rand(count) < config.sample_probability
-    temperature = torch.rand(count) * sampled
-    return quality, kept, temperature
+    return kept, torch.rand(count) * sampled
 
 
 @dataclass

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -28,12 +28,25 @@ from models.training.card import read_history
 from models.training.config import TrainConfig, learning_rate_factor
 from models.training.data import ImageSet
 from models.training.distributed import Processes
-from models.training.losses import Loss, LossConfig, draw_settings, rate_distortion_loss
+from models.training.losses import (
+    Loss,
+    LossConfig,
+    draw_quality,
+    draw_stages,
+    rate_distortion_loss,
+)
 from models.training.optimizer import ModelOptimizer
 from models.weights import load_trainable
 
 #: Brings the loss to the order of one, so that clipping and logs read well.
 LOSS_UNIT = 30.0
+
+
+class Batch(NamedTuple):
+    """Crops, B×3×H×W uint8, and the quality at which each is to be coded, (B,)."""
+
+    crops: Tensor
+    quality: Tensor
 
 
 @dataclass
@@ -148,12 +161,14 @@ class Trainer:
 
     # -- one step ------------------------------------------------------------------------------
 
-    def draw(self, images: ImageSet) -> Tensor:
-        """The next batch of crops, uint8."""
+    def draw(self, images: ImageSet) -> Batch:
+        """The next batch."""
         self.crops_state = self.generator.get_state()
-        return images.crops(self.config.batch, self.config.crop, self.generator)
+        count, size = self.config.batch, self.config.crop
+        quality = draw_quality(count, self.generator)
+        return Batch(images.crops(count, size, self.generator, quality), quality)
 
-    def train_step(self, crops: Tensor, images: ImageSet | None = None) -> tuple[Record, Tensor]:
+    def train_step(self, batch: Batch, images: ImageSet | None = None) -> tuple[Record, Batch]:
         """One step on a batch; draws the next batch from ``images`` while the device is busy.
 
         Returns the step's figures and the next batch (the same one again without ``images``).
@@ -161,9 +176,9 @@ class Trainer:
         config = self.config
         factor = learning_rate_factor(self.step, config)
         self.optimizer.set_learning_rate(config.learning_rate * factor)
-        loss, quality, kept = self._gradients(crops)
+        loss, quality, kept = self._gradients(batch)
         norm = nn.utils.clip_grad_norm_(self.model.parameters(), config.clip_norm)
-        following = crops if images is None else self.draw(images)
+        following = batch if images is None else self.draw(images)
         # Gradients are averaged over processes, so that all come to the same verdict here. This is
         # the only place where the host waits for the device.
         if bool(torch.isfinite(norm)):
@@ -175,12 +190,13 @@ class Trainer:
         total = loss.total.detach() * LOSS_UNIT
         return Record(total, norm, loss.bpp.detach(), loss.mse.detach(), quality, kept), following
 
-    def _gradients(self, crops: Tensor) -> tuple[Loss, Tensor, Tensor]:
+    def _gradients(self, batch: Batch) -> tuple[Loss, Tensor, Tensor]:
         """Forward and backward on a batch; loss, quality and stages kept of its images."""
-        image = crops.to(self.device).float().div_(255)
+        image = batch.crops.to(self.device).float().div_(255)
         image = image.contiguous(memory_format=torch.channels_last)
-        settings = draw_settings(len(image), self.loss_config, self.model.stages)
-        quality, kept, sample = (value.to(self.device) for value in settings)
+        quality = batch.quality.to(self.device)
+        drawn = draw_stages(len(image), self.loss_config, self.model.stages)
+        kept, sample = (value.to(self.device) for value in drawn)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.arithmetic.bfloat16):
             result = self.forward(image, quality, kept, sample)
         loss = rate_distortion_loss(self.model, result, image, quality, kept, self.loss_config)
@@ -188,7 +204,7 @@ class Trainer:
         loss.total.mul(LOSS_UNIT).backward()
         return loss, quality, kept
 
-    def choose_arithmetic(self, crops: Tensor) -> str | None:
+    def choose_arithmetic(self, batch: Batch) -> str | None:
         """Take the fastest number formats on this machine; a line that says which.
 
         Nothing is measured (None) on a GPU or where the configuration names a precision. Gradients
@@ -200,7 +216,7 @@ class Trainer:
         def work(arithmetic: Arithmetic) -> None:
             self.arithmetic = arithmetic
             arithmetic.apply(self.model)
-            self._gradients(crops)
+            self._gradients(batch)
 
         with torch.random.fork_rng(devices=[]):
             name, seconds = fastest({n: partial(work, a) for n, a in ARITHMETICS.items()})

@@ -75,6 +75,17 @@ def _through_pillow(rgb: np.ndarray, setting: float, form: str, **options: Any) 
     return buffer.getvalue()
 
 
+def _tuned_avif(rgb: np.ndarray, setting: float, tune: str) -> bytes:
+    """One thread: with more, Pillow asks for tiles, and sizes would depend on the machine."""
+    options = {"subsampling": "4:4:4", "speed": 6, "max_threads": 1, "advanced": {"tune": tune}}
+    return _through_pillow(rgb, setting, "AVIF", **options)
+
+
+#: From 0.05 to 3.5 bpp on photographs; above 44 dB of PSNR.
+TUNED_AVIF = (2, 8, 16, 24, 32, 40, 50, 60, 68, 76, 84, 90, 94, 97)
+TUNED_AVIF_PERCEPTUAL = (2, 16, 32, 50, 68, 84, 90)
+
+
 def _jxl(rgb: np.ndarray, quality: float) -> bytes:
     import pillow_jxl  # noqa: F401 - registers JPEG XL with Pillow
 
@@ -120,6 +131,22 @@ OTHERS: dict[str, Codec] = {
         (2, 16, 32, 50, 68, 84),
         "avif",
         "4:4:4, speed 6 (libavif's default)",
+    ),
+    "avif-psnr": Codec(
+        "AVIF, tune=psnr",
+        partial(_tuned_avif, tune="psnr"),
+        TUNED_AVIF,
+        TUNED_AVIF_PERCEPTUAL,
+        "avif",
+        "4:4:4, speed 6, tuned for PSNR, one thread",
+    ),
+    "avif-iq": Codec(
+        "AVIF, tune=iq",
+        partial(_tuned_avif, tune="iq"),
+        TUNED_AVIF,
+        TUNED_AVIF_PERCEPTUAL,
+        "avif",
+        "4:4:4, speed 6, tuned for the eye, one thread",
     ),
     "jxl": Codec(
         "JPEG XL",

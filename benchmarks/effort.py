@@ -17,7 +17,9 @@ from PIL import Image
 from rich.progress import Progress
 
 import codec
-from benchmarks.rate_distortion import Point, bd_rate, curves, rounded
+from benchmarks.bench.bands import bd_rate
+from benchmarks.bench.curves import mean_curves
+from benchmarks.bench.points import Point, rounded
 from models.training.anchors import psnr
 from models.training.data import IMAGE_SUFFIXES
 from models.training.hardware import machine
@@ -60,16 +62,17 @@ def main(arguments: list[str] | None = None) -> None:
                     name = f"effort {effort}"
                     points.append(Point(path.name, name, quality, result.bpp, psnr(rgb, shown)))
                     progress.advance(task)
-    table = curves(points)
+    table = mean_curves(points, "psnr")
     first = table[f"effort {options.efforts[0]}"]
     rows = []
     print(f"{len(files)} images, qualities {options.qualities}, {machine()}")
     print("effort  BD-rate   s per megapixel (median)")
     for effort in options.efforts:
         rate = bd_rate(first, table[f"effort {effort}"])
+        shown = "      –" if rate is None else f"{rate:+6.1f}%"
         time_needed = statistics.median(seconds[effort])
         rows.append({"effort": effort, "bd_rate_percent": rate, "seconds_per_mpx": time_needed})
-        print(f"{effort:6d}  {rate:+6.1f}%   {time_needed:.2f}")
+        print(f"{effort:6d}  {shown}   {time_needed:.2f}")
     if options.output:
         result_ = {
             "images": [path.name for path in files],

@@ -1,143 +1,126 @@
-"""Rate–distortion on a folder, from files really written and really decoded.
+"""The judgement of a set of weights on a folder, from files really written and really decoded.
 
 ``python -m benchmarks.rate_distortion FOLDER -o results.json`` prints mean bpp and PSNR (RGB, mean
-over images) of each codec and setting, and BD-rates against JPEG and JPEG 2000. Needs the extra
-``bench``.
+over images) of each codec and setting; BD-rates against JPEG, JPEG 2000 and AVIF, overall and by
+bands of PSNR; what fails on single images. ``--anchors FILE`` keeps the anchors' points, so that a
+second run measures ours alone; ``--compare OLD.json`` sets ours beside an earlier run. Needs the
+extra ``bench``.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-from collections import defaultdict
+from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import asdict, dataclass
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
+from typing import Any
 
-import bjontegaard
 import numpy as np
-import torch
-from PIL import Image
 from rich.progress import track
 
 import codec
-from benchmarks.bench.curves import rising
+from benchmarks.bench import metrics
+from benchmarks.bench.codecs import OUR_PERCEPTUAL, OUR_QUALITIES, missing
+from benchmarks.bench.judgement import comparison_lines, judge, lines
+from benchmarks.bench.measuring import read_rgb, start_worker
+from benchmarks.bench.points import (
+    Known,
+    Point,
+    known_of,
+    measure_anchors,
+    read_known,
+    rounded,
+    write_known,
+)
 from models.names import MODEL_IDS
-from models.training.anchors import ANCHORS, decode_rgb, psnr
 from models.training.data import IMAGE_SUFFIXES
 from models.training.hardware import machine
-
-OUR_QUALITIES = (0, 10, 20, 30, 40, 50, 60, 70, 80, 90, 100)
-
-
-@dataclass(frozen=True)
-class Point:
-    """One image, codec and setting. ``psnr`` in dB, one entry per number of layers for ours."""
-
-    image: str
-    codec: str
-    setting: float
-    bpp: float
-    psnr: float
+from models.weights import weights_info
 
 
 def measure_ours(
-    name: str, rgb: np.ndarray, qualities: tuple[int, ...], model: str, device: str
+    name: str,
+    rgb: np.ndarray,
+    *,
+    qualities: tuple[int, ...],
+    perceptual: bool,
+    **options: Any,
 ) -> list[Point]:
-    """Files at each quality; the three-layer file also decoded from its first 1 and 2 layers."""
+    """Files at each quality, also decoded from their first 1, 2 … layers.
+
+    Args:
+        perceptual: SSIMULACRA2 of whole files too, at the qualities of :data:`OUR_PERCEPTUAL`.
+        options: model, effort and device of :func:`codec.encode`.
+    """
     points = []
     pixels = rgb.shape[0] * rgb.shape[1]
     for quality in qualities:
-        data = codec.encode(rgb, quality=quality, model=model, device=device)
+        data = codec.encode(rgb, quality=quality, **options)
         ends = [layer.end for layer in codec.info(data).layers]
         for count, end in enumerate(ends, start=1):
-            shown = np.array(codec.decode(data[:end], device=device).convert("RGB"))
-            label = "ours" if count == len(ends) else f"ours, first {count}"
-            points.append(Point(name, label, quality, 8 * end / pixels, psnr(rgb, shown)))
+            shown = np.array(codec.decode(data[:end], device=options["device"]).convert("RGB"))
+            whole = count == len(ends)
+            label = "ours" if whole else f"ours, first {count}"
+            judged = perceptual and whole and quality in OUR_PERCEPTUAL
+            seen = metrics.ssimulacra2(rgb, shown) if judged else None
+            bpp = 8 * end / pixels
+            points.append(Point(name, label, quality, bpp, metrics.psnr(rgb, shown), seen))
     return points
 
 
-def measure_anchors(name: str, rgb: np.ndarray) -> list[Point]:
-    """JPEG and JPEG 2000 at their settings."""
-    points = []
-    pixels = rgb.shape[0] * rgb.shape[1]
-    for label, (coder, settings) in ANCHORS.items():
-        for setting in settings:
-            data = coder(rgb, setting)
-            quality = psnr(rgb, decode_rgb(data))
-            points.append(Point(name, label, setting, 8 * len(data) / pixels, quality))
-    return points
+def measure_file(
+    path: Path, known: Known, *, anchors: list[str], perceptual: bool, **ours: Any
+) -> tuple[list[Point], Known]:
+    """All points of one image, and those of its anchors for the next run."""
+    rgb = read_rgb(path)
+    rivals, entries = measure_anchors(path.name, rgb, anchors, known, perceptual=perceptual)
+    return [*measure_ours(path.name, rgb, perceptual=perceptual, **ours), *rivals], entries
 
 
-def measure_file(path: Path, *, qualities: tuple[int, ...], model: str, device: str) -> list[Point]:
-    """All points of one image."""
-    with Image.open(path) as image:
-        rgb = np.array(image.convert("RGB"))
-    return [
-        *measure_ours(path.name, rgb, qualities, model, device),
-        *measure_anchors(path.name, rgb),
-    ]
-
-
-def curves(points: list[Point]) -> dict[str, np.ndarray]:
-    """Per codec the mean curve over images: rows (setting, bpp, psnr), by increasing setting."""
-    sums: dict[tuple[str, float], list[tuple[float, float]]] = defaultdict(list)
-    for point in points:
-        sums[point.codec, point.setting].append((point.bpp, point.psnr))
-    table: dict[str, list] = defaultdict(list)
-    for (name, setting), values in sorted(sums.items()):
-        table[name].append((setting, *np.mean(values, axis=0)))
-    return {name: np.array(rows) for name, rows in table.items()}
-
-
-def bd_rate(anchor: np.ndarray, test: np.ndarray) -> float:
-    """BD-rate in percent (Akima interpolation) over the common PSNR range of two mean curves.
-
-    A setting that gave the same files as the one before (:mod:`codec.ceiling`) counts once.
-    """
-    anchor, test = rising(anchor), rising(test)
-    return float(
-        bjontegaard.bd_rate(
-            anchor[:, 1],
-            anchor[:, 2],
-            test[:, 1],
-            test[:, 2],
-            method="akima",
-            min_overlap=0,
-            require_matching_points=False,
+def _measure(
+    files: list[Path], known: Known, workers: int, **options: Any
+) -> Iterator[tuple[list[Point], Known]]:
+    # Processes of one thread each do more in the same time than one of several threads.
+    with ProcessPoolExecutor(workers, get_context("spawn"), start_worker) as pool:
+        each = pool.map(
+            partial(measure_file, **options), files, [known_of(p.name, known) for p in files]
         )
-    )
+        yield from track(each, "measuring", len(files))
 
 
-def checks(points: list[Point]) -> dict[str, float]:
-    """Share of images whose layers rise strictly in PSNR, per quality."""
-    by_image: dict[tuple[str, float], dict[str, float]] = defaultdict(dict)
-    for point in points:
-        by_image[point.image, point.setting][point.codec] = point.psnr
-    rising: dict[float, list[bool]] = defaultdict(list)
-    for (_, setting), values in by_image.items():
-        if "ours" in values:
-            steps = [values["ours, first 1"], values["ours, first 2"], values["ours"]]
-            rising[setting].append(steps[0] < steps[1] < steps[2])
-    return {f"quality {s:g}": float(np.mean(v)) for s, v in sorted(rising.items())}
+def write_results(path: Path, result: dict[str, Any], points: list[Point]) -> None:
+    """The judgement, then one point a line."""
+    ratios = ",\n".join("  " + json.dumps(row) for row in result["ratio_to_jpeg"])
+    rows = ",\n".join("  " + json.dumps(rounded(p)) for p in points)
+    short = {key: value for key, value in result.items() if key != "ratio_to_jpeg"}
+    text = json.dumps(short, indent=1).removesuffix("\n}")
+    path.write_text(f'{text},\n "ratio_to_jpeg": [\n{ratios}\n ],\n "points": [\n{rows}\n ]\n}}\n')
 
 
-def rounded(point: Point) -> dict[str, object]:
-    """A point with as many digits as mean something."""
-    return asdict(point) | {"bpp": round(point.bpp, 5), "psnr": round(point.psnr, 3)}
-
-
-def main(arguments: list[str] | None = None) -> None:
+def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.rate_distortion")
     parser.add_argument("folder", type=Path)
-    parser.add_argument("-o", "--output", type=Path, help="write all points and curves as JSON")
+    parser.add_argument("-o", "--output", type=Path, help="write all points and figures as JSON")
+    parser.add_argument("--anchors", type=Path, help="keep the anchors' points in this JSON file")
+    parser.add_argument("--compare", type=Path, help="results of an earlier run to set ours beside")
     parser.add_argument("--model", choices=list(MODEL_IDS), default="ssvae")
+    parser.add_argument("--effort", type=int, choices=range(1, 10), default=1)
     parser.add_argument("--device", default="auto")
     parser.add_argument("--workers", type=int, default=2, help="images measured at a time")
     parser.add_argument("--limit", type=int, default=0, help="only the first so many images")
-    parser.add_argument("--qualities", type=int, nargs="*", default=OUR_QUALITIES)
+    parser.add_argument("--qualities", type=int, nargs="+", default=OUR_QUALITIES)
+    listed = ", ".join(map(str, OUR_PERCEPTUAL))
+    parser.add_argument(
+        "--ssimulacra2", action="store_true", help=f"that metric too, at qualities {listed} (slow)"
+    )
+    return parser
+
+
+def main(arguments: list[str] | None = None) -> None:
+    parser = _parser()
     options = parser.parse_args(arguments)
     if not options.folder.is_dir():
         parser.error(f"{options.folder} is not a folder")
@@ -145,39 +128,49 @@ def main(arguments: list[str] | None = None) -> None:
     files = files[: options.limit] if options.limit else files
     if not files:
         parser.error(f"{options.folder} holds no images")
-    qualities = tuple(options.qualities)
+    if options.ssimulacra2 and len({*options.qualities} & {*OUR_PERCEPTUAL}) < 4:
+        parser.error("--ssimulacra2 needs four of its qualities among --qualities, see --help")
+    try:
+        known = read_known(options.anchors)
+        older = json.loads(options.compare.read_text())["points"] if options.compare else None
+        earlier = None if older is None else [Point(**row) for row in older]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        parser.error(f"--anchors or --compare cannot be read: {error}")
+    wanted = ["jpeg", "jpeg2000", "avif-psnr", *(["avif-iq"] if options.ssimulacra2 else [])]
+    for name in wanted:
+        if lacks := missing(name):
+            print(f"without {name}, which needs {lacks}")
     points: list[Point] = []
-    work = partial(measure_file, qualities=qualities, model=options.model, device=options.device)
-    # Processes of one thread each do more in the same time than one of several threads.
-    with ProcessPoolExecutor(
-        options.workers, get_context("spawn"), torch.set_num_threads, (1,)
-    ) as pool:
-        for found in track(pool.map(work, files), "measuring", len(files)):
-            points += found
-    table = curves(points)
-    for name, rows in table.items():
-        print(f"\n{name}: setting, bpp, PSNR")
-        for row in rows:
-            print(f"  {row[0]:6g}  {row[1]:.4f}  {row[2]:.2f}")
-    bd = {name: bd_rate(table[name], table["ours"]) for name in ANCHORS}
-    print()
-    for name, value in bd.items():
-        print(f"BD-rate (PSNR) of ours against {name}: {value:+.1f}%")
-    rising = checks(points)
-    print("share of images whose PSNR rises strictly with each layer:", rising)
+    for found, entries in _measure(
+        files,
+        known,
+        options.workers,
+        anchors=[name for name in wanted if not missing(name)],
+        perceptual=options.ssimulacra2,
+        qualities=tuple(options.qualities),
+        model=options.model,
+        effort=options.effort,
+        device=options.device,
+    ):
+        points += found
+        known |= entries
+        if options.anchors:
+            write_known(options.anchors, known)
+    about = {
+        "images": len(files),
+        "model": options.model,
+        "weights": weights_info(options.model).fingerprint.hex(),
+        "effort": options.effort,
+        "machine": machine(),
+        "device": options.device,
+    }
+    result = about | judge(points)
+    print(f"{options.model} {about['weights']}, effort {options.effort}, {len(files)} images")
+    print("\n".join(lines(result)))
+    if earlier is not None:
+        print("\n".join(comparison_lines(points, earlier)))
     if options.output:
-        result = {
-            "images": len(files),
-            "model": options.model,
-            "machine": machine(),
-            "device": options.device,
-            "bd_rate_percent": bd,
-            "rising_layers": rising,
-            "curves": {name: rows.round(5).tolist() for name, rows in table.items()},
-        }
-        lines = ",\n".join("  " + json.dumps(rounded(p)) for p in points)  # one line a point
-        text = json.dumps(result, indent=1).removesuffix("\n}")
-        options.output.write_text(f'{text},\n "points": [\n{lines}\n ]\n}}\n')
+        write_results(options.output, result, points)
 
 
 if __name__ == "__main__":

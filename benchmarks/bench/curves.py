@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from benchmarks.bench.measuring import Row, Stop
+from benchmarks.bench.points import Point
 
 #: Quality measures: key of a row → how axes and tables call it.
 METRICS = {"psnr": "PSNR (RGB), dB", "ms_ssim": "MS-SSIM, dB", "ssimulacra2": "SSIMULACRA2"}
@@ -36,13 +38,13 @@ def in_decibel(ms_ssim: float) -> float:
     return -10 * math.log10(max(1 - ms_ssim, 1e-7))
 
 
-def _value(row: Row, metric: str) -> float | None:
-    if metric == "ms_ssim":
+def _value(row: Row | Point, metric: str) -> float | None:
+    if metric == "ms_ssim" and isinstance(row, Row):
         return None if row.ms_ssim is None else in_decibel(row.ms_ssim)
     return getattr(row, metric)
 
 
-def mean_curves(rows: list[Row], metric: str) -> dict[str, np.ndarray]:
+def mean_curves(rows: Sequence[Row | Point], metric: str) -> dict[str, np.ndarray]:
     """Per codec an array of (setting, bpp, quality), means over images, by increasing bpp.
 
     A setting counts only where all images of the codec have it, so that every point of a curve

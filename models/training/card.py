@@ -20,6 +20,7 @@ from models.weights import WEIGHTS_FOLDER, fingerprint_of
 
 _NOTES = "## Notes"
 _ANCHORS = {"jpeg": "JPEG", "jpeg2000": "JPEG 2000"}
+_RATED = _ANCHORS | {"avif-psnr": "AVIF tuned for PSNR"}
 
 
 def history_path(weights: Path) -> Path:
@@ -91,7 +92,8 @@ def _results(result: dict[str, Any], title: str) -> list[str]:
             cells.append("–" if np.isnan(there) else f"{there:.2f}")
         lines.append("| " + " | ".join(cells) + " |")
     rates = result["bd_rate_percent"]
-    found = ", ".join(f"**{rates[name]:+.1f}%** against {_ANCHORS[name]}" for name in _ANCHORS)
+    known = [name for name in _RATED if rates.get(name) is not None]
+    found = ", ".join(f"**{rates[name]:+.1f}%** against {_RATED[name]}" for name in known)
     return [*lines, "", f"BD-rate (PSNR, Akima, mean curves): {found}."]
 
 

@@ -6,8 +6,10 @@ from PIL import Image
 
 from benchmarks import complexity, data_loading, demo, effort, rate_distortion, worst_cases
 from benchmarks.anchors import jpeg2000_of_size, jpeg_of_size
+from benchmarks.bench.bands import bd_rate
 from models.registry import BUILDERS
 from models.training.anchors import decode_rgb, psnr
+from models.weights import weights_info
 
 
 def test_psnr_of_a_known_error():
@@ -21,7 +23,7 @@ def test_bd_rate_of_a_curve_that_is_a_tenth_cheaper():
     decibel = np.array([28.0, 31.0, 34.0, 37.0])
     anchor = np.stack([bpp, bpp, decibel], axis=1)
     cheaper = np.stack([bpp, 0.9 * bpp, decibel], axis=1)
-    assert rate_distortion.bd_rate(anchor, cheaper) == pytest.approx(-10, abs=0.01)
+    assert bd_rate(anchor, cheaper) == pytest.approx(-10, abs=0.01)
 
 
 def test_rivals_stay_below_the_size_and_close_to_it(crop):
@@ -39,18 +41,42 @@ def test_demo_writes_pictures_and_files(tmp_path, capsys):
     assert "JPEG 2000" in capsys.readouterr().out
 
 
-def test_rate_distortion_measures_real_files(tmp_path, crop):
+def test_rate_distortion_measures_real_files(tmp_path, crop, capsys):
     for i in range(2):
         Image.fromarray(crop[:, i * 40 : i * 40 + 130]).save(tmp_path / f"{i}.png")
-    out = tmp_path / "r.json"
-    rate_distortion.main([str(tmp_path), "-o", str(out), "--qualities", "5", "30", "60", "90"])
+    out, kept = tmp_path / "r.json", tmp_path / "anchors"
+    arguments = [str(tmp_path), "--anchors", str(kept), "--workers", "1"]
+    rate_distortion.main([*arguments, "-o", str(out), "--qualities", "5", "30", "60", "90"])
     result = json.loads(out.read_text())
     assert result["images"] == 2
-    assert set(result["bd_rate_percent"]) == {"jpeg", "jpeg2000"}
+    assert result["weights"] == weights_info("ssvae").fingerprint.hex()
+    assert (result["model"], result["effort"]) == ("ssvae", 1)
+    assert set(result["bd_rate_percent"]) == {"jpeg", "jpeg2000", "avif-psnr"}
     assert [row[0] for row in result["curves"]["ours"]] == [5, 30, 60, 90]
     assert {p["codec"] for p in result["points"]} == {
-        "ours", "ours, first 1", "ours, first 2", "jpeg", "jpeg2000",
+        "ours", "ours, first 1", "ours, first 2", "jpeg", "jpeg2000", "avif-psnr",
     }  # fmt: skip
+    again, entries = tmp_path / "again.json", kept.read_bytes()
+    options = ["--limit", "1", "--qualities", "5", "30", "60", "90"]
+    rate_distortion.main([*arguments, *options, "-o", str(again), "--compare", str(out)])
+    assert kept.read_bytes() == entries
+    repeated = json.loads(again.read_text())["points"]
+    assert repeated == [p for p in result["points"] if p["image"] == "0.png"]
+    assert "1 images" in capsys.readouterr().out
+
+
+def test_rate_distortion_says_what_it_cannot_read(tmp_path, crop, capsys):
+    Image.fromarray(crop[:64, :64]).save(tmp_path / "a.png")
+    (tmp_path / "old.json").write_text("{}")
+    for wrong, words in (
+        (["--compare", str(tmp_path / "old.json")], "cannot be read"),
+        (["--compare", str(tmp_path / "none.json")], "cannot be read"),
+        (["--ssimulacra2", "--qualities", "10", "50"], "needs four"),
+        (["--effort", "0"], "invalid choice"),
+    ):
+        with pytest.raises(SystemExit):
+            rate_distortion.main([str(tmp_path), *wrong])
+        assert words in capsys.readouterr().err
 
 
 def test_the_default_model_stays_within_its_budget():

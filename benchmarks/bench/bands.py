@@ -1,0 +1,93 @@
+"""Bits at equal quality between two mean curves: over all they share, and by bands of PSNR.
+
+One figure over the whole range hides codecs that win at low rates and lose at high ones. A curve is
+an array of rows (setting, bpp, quality), by increasing bpp.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.interpolate import Akima1DInterpolator
+
+from benchmarks.bench.curves import delta, mean_curves, rising
+from benchmarks.bench.points import Point
+
+#: Bounds of the bands of PSNR in dB.
+BANDS = {
+    "below 30 dB": (-math.inf, 30.0),
+    "30-36 dB": (30.0, 36.0),
+    "above 36 dB": (36.0, math.inf),
+}
+_GRID = 2000
+
+
+@dataclass(frozen=True)
+class BandRate:
+    """Percent of the anchor's bits saved (negative) or spent on top, between two qualities.
+
+    ``share``: ``low`` … ``high`` as part of what either curve reaches within the band.
+    """
+
+    percent: float
+    low: float
+    high: float
+    share: float
+
+
+def bd_rate(anchor: np.ndarray, test: np.ndarray) -> float | None:
+    """BD-rate in percent (Akima interpolation) over the common quality of two mean curves.
+
+    A setting that gave the same files as the one before (:mod:`codec.ceiling`) counts once. None
+    where the curves share no quality, or one has fewer than four points.
+    """
+    found = delta("psnr", "anchor", "test", {"anchor": anchor, "test": test})
+    return None if found is None else found.rate
+
+
+def band_rate(
+    anchor: np.ndarray, test: np.ndarray, band: tuple[float, float] = (-math.inf, math.inf)
+) -> BandRate | None:
+    """The mean difference of log bpp at equal quality, over the part of ``band`` both reach.
+
+    Both curves are interpolated as :func:`bd_rate` does: log bpp over quality, Akima. None where
+    they share nothing of the band, or one has fewer than four points.
+    """
+    curves = [rising(anchor), rising(test)]
+    if min(map(len, curves)) < 4:
+        return None
+    lows, highs = zip(*(np.clip(c[[0, -1], 2], *band).tolist() for c in curves), strict=True)
+    low, high = max(lows), min(highs)
+    if not low < high:
+        return None
+    grid = low + (high - low) * (np.arange(_GRID) + 0.5) / _GRID
+    first, second = (Akima1DInterpolator(c[:, 2], np.log(c[:, 1]))(grid) for c in curves)
+    percent = 100 * math.expm1(float(np.mean(second - first)))
+    return BandRate(percent, low, high, (high - low) / (max(highs) - min(lows)))
+
+
+def band_rates(anchor: np.ndarray, test: np.ndarray) -> dict[str, BandRate | None]:
+    """:func:`band_rate` in each of :data:`BANDS`."""
+    return {name: band_rate(anchor, test, band) for name, band in BANDS.items()}
+
+
+def means_of_images(points: Iterable[Point], anchor: str) -> dict[str, tuple[float, int]]:
+    """Per band the mean over images of each image's own rate against an anchor, and how many count.
+
+    Where the mean curves speak of the set, this speaks of its images: a large image counts as much
+    as one that codes in few bits.
+    """
+    of_image: dict[str, list[Point]] = {}
+    for point in points:
+        if point.codec in ("ours", anchor):
+            of_image.setdefault(point.image, []).append(point)
+    found: dict[str, list[float]] = {name: [] for name in BANDS}
+    for members in of_image.values():
+        curves = mean_curves(members, "psnr")
+        if len(curves) == 2:
+            for name, rate in band_rates(curves[anchor], curves["ours"]).items():
+                found[name] += [] if rate is None else [rate.percent]
+    return {name: (float(np.mean(v)), len(v)) for name, v in found.items() if v}

@@ -1,0 +1,68 @@
+"""What should hold on every single image, and where it does not."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import asdict
+from itertools import pairwise
+
+import numpy as np
+
+from benchmarks.bench.points import Point
+from benchmarks.worst_cases import Comparison, compare
+
+
+def _layers_of(point: Point) -> float:
+    """1, 2 … for a file cut after so many layers; infinity for a whole one."""
+    return float(point.codec.removeprefix("ours, first ")) if "," in point.codec else np.inf
+
+
+def _ours(points: Iterable[Point]) -> list[Point]:
+    return [p for p in points if p.codec == "ours" or p.codec.startswith("ours, first ")]
+
+
+def rising_layers(points: Iterable[Point]) -> dict[str, float]:
+    """Per quality the share of images whose PSNR rises strictly with each layer."""
+    shares: dict[float, list[bool]] = defaultdict(list)
+    for members in _files(points).values():
+        steps = pairwise(members)
+        shares[members[0].setting].append(all(a.psnr < b.psnr for a, b in steps))
+    return {f"quality {s:g}": float(np.mean(v)) for s, v in sorted(shares.items())}
+
+
+def _files(points: Iterable[Point]) -> dict[tuple[str, float], list[Point]]:
+    """Per image and quality the points of one file, by increasing number of layers."""
+    files: dict[tuple[str, float], list[Point]] = defaultdict(list)
+    for point in sorted(_ours(points), key=_layers_of):
+        files[point.image, point.setting].append(point)
+    return files
+
+
+def falling_layers(points: Iterable[Point]) -> list[str]:
+    """Where a layer more does not raise PSNR."""
+    return [
+        f"{image}, quality {quality:g}: {a.codec} {a.psnr:.2f} dB, {b.codec} {b.psnr:.2f} dB"
+        for (image, quality), members in sorted(_files(points).items())
+        for a, b in pairwise(members)
+        if b.psnr <= a.psnr
+    ]
+
+
+def falling_qualities(points: Iterable[Point]) -> list[str]:
+    """Where a higher quality does not raise PSNR, but for one that gave the same file."""
+    images: dict[str, list[Point]] = defaultdict(list)
+    for point in sorted((p for p in points if p.codec == "ours"), key=lambda p: p.setting):
+        images[point.image].append(point)
+    return [
+        f"{image}: quality {a.setting:g} {a.psnr:.2f} dB, {b.setting:g} {b.psnr:.2f} dB"
+        for image, members in sorted(images.items())
+        for a, b in pairwise(members)
+        if b.psnr <= a.psnr and (a.bpp, a.psnr) != (b.bpp, b.psnr)
+    ]
+
+
+def against_jpeg(points: Iterable[Point]) -> list[Comparison]:
+    """Our bits relative to a JPEG of equal PSNR of the same image, the worst first."""
+    found = compare([asdict(p) for p in points if p.codec in ("ours", "jpeg")])
+    return sorted(found, key=lambda c: -c.excess)

@@ -1,0 +1,143 @@
+"""The judgement of a set of weights from its points: rates, bands, checks, and older results."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+
+from benchmarks.bench import checks
+from benchmarks.bench.bands import BandRate, band_rates, bd_rate, means_of_images
+from benchmarks.bench.codecs import OTHERS
+from benchmarks.bench.curves import mean_curves, rising
+from benchmarks.bench.points import Point
+from benchmarks.worst_cases import worst
+
+#: The quality whose cut files are set beside older ones of the same bytes.
+CUT_QUALITY = 50
+
+
+def _stored(rates: dict[str, BandRate | None]) -> dict[str, Any]:
+    """Percent and share to two digits, dB to two."""
+    return {
+        name: None if r is None else {key: round(v, 2) for key, v in asdict(r).items()}
+        for name, r in rates.items()
+    }
+
+
+def judge(points: Sequence[Point]) -> dict[str, Any]:
+    """All figures of a run, as its results file stores them.
+
+    ``bd_rate_percent`` and ``bands`` compare mean curves with each anchor's; ``bands_of_images``
+    holds [mean over images of the image's own rate, images that count].
+    """
+    curves = mean_curves(points, "psnr")
+    anchors = [name for name in OTHERS if name in curves]
+    ours = curves["ours"]
+    result: dict[str, Any] = {
+        "bd_rate_percent": {name: bd_rate(curves[name], ours) for name in anchors},
+        "bands": {name: _stored(band_rates(curves[name], ours)) for name in anchors},
+        "bands_of_images": {
+            name: {k: [round(v, 2), n] for k, (v, n) in means_of_images(points, name).items()}
+            for name in anchors
+        },
+    }
+    seen = mean_curves(points, "ssimulacra2")
+    if "ours" in seen:
+        result["bd_rate_ssimulacra2_percent"] = {
+            name: bd_rate(seen[name], seen["ours"]) for name in anchors if name in seen
+        }
+    compared = checks.against_jpeg(points)
+    return result | {
+        "rising_layers": checks.rising_layers(points),
+        "falling_qualities": checks.falling_qualities(points),
+        "falling_layers": checks.falling_layers(points),
+        "worst_against_jpeg": [
+            {"image": c.image, "quality": c.quality, "ratio": round(1 + c.excess, 3)}
+            for c in worst(compared)[:5]
+        ],
+        "ratio_to_jpeg": [[c.image, c.quality, round(1 + c.excess, 3)] for c in compared],
+        "curves": {name: rows.round(5).tolist() for name, rows in curves.items()},
+        "curves_ssimulacra2": {name: rows.round(5).tolist() for name, rows in seen.items()},
+    }
+
+
+def _percent(value: float | None) -> str:
+    return "–" if value is None else f"{value:+.1f}%"
+
+
+def _line(name: str, overall: float | None, bands: dict[str, Any]) -> str:
+    """One comparison: overall, then each band with the dB and the share of it that are shared."""
+    cells = [f"{name:18} {_percent(overall):>7}"]
+    for band, rate in bands.items():
+        covered = "" if rate is None else f" ({rate['low']:.1f}…{rate['high']:.1f} dB"
+        covered += "" if rate is None else f", {rate['share']:.0%} of the band)"
+        cells.append(f"{band} {_percent(rate and rate['percent'])}{covered}")
+    return "   ".join(cells)
+
+
+def _listed(title: str, items: Sequence[str]) -> list[str]:
+    return [f"{title}: {len(items) or 'none'}", *(f"  {item}" for item in items)]
+
+
+def lines(result: dict[str, Any]) -> list[str]:
+    """A judgement for people."""
+    text = []
+    for name, rows in result["curves"].items():
+        text += ["", f"{name}: setting, bpp, PSNR"]
+        text += [f"  {row[0]:6g}  {row[1]:.4f}  {row[2]:.2f}" for row in rows]
+    text += ["", "BD-rate (PSNR, mean curves) of ours against"]
+    for name, rate in result["bd_rate_percent"].items():
+        text.append("  " + _line(OTHERS[name].label, rate, result["bands"][name]))
+    text.append("mean over images of each image's own rate against")
+    for name, means in result["bands_of_images"].items():
+        found = "   ".join(f"{b} {v:+.1f}% ({n} images)" for b, (v, n) in means.items())
+        text.append(f"  {OTHERS[name].label:18} {found}")
+    for name, rate in result.get("bd_rate_ssimulacra2_percent", {}).items():
+        text.append(f"BD-rate (SSIMULACRA2) of ours against {OTHERS[name].label}: {_percent(rate)}")
+    text += ["", f"share of images whose layers all rise: {result['rising_layers']}"]
+    text += _listed("PSNR that does not rise with quality", result["falling_qualities"])
+    text += _listed("PSNR that does not rise with a layer", result["falling_layers"])
+    text.append("largest beside a JPEG of equal PSNR:")
+    for case in result["worst_against_jpeg"]:
+        text.append(
+            f"  {case['image']}, quality {case['quality']}: {case['ratio']:.2f} of its bytes"
+        )
+    return text
+
+
+def _of_images(points: Iterable[Point], images: set[str]) -> dict[str, np.ndarray]:
+    chosen = [p for p in points if p.image in images and p.codec.startswith("ours")]
+    return mean_curves(chosen, "psnr")
+
+
+def decibel_at_equal_bytes(old: np.ndarray, new: np.ndarray, quality: float) -> float | None:
+    """PSNR of the new curve at a quality minus the old curve's at the same bpp, in dB.
+
+    None where the new curve lacks the quality or the old one does not reach its bpp.
+    """
+    rows, known = new[new[:, 0] == quality], rising(old)
+    if not len(rows) or not known[0, 1] <= rows[0, 1] <= known[-1, 1]:
+        return None
+    before = np.interp(math.log(rows[0, 1]), np.log(known[:, 1]), known[:, 2])
+    return float(rows[0, 2] - before)
+
+
+def comparison_lines(new: Sequence[Point], old: Sequence[Point]) -> list[str]:
+    """New points beside older ones of the same images: whole files, and files cut after layers."""
+    images = {p.image for p in new} & {p.image for p in old}
+    if not images:
+        return ["the older results are of other images: nothing to compare"]
+    after, before = _of_images(new, images), _of_images(old, images)
+    text = ["", f"BD-rate (PSNR) against the older results, {len(images)} images"]
+    for name in sorted(after.keys() & before.keys()):
+        bands = _stored(band_rates(before[name], after[name]))
+        text.append("  " + _line(name, bd_rate(before[name], after[name]), bands))
+        if name != "ours":
+            gain = decibel_at_equal_bytes(before[name], after[name], CUT_QUALITY)
+            shown = "outside of the older curve" if gain is None else f"{gain:+.2f} dB"
+            text.append(f"    quality {CUT_QUALITY} at equal bytes: {shown}")
+    return text

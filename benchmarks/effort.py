@@ -69,10 +69,10 @@ def main(arguments: list[str] | None = None) -> None:
     print("effort  BD-rate   s per megapixel (median)")
     for effort in options.efforts:
         rate = bd_rate(first, table[f"effort {effort}"])
-        shown = "      –" if rate is None else f"{rate:+6.1f}%"
+        percent = "      –" if rate is None else f"{rate:+6.1f}%"
         time_needed = statistics.median(seconds[effort])
         rows.append({"effort": effort, "bd_rate_percent": rate, "seconds_per_mpx": time_needed})
-        print(f"{effort:6d}  {shown}   {time_needed:.2f}")
+        print(f"{effort:6d}  {percent}   {time_needed:.2f}")
     if options.output:
         result_ = {
             "images": [path.name for path in files],

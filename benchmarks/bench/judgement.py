@@ -69,14 +69,15 @@ def _percent(value: float | None) -> str:
     return "–" if value is None else f"{value:+.1f}%"
 
 
-def _line(name: str, overall: float | None, bands: dict[str, Any]) -> str:
+def _rows(name: str, overall: float | None, bands: dict[str, Any]) -> list[str]:
     """One comparison: overall, then each band with the dB and the share of it that are shared."""
-    cells = [f"{name:18} {_percent(overall):>7}"]
+    text = [f"  {name:18} {_percent(overall):>7}"]
     for band, rate in bands.items():
-        covered = "" if rate is None else f" ({rate['low']:.1f}…{rate['high']:.1f} dB"
-        covered += "" if rate is None else f", {rate['share']:.0%} of the band)"
-        cells.append(f"{band} {_percent(rate and rate['percent'])}{covered}")
-    return "   ".join(cells)
+        row = f"    {band:16} {_percent(rate and rate['percent']):>7}"
+        if rate is not None:
+            row += f"   {rate['low']:.1f}…{rate['high']:.1f} dB, {rate['share']:.0%} of the band"
+        text.append(row)
+    return text
 
 
 def _listed(title: str, items: Sequence[str]) -> list[str]:
@@ -91,7 +92,7 @@ def lines(result: dict[str, Any]) -> list[str]:
         text += [f"  {row[0]:6g}  {row[1]:.4f}  {row[2]:.2f}" for row in rows]
     text += ["", "BD-rate (PSNR, mean curves) of ours against"]
     for name, rate in result["bd_rate_percent"].items():
-        text.append("  " + _line(OTHERS[name].label, rate, result["bands"][name]))
+        text += _rows(OTHERS[name].label, rate, result["bands"][name])
     text.append("mean over images of each image's own rate against")
     for name, means in result["bands_of_images"].items():
         found = "   ".join(f"{b} {v:+.1f}% ({n} images)" for b, (v, n) in means.items())
@@ -135,7 +136,7 @@ def comparison_lines(new: Sequence[Point], old: Sequence[Point]) -> list[str]:
     text = ["", f"BD-rate (PSNR) against the older results, {len(images)} images"]
     for name in sorted(after.keys() & before.keys()):
         bands = _stored(band_rates(before[name], after[name]))
-        text.append("  " + _line(name, bd_rate(before[name], after[name]), bands))
+        text += _rows(name, bd_rate(before[name], after[name]), bands)
         if name != "ours":
             gain = decibel_at_equal_bytes(before[name], after[name], CUT_QUALITY)
             shown = "outside of the older curve" if gain is None else f"{gain:+.2f} dB"

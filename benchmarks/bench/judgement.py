@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -110,9 +110,16 @@ def lines(result: dict[str, Any]) -> list[str]:
     return text
 
 
-def _of_images(points: Iterable[Point], images: set[str]) -> dict[str, np.ndarray]:
-    chosen = [p for p in points if p.image in images and p.codec.startswith("ours")]
-    return mean_curves(chosen, "psnr")
+def _alike(first: Sequence[Point], second: Sequence[Point]) -> list[Point]:
+    """Our points of ``first`` at the images and, where four are shared, qualities of ``second``.
+
+    Curves through the same qualities are interpolated alike: what they differ by is no artefact.
+    """
+    images = {p.image for p in second}
+    shared = {p.setting for p in second if p.codec == "ours"}
+    shared &= {p.setting for p in first if p.codec == "ours"}
+    chosen = [p for p in first if p.image in images and p.codec.startswith("ours")]
+    return [p for p in chosen if len(shared) < 4 or p.setting in shared]
 
 
 def decibel_at_equal_bytes(old: np.ndarray, new: np.ndarray, quality: float) -> float | None:
@@ -129,16 +136,17 @@ def decibel_at_equal_bytes(old: np.ndarray, new: np.ndarray, quality: float) -> 
 
 def comparison_lines(new: Sequence[Point], old: Sequence[Point]) -> list[str]:
     """New points beside older ones of the same images: whole files, and files cut after layers."""
-    images = {p.image for p in new} & {p.image for p in old}
-    if not images:
+    members, known = _alike(new, old), _alike(old, new)
+    if not members:
         return ["the older results are of other images: nothing to compare"]
-    after, before = _of_images(new, images), _of_images(old, images)
-    text = ["", f"BD-rate (PSNR) against the older results, {len(images)} images"]
+    after, before = mean_curves(members, "psnr"), mean_curves(known, "psnr")
+    count = len({p.image for p in members})
+    text = ["", f"BD-rate (PSNR) of ours against the older results, {count} images"]
     for name in sorted(after.keys() & before.keys()):
         bands = _stored(band_rates(before[name], after[name]))
         text += _rows(name, bd_rate(before[name], after[name]), bands)
         if name != "ours":
             gain = decibel_at_equal_bytes(before[name], after[name], CUT_QUALITY)
-            shown = "outside of the older curve" if gain is None else f"{gain:+.2f} dB"
+            shown = "not to be had" if gain is None else f"{gain:+.2f} dB"
             text.append(f"    quality {CUT_QUALITY} at equal bytes: {shown}")
     return text

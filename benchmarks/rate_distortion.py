@@ -140,6 +140,14 @@ def main(arguments: list[str] | None = None) -> None:
     for name in wanted:
         if lacks := missing(name):
             print(f"without {name}, which needs {lacks}")
+    about = {
+        "images": len(files),
+        "model": options.model,
+        "weights": weights_info(options.model).fingerprint.hex(),
+        "effort": options.effort,
+        "machine": machine(),
+        "device": options.device,
+    }
     points: list[Point] = []
     for found, entries in _measure(
         files,
@@ -156,14 +164,6 @@ def main(arguments: list[str] | None = None) -> None:
         known |= entries
         if options.anchors:
             write_known(options.anchors, known)
-    about = {
-        "images": len(files),
-        "model": options.model,
-        "weights": weights_info(options.model).fingerprint.hex(),
-        "effort": options.effort,
-        "machine": machine(),
-        "device": options.device,
-    }
     result = about | judge(points)
     print(f"{options.model} {about['weights']}, effort {options.effort}, {len(files)} images")
     print("\n".join(lines(result)))

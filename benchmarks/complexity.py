@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from collections import defaultdict
 from typing import Any
+from unittest.mock import patch
 
 import torch
 from torch import Tensor, nn
@@ -15,7 +16,7 @@ from models.registry import BUILDERS
 
 SIDE = 256
 #: Parts of the names of modules that only an encoder runs; the rest draws, but for the prior.
-_ENCODER = {"analysis", "heads", "features", "read", "encoder_quality", "encoder", "head"}
+_ENCODER = {"analysis", "heads", "take", "features", "read", "encoder_quality", "encoder", "head"}
 
 
 def part_of(name: str) -> str:
@@ -35,22 +36,24 @@ def _products(module: nn.Module) -> int:
     return 0
 
 
-def measure(model: TrainableModel) -> dict[str, tuple[float, float]]:
+def measure(model: TrainableModel, quality: float = 100.0) -> dict[str, tuple[float, float]]:
     """Per part: millions of parameters, kMAC/pixel of one pass over a SIDE² image."""
     work: dict[str, float] = defaultdict(float)
-    hooks = []
-    for name, module in model.named_modules():
-        if products := _products(module):
+    parts = {module: part_of(name) for name, module in model.named_modules()}
 
-            def count(
-                _: nn.Module, __: Any, out: Tensor, part: str = part_of(name), each: int = products
-            ) -> None:
-                work[part] += out.numel() * each / SIDE**2 / 1e3
+    def count(module: nn.Module, _: Any, out: Tensor) -> None:
+        work[parts[module]] += out.numel() * _products(module) / SIDE**2 / 1e3
 
-            hooks.append(module.register_forward_hook(count))
-    with torch.no_grad():
+    def some(self: ExactPointwise, x: Tensor, *channels: slice) -> Tensor:
+        out = compute_some(self, x, *channels)  # no forward call, so no hook sees it
+        count(self, None, out)
+        return out
+
+    compute_some = ExactPointwise.some
+    hooks = [module.register_forward_hook(count) for module in parts if _products(module)]
+    with torch.no_grad(), patch.object(ExactPointwise, "some", some):
         kept = torch.tensor([sum(model.stages)])
-        model(torch.rand(1, 3, SIDE, SIDE), torch.tensor([50.0]), kept)
+        model(torch.rand(1, 3, SIDE, SIDE), torch.tensor([quality]), kept)
     for hook in hooks:
         hook.remove()
     sizes: dict[str, float] = defaultdict(float)

@@ -3,7 +3,7 @@
 Header, little endian::
 
     0   4   magic  8F 43 43 49
-    4   1   version of the container and of the exact arithmetic (1)
+    4   1   version of the container and of the exact arithmetic (2)
     5   1   model id
     6   4   weights fingerprint
     10  4   width, pixels
@@ -34,7 +34,7 @@ from bitstream.errors import (
 )
 
 MAGIC = b"\x8fCCI"
-VERSION = 1
+VERSION = 2
 _HEADER = struct.Struct("<4sBB4sIIBB")
 HEADER_BYTES = _HEADER.size + 4
 MAX_LAYERS = 15
@@ -49,7 +49,9 @@ XMP = b"x"
 ALPHA = b"a"
 #: How many stages are stored, where the last layer does not hold all of its own.
 STAGES = b"S"
-KNOWN = {LAYER, ICC, EXIF, XMP, ALPHA, STAGES}
+#: Coefficients of the fitted filter (:mod:`bitstream.picture_filter`).
+FILTER = b"f"
+KNOWN = {LAYER, ICC, EXIF, XMP, ALPHA, STAGES, FILTER}
 
 FLAG_GREY = 1
 _KNOWN_FLAGS = FLAG_GREY
@@ -104,9 +106,12 @@ class Header:
             raise TruncatedError(f"the file ends inside its header, after {len(data)} bytes")
         body = data[: _HEADER.size]
         if data[4] != VERSION:
+            way = "a newer one is needed"
+            if data[4] < VERSION:
+                way = "decode it with release 0.1 and encode the picture anew"
             raise UnsupportedFileError(
                 f"the file has format version {data[4]}; this program reads version {VERSION}: "
-                "a newer one is needed"
+                f"{way}"
             )
         if struct.unpack_from("<I", data, _HEADER.size)[0] != zlib.crc32(body):
             raise CorruptError("the header is damaged (its checksum does not match)")
@@ -238,6 +243,18 @@ class Container:
                 return chunk.payload[0]
             if chunk.type == LAYER:
                 break
+        return None
+
+    @property
+    def filter(self) -> bytes | None:
+        """Payload of the fitted filter, if one stands before the last layer of a whole file."""
+        layers, found = 0, None
+        for chunk in self.chunks:
+            if chunk.type == FILTER and found is None:
+                found = chunk.payload
+            layers += chunk.type == LAYER
+            if layers == self.header.layers:
+                return found
         return None
 
     def first(self, kind: bytes) -> bytes | None:

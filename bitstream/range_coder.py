@@ -1,9 +1,9 @@
-"""Range coding of one layer's symbols under a fixed table of integer frequencies.
+"""Range coding of one layer's symbols under fixed tables of integer frequencies.
 
-Symbols come in coding steps. Within a step they are grouped by scale index, in increasing order, so
-that each group is coded by one table in one call. Indices up to ``skip_index`` are not coded: their
-symbols are zero. A symbol outside its table is coded as the escape entry; its value follows behind
-the group (sign, then the excess in Elias-gamma form).
+Symbols come in coding steps, each with the tables of its stage. Within a step they are grouped by
+scale index, in increasing order, so that each group is coded by one table in one call. Indices up
+to ``skip_index`` are not coded: their symbols are zero. A symbol outside its table is coded as the
+escape entry; its value follows behind the group (sign, then the excess in Elias-gamma form).
 
 The coder is constriction's range coder (32-bit words, 64-bit state, 24-bit probabilities).
 """
@@ -23,7 +23,7 @@ _CHECKSUM_BYTES = 2
 
 
 class CodingTables:
-    """Entropy models of all scales.
+    """Entropy models of all scales, for one stage or several.
 
     Args:
         frequencies: per scale, integers of shape (2 L + 2,) summing to a power of two: the symbols
@@ -69,23 +69,22 @@ def symbol_checksum(crc: int, symbols: np.ndarray) -> int:
 class LayerEncoder:
     """Encode one layer, step by step, then :meth:`finish`."""
 
-    def __init__(self, tables: CodingTables) -> None:
-        self._tables = tables
+    def __init__(self) -> None:
         self._coder = constriction.stream.queue.RangeEncoder()
         self._crc = 0
 
-    def encode(self, symbols: np.ndarray, scale_index: np.ndarray) -> None:
+    def encode(self, symbols: np.ndarray, scale_index: np.ndarray, tables: CodingTables) -> None:
         """Append one step: integers within ±SYMBOL_LIMIT, zero where the index is skipped.
 
-        ``scale_index`` holds integers of 0…255.
+        ``scale_index`` holds integers of 0…255; ``tables`` are those of the step's stage.
         """
         self._crc = symbol_checksum(self._crc, symbols)
-        for index, places in _groups(scale_index, self._tables.skip_index):
-            limit = self._tables.limits[index]
+        for index, places in _groups(scale_index, tables.skip_index):
+            limit = tables.limits[index]
             values = symbols[places].astype(np.int32)
             escaped = np.abs(values) > limit
             codes = np.where(escaped, 2 * limit + 1, values + limit).astype(np.int32)
-            self._coder.encode(codes, self._tables.models[index])
+            self._coder.encode(codes, tables.models[index])
             for value in values[escaped].tolist():
                 self._encode_escape(value, limit)
 
@@ -106,23 +105,22 @@ class LayerEncoder:
 class LayerDecoder:
     """Decode one layer's payload, step by step, then :meth:`finish` checks it."""
 
-    def __init__(self, tables: CodingTables, payload: bytes) -> None:
+    def __init__(self, payload: bytes) -> None:
         if len(payload) < _CHECKSUM_BYTES:
             raise CorruptError("a layer is too short to hold its checksum")
-        self._tables = tables
         self._expected = int.from_bytes(payload[:_CHECKSUM_BYTES], "little")
         stream = payload[_CHECKSUM_BYTES:]
         words = np.frombuffer(stream + b"\0" * (-len(stream) % 4), dtype="<u4")
         self._coder = constriction.stream.queue.RangeDecoder(words.astype(np.uint32))
         self._crc = 0
 
-    def decode(self, scale_index: np.ndarray) -> np.ndarray:
+    def decode(self, scale_index: np.ndarray, tables: CodingTables) -> np.ndarray:
         """The next step's symbols, int32, in the order of ``scale_index``."""
         symbols = np.zeros(scale_index.shape, dtype=np.int32)
         try:
-            for index, places in _groups(scale_index, self._tables.skip_index):
-                limit = self._tables.limits[index]
-                codes = self._coder.decode(self._tables.models[index], len(places))
+            for index, places in _groups(scale_index, tables.skip_index):
+                limit = tables.limits[index]
+                codes = self._coder.decode(tables.models[index], len(places))
                 values = codes - limit
                 for place in np.flatnonzero(codes == 2 * limit + 1):
                     values[place] = self._decode_escape(limit)

@@ -68,6 +68,10 @@ def batch(
     effort: Annotated[
         int, typer.Option("--effort", "-e", min=1, max=9, help="Time spent for size.")
     ] = 1,
+    fitted: Annotated[
+        bool,
+        typer.Option("--filter/--no-filter", help="Fit a filter to each picture where it pays."),
+    ] = True,
     model: Annotated[str, typer.Option(help="Which installed model.")] = "ssvae",
     device: Annotated[
         str, typer.Option(help="auto, cpu or cuda.", metavar="auto|cpu|cuda")
@@ -142,6 +146,7 @@ def batch(
                 "quality": quality,
                 "target_bpp": target_bpp,
                 "effort": effort,
+                "filter": fitted,
                 "model": model,
                 "strip": strip,
             }

@@ -118,6 +118,10 @@ def encode(
         int,
         typer.Option("--effort", "-e", min=1, max=9, help="Time spent to make the file smaller."),
     ] = 1,
+    fitted: Annotated[
+        bool,
+        typer.Option("--filter/--no-filter", help="Fit a filter to the picture where it pays."),
+    ] = True,
     model: Annotated[str, typer.Option(help="Which installed model.")] = "ssvae",
     device: _Device = "auto",
     strip: Annotated[bool, typer.Option("--strip", help="Drop ICC, EXIF and XMP.")] = False,
@@ -138,6 +142,7 @@ def encode(
             "target_bpp": target_bpp,
             "target_bytes": None if target_size is None else parse_size(target_size),
             "effort": effort,
+            "filter": fitted,
             "model": model,
             "device": device,
             "strip": strip,
@@ -174,6 +179,7 @@ def _encode_one(
         "height": result.height,
         "quality": result.quality,
         "layers": layers,
+        "filter_bytes": result.filter_bytes,
         "metadata": metadata,
         "notes": list(result.notes),
         "seconds": round(seconds, 3),
@@ -387,6 +393,8 @@ def _describe(name: str, found: codec.FileInfo) -> list[str]:
         )
     if len(found.layers) < found.layers_declared:
         lines.append(f"  cut: {found.layers_declared} layers were written")
+    if found.filter_bytes:
+        lines.append(f"  filter    {found.filter_bytes:8d} bytes")
     for kind, size in found.metadata.items():
         lines.append(f"  {kind:9s} {size:8d} bytes")
     if found.damage:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import warnings
 import zlib
-from collections.abc import Sequence
 from dataclasses import dataclass
 from os import PathLike
 from typing import TypedDict, Unpack
@@ -16,6 +15,7 @@ from PIL import Image
 from torch import Tensor
 
 from bitstream.container import ALPHA, EXIF, ICC, XMP, Chunk, Container, Header
+from bitstream.picture_filter import UNIT, unpack_filter
 from bitstream.range_coder import LayerDecoder
 from codec.errors import (
     ArgumentError,
@@ -27,10 +27,11 @@ from codec.errors import (
 from codec.image_io import Picture, to_pillow, unpack_alpha, unpack_metadata
 from codec.inspection import read_bytes, require_whole, stages_of
 from codec.installed import model_for_file
-from codec.layer_coding import tables_of
+from codec.layer_coding import fill_rest, tables_of
 from codec.limits import DEFAULT_MAX_PIXELS, out_of_memory_as_limit
 from codec.progress import split
-from models.protocol import CodingModel, PriorState, Progress
+from models.picture_filter import PictureFilter
+from models.protocol import CodingModel, LayerSpec, PriorState, Progress
 
 FILLS = ("mean", "sample")
 
@@ -42,7 +43,7 @@ class Decoded:
     ``symbol_checksums`` holds the CRC-32 of each decoded layer's symbols (little-endian int32 in
     coding order): equal on every machine. ``stages`` of the ``stages_declared`` that the file
     declares are used. ``notes`` name what was missing or damaged; ``damaged``
-    tells damage from a mere cut.
+    tells damage from a mere cut. ``filtered``: the file's fitted filter was applied.
     """
 
     image: Image.Image
@@ -54,6 +55,7 @@ class Decoded:
     symbol_checksums: tuple[int, ...]
     notes: tuple[str, ...]
     damaged: bool = False
+    filtered: bool = False
 
 
 class DecodeOptions(TypedDict, total=False):
@@ -153,7 +155,9 @@ def decode_detailed(
                 raise
             notes.append(error.note(header))
             stored = stored[: error.index]
-    drawn = model.synthesize(latents, header.quality, scale, drawing)
+    invented = rng is not None and temperature > 0
+    finish = fitted_filter(container, cut, len(stored), notes, scale=scale, invented=invented)
+    drawn = model.synthesize(latents, header.quality, scale, drawing, finish=finish)
     del latents  # of a large image, as much memory as the picture
     pixels = to_pixels(drawn, header, scale)
     del drawn
@@ -171,6 +175,7 @@ def decode_detailed(
         checksums,
         tuple(notes),
         damaged=container.damage is not None or len(notes) > before,
+        filtered=finish is not None,
     )
 
 
@@ -242,10 +247,13 @@ class Stages:
     """
 
     def __init__(self, model: CodingModel, container: Container, asked: int | None) -> None:
-        counts = [layer.stages for layer in model.layers]
+        counts = [layer.stages for layer in model.layers_at(container.header.quality)]
         self._ends = list(itertools.accumulate(counts))
         if asked is not None and asked > self._ends[-1]:
-            raise ArgumentError(f"model {model.name} has {self._ends[-1]} stages, not {asked}")
+            raise ArgumentError(
+                f"a file of model {model.name} has {self._ends[-1]} stages at quality "
+                f"{container.header.quality}, not {asked}"
+            )
         self.declared = sum(stages_of(counts, container))
         self.asked = asked
 
@@ -261,9 +269,44 @@ class Stages:
         there = min(self._ends[layers - 1], self.declared)
         return there if self.asked is None else min(there, self.asked)
 
+    @property
+    def left_out(self) -> bool:
+        """Whether the file itself declares fewer stages than the model has."""
+        return self.declared < self._ends[-1]
+
     def whole(self, layers: int) -> bool:
         """Whether all stages of the first so many layers are used."""
         return self.used(layers) == self._ends[layers - 1]
+
+
+def fitted_filter(
+    container: Container,
+    cut: Stages,
+    layers: int,
+    notes: list[str],
+    *,
+    scale: int,
+    invented: bool,
+) -> PictureFilter | None:
+    """The filter for the picture at hand, if the file has one and it was fitted to this picture.
+
+    That is the one of all stages that the file declares, in full size, with the prior's mean for
+    what it leaves out. A malformed filter is left out with a note.
+
+    Args:
+        layers: how many are used.
+        notes: where damage is noted.
+        invented: missing stages are filled with samples.
+    """
+    payload = container.filter
+    whole = layers == container.header.layers and cut.used(layers) == cut.declared
+    if payload is None or not whole or scale > 1 or (invented and cut.left_out):
+        return None
+    try:
+        return PictureFilter(unpack_filter(payload), UNIT)
+    except CorruptError as error:
+        notes.append(f"the picture's filter is left out: {error}")
+        return None
 
 
 class LayerError(CorruptError):
@@ -301,10 +344,12 @@ def decode_layers(
     """
     prior = start_prior(model, header)
     checksums = []
-    parts = split(progress, [layer.density for layer in model.layers[:upto]])
+    layers = model.layers_at(header.quality)[:upto]
+    parts = split(progress, [layer.density for layer in layers])
     for index, chunk in enumerate(stored):
-        checksums.append(decode_layer(model, prior, index, chunk.payload, parts[index], stages))
-    fill_rest(model, prior, upto, rng, temperature, parts[len(stored) :])
+        layer = layers[index]
+        checksums.append(decode_layer(model, prior, layer, chunk.payload, parts[index], stages))
+    fill_rest(layers, prior, rng, temperature, parts[len(stored) :])
     return prior.latents, tuple(checksums)
 
 
@@ -318,7 +363,7 @@ def start_prior(model: CodingModel, header: Header) -> PriorState:
 def decode_layer(
     model: CodingModel,
     prior: PriorState,
-    index: int,
+    layer: LayerSpec,
     payload: bytes,
     progress: Progress | None = None,
     stages: Stages | None = None,
@@ -329,46 +374,25 @@ def decode_layer(
     Raises:
         LayerError: its data are wrong; the prior is then of no more use.
     """
-    layer = model.layers[index]
     crc = 0
     try:
-        coder = LayerDecoder(tables_of(model), payload)
+        coder = LayerDecoder(payload)
+        tables = tables_of(model)
         for report in split(progress, [1.0] * (layer.stages * layer.steps)):
             if stages is not None and len(prior.latents) == stages.declared:
                 break
             if stages is not None and len(prior.latents) == stages.asked:
                 return crc
-            symbols = coder.decode(prior.predict().scale_index.cpu().numpy())
+            scale_index = prior.predict().scale_index.cpu().numpy()
+            symbols = coder.decode(scale_index, tables[len(prior.latents)])
             crc = zlib.crc32(symbols.astype("<i4").tobytes(), crc)
             prior.push(torch.from_numpy(symbols))
             report(1.0)
         coder.finish()
     except CorruptError as error:
+        index = [each.name for each in model.layers].index(layer.name)
         raise LayerError(index, f"layer {layer.name}: {error}") from error
     return crc
-
-
-def fill_rest(
-    model: CodingModel,
-    prior: PriorState,
-    upto: int,
-    rng: np.random.Generator | None,
-    temperature: float,
-    progress: Sequence[Progress] = (),
-) -> None:
-    """Walk ``prior`` through all that is missing of the first ``upto`` layers.
-
-    ``progress`` holds the reports of the layers that are missing as a whole.
-    """
-    first = 0
-    for layer in model.layers[:upto]:
-        missing = first + layer.stages - max(first, len(prior.latents))
-        for _ in range(missing * layer.steps):
-            prior.predict()
-            prior.push_fill(rng, temperature)
-        first += layer.stages
-    for report in progress:
-        report(1.0)
 
 
 def verify_symbols(container: Container, device: str, progress: Progress | None) -> None:

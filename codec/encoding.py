@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from numbers import Integral
 from typing import TypedDict, Unpack
 
+import torch
+
 from bitstream.container import (
     ALPHA,
     EXIF,
@@ -19,8 +21,8 @@ from bitstream.container import (
     Chunk,
     Header,
 )
-from codec.ceiling import worthwhile_quality
 from codec.errors import ArgumentError, LimitError, TargetError
+from codec.filter_fitting import Sample, fit_filter
 from codec.image_io import (
     ImageLike,
     Picture,
@@ -30,15 +32,13 @@ from codec.image_io import (
     pack_metadata,
 )
 from codec.installed import DEFAULT_MODEL, get_model
-from codec.layer_coding import encode_layers, pad_image, tables_of
+from codec.layer_coding import encode_layers, fill_rest, pad_image, tables_of
 from codec.limits import DEFAULT_MAX_PIXELS, out_of_memory_as_limit
 from codec.progress import split
-from models.protocol import CodingModel, Progress
+from models.protocol import CodingModel, Posterior, PriorState, Progress
 
 DEFAULT_QUALITY = 50
 DEFAULT_EFFORT = 1
-
-_CEILING_REASON = "more would make the file larger and this picture hardly better"
 
 
 @dataclass(frozen=True)
@@ -51,6 +51,7 @@ class Encoded:
     quality: int
     layer_bytes: tuple[int, ...]
     notes: tuple[str, ...]
+    filter_bytes: int = 0
 
     @property
     def bpp(self) -> float:
@@ -72,6 +73,7 @@ class EncodeOptions(TypedDict, total=False):
     srgb: bool
     max_pixels: int | None
     effort: int
+    filter: bool
     progress: Progress | None
 
 
@@ -95,6 +97,7 @@ def encode_detailed(
     srgb: bool = False,
     max_pixels: int | None = DEFAULT_MAX_PIXELS,
     effort: int = DEFAULT_EFFORT,
+    filter: bool = True,
     progress: Progress | None = None,
 ) -> Encoded:
     """Encode an image.
@@ -102,11 +105,11 @@ def encode_detailed(
     Args:
         image: path, PIL image, uint8 array H×W×3 (H×W grey, H×W×4 with alpha), or a coded image's
             bytes.
-        layers: how many layers to store, 1…3; a file with fewer is a cut of one with more.
+        layers: how many layers to store, 1…3; those of a file with fewer are the first of one with
+            more.
         stages: store only the first so many stages of those; a finer cut where the model's layers
             consist of several.
-        quality: 0…100, default 50. Excludes the targets. Above 90 it is lowered to 90, with a note,
-            for an image that gains less than its bits are worth (:mod:`codec.ceiling`).
+        quality: 0…100, default 50. Excludes the targets.
         target_bpp: take the best quality whose file has at most so many bits per pixel.
         target_bytes: the same in bytes.
         model: name of an installed model.
@@ -116,6 +119,8 @@ def encode_detailed(
         max_pixels: refuse larger images; None: no limit.
         effort: 1…9, how long to look for a smaller file of the same quality; decoding is not
             affected. 1 takes one pass of the network.
+        filter: fit a filter to the decoded picture, and store it where it earns its bytes
+            (:mod:`codec.filter_fitting`).
         progress: called with the share done, 0…1.
 
     Raises:
@@ -134,36 +139,29 @@ def encode_detailed(
         raise ArgumentError(f"model {model} has {len(chosen.layers)} layers, not {layers}")
     if effort > chosen.max_effort:
         raise ArgumentError(f"model {model} has no effort above {chosen.max_effort} yet")
-    stages = _check_stages(chosen, layers, stages)
+    _check_stages(chosen, layers, stages)
     picture = load_picture(image, max_pixels=max_pixels)
     if srgb:
         convert_to_srgb(picture)
     height, width = picture.rgb.shape[:2]
     if max(height, width) > MAX_SIDE:
         raise LimitError(f"sides above {MAX_SIDE} pixels cannot be stored ({width}×{height})")
-    if target_bpp is None and target_bytes is None:
-        asked, quality = quality, worthwhile_quality(picture.rgb, chosen, quality)
-        if quality < asked:
-            picture.notes.append(f"stored at quality {quality}, not {asked}: {_CEILING_REASON}")
-    frame = _Frame(picture, chosen, stages, strip)
+    frame = _Frame(picture, chosen, layers, stages, strip, filter=filter)
     del picture  # of a large image, one copy is enough
     if target_bpp is not None:
         target_bytes = int(target_bpp * width * height / 8)
     if target_bytes is None:
-        return frame.encode(quality, int(effort), progress, last=True)
+        return frame.encode(_Rung(int(quality), stages), int(effort), progress, last=True)
     return _search(frame, target_bytes, int(effort), progress)
 
 
-def _check_stages(model: CodingModel, layers: int, stages: int | None) -> int:
-    """How many stages to store. Raises ArgumentError where there are not so many."""
+def _check_stages(model: CodingModel, layers: int, stages: int | None) -> None:
+    """Raises ArgumentError where the first layers have not so many stages."""
     there = sum(layer.stages for layer in model.layers[:layers])
-    if stages is None:
-        return there
-    if not 1 <= stages <= there:
+    if stages is not None and not 1 <= stages <= there:
         raise ArgumentError(
             f"stages must be 1…{there} ({layers} layers of model {model.name}), not {stages}"
         )
-    return stages
 
 
 def _check_targets(quality: int | None, bpp: float | None, size: int | None) -> None:
@@ -175,22 +173,50 @@ def _check_targets(quality: int | None, bpp: float | None, size: int | None) -> 
         raise ArgumentError(f"the target size must be positive, not {size}")
 
 
+@dataclass(frozen=True)
+class _Rung:
+    """A step of the ladder that a search for a size climbs; ``stages`` as of _Frame."""
+
+    quality: int
+    stages: int | None
+
+
+#: Where a quality brings one more stage, its files are a good deal larger than those before. So
+#: many qualities are tried without that stage too.
+_BRIDGE = 5
+
+
+def _ladder(model: CodingModel, layers: int, stages: int | None) -> list[_Rung]:
+    """All there is to choose from, by rising size (about)."""
+
+    def count(quality: int) -> int:
+        there = sum(layer.stages for layer in model.layers_at(quality)[:layers])
+        return there if stages is None else min(there, stages)
+
+    rungs = [_Rung(0, stages)]
+    for quality in range(1, 101):
+        if (fewer := count(quality - 1)) < count(quality):
+            rungs += [_Rung(q, fewer) for q in range(quality, min(100, quality + _BRIDGE))]
+        rungs.append(_Rung(quality, stages))
+    return rungs
+
+
 def _bisect(
     frame: _Frame, limit: int, progress: Progress | None = None
-) -> tuple[Encoded | None, int]:
-    """The highest quality whose file has at most ``limit`` bytes at effort 1, and the smallest size
-    seen that has more."""
-    low, high, smallest = -1, 101, 0  # low fits (or nothing does), high does not
+) -> tuple[int, Encoded | None, int]:
+    """The highest rung whose file has at most ``limit`` bytes at effort 1 (-1: none), its file,
+    and the smallest size seen that has more."""
+    low, high, smallest = -1, len(frame.ladder), 0  # low fits (or nothing does), high does not
     best = None
-    steps = iter(split(progress, [1.0] * 7))  # 2^7 > 102 candidates
+    steps = iter(split(progress, [1.0] * len(frame.ladder).bit_length()))
     while high - low > 1:
         middle = (low + high) // 2
-        result = frame.encode(middle, progress=next(steps))
+        result = frame.encode(frame.ladder[middle], progress=next(steps))
         if len(result.data) <= limit:
             low, best = middle, result
         else:
             high, smallest = middle, len(result.data)
-    return best, smallest
+    return low, best, smallest
 
 
 def _search(frame: _Frame, limit: int, effort: int, progress: Progress | None) -> Encoded:
@@ -199,13 +225,14 @@ def _search(frame: _Frame, limit: int, effort: int, progress: Progress | None) -
     Found at effort 1. More effort then shrinks the file, which leaves room for a higher quality;
     the search goes on from where the shrinkage lets expect it.
     """
-    best, smallest = _bisect(frame, limit, progress if effort == 1 else None)
+    rung, best, smallest = _bisect(frame, limit, progress if effort == 1 else None)
     if effort > 1:
-        refined = frame.encode(best.quality if best else 0, effort, progress)
+        known = max(0, rung)
+        refined = frame.encode(frame.ladder[known], effort, progress)
         plain = len(best.data) if best else smallest
-        reach, _ = _bisect(frame, limit * plain // len(refined.data))
-        start = max(refined.quality + 1, reach.quality if reach else 0)
-        best = _climb(frame, limit, effort, progress, refined, start) or best
+        reach, _, _ = _bisect(frame, limit * plain // len(refined.data))
+        start = max(known + 1, reach)
+        best = _climb(frame, limit, effort, progress, known, refined, start) or best
         smallest = min(smallest, len(refined.data))
     if best is None:
         raise TargetError(
@@ -220,43 +247,54 @@ def _climb(
     limit: int,
     effort: int,
     progress: Progress | None,
-    known: Encoded,
+    known: int,
+    refined: Encoded,
     start: int,
 ) -> Encoded | None:
-    """The highest quality that fits with effort: up from ``start``, or down to ``known``'s."""
-    best = known if len(known.data) <= limit else None
-    quality, step = start, 0
-    while known.quality < quality <= 100:
-        result = frame.encode(quality, effort, progress)
+    """The highest rung that fits with effort: up from ``start``, or down to ``known``, whose file
+    is ``refined``."""
+    best = refined if len(refined.data) <= limit else None
+    rung, step = start, 0
+    while known < rung < len(frame.ladder):
+        result = frame.encode(frame.ladder[rung], effort, progress)
         fits = len(result.data) <= limit
         if fits:
             best = result
         if step and fits != (step > 0):
             break  # turned: the step before was the last that fits, or this one is the first
         step = 1 if fits else -1
-        quality += step
+        rung += step
     return best
 
 
 class _Frame:
     """One image on its way into a file; what does not depend on quality is prepared once."""
 
-    def __init__(self, picture: Picture, model: CodingModel, stages: int, strip: bool) -> None:
+    def __init__(
+        self,
+        picture: Picture,
+        model: CodingModel,
+        layers: int,
+        stages: int | None,
+        strip: bool,
+        *,
+        filter: bool,
+    ) -> None:
         ends = list(itertools.accumulate(layer.stages for layer in model.layers))
-        self.layers = 1 + sum(end < stages for end in ends)
-        self._stages = stages
+        self.layers = layers if stages is None else 1 + sum(end < stages for end in ends)
+        self.ladder = _ladder(model, self.layers, stages)
         self._model = model
         self._tables = tables_of(model)
         self._notes = tuple(picture.notes)
         self._height, self._width = picture.rgb.shape[:2]
         self._flags = FLAG_GREY if picture.grey else 0
         self._image = pad_image(picture.rgb, model.size_multiple)
+        content = self._height, self._width
+        self._sample = Sample.of(self._image, content) if filter else None
         alpha = None if picture.alpha is None else Chunk(ALPHA, pack_alpha(picture.alpha))
         self._before = self._metadata([(ICC, picture.icc)], strip)
         if alpha is not None:
             self._before.append(alpha)
-        if stages not in ends:
-            self._before.append(Chunk(STAGES, bytes([stages])))
         self._after = self._metadata([(EXIF, picture.exif), (XMP, picture.xmp)], strip)
 
     @staticmethod
@@ -265,7 +303,7 @@ class _Frame:
 
     def encode(
         self,
-        quality: int,
+        rung: _Rung,
         effort: int = 1,
         progress: Progress | None = None,
         *,
@@ -273,6 +311,7 @@ class _Frame:
     ) -> Encoded:
         """The file at one quality. ``last``: no other will be asked for, so that the image need not
         be kept while its layers are coded."""
+        quality = rung.quality
         refining, coding = split(progress, [10.0 * (effort - 1) ** 2, 1.0])
         height, width = self._image.shape[-2:]
         posterior = self._model.posterior(
@@ -285,10 +324,12 @@ class _Frame:
         if last:
             del self._image
         prior = self._model.prior(height, width, quality)
-        layers = self._model.layers[: self.layers]
-        payloads = encode_layers(
-            posterior, prior, layers, self._tables, coding, stages=self._stages
-        )
+        layers = self._model.layers_at(quality)[: self.layers]
+        there = sum(layer.stages for layer in layers)
+        stages = there if rung.stages is None else min(there, rung.stages)
+        payloads = encode_layers(posterior, prior, layers, self._tables, coding, stages=stages)
+        fitted = self._filter(posterior, prior, quality)
+        del posterior
         header = Header(
             self._model.model_id,
             self._model.fingerprint,
@@ -298,7 +339,27 @@ class _Frame:
             self.layers,
             self._flags,
         )
-        chunks = [*self._before, *(Chunk(LAYER, p) for p in payloads), *self._after]
+        count = [Chunk(STAGES, bytes([stages]))] if stages < there else []
+        *first, final = (Chunk(LAYER, payload) for payload in payloads)
+        chunks = [*self._before, *count, *first, *fitted, final, *self._after]
         data = header.to_bytes() + b"".join(c.to_bytes() for c in chunks)
         sizes = tuple(len(p) for p in payloads)
-        return Encoded(data, self._width, self._height, quality, sizes, self._notes)
+        return Encoded(
+            data,
+            self._width,
+            self._height,
+            quality,
+            sizes,
+            self._notes,
+            sum(len(chunk.payload) for chunk in fitted),
+        )
+
+    @torch.no_grad()
+    def _filter(self, posterior: Posterior, prior: PriorState, quality: int) -> list[Chunk]:
+        """The fitted filter's chunk, if there is to be one. Fills what is not stored."""
+        if self._sample is None:
+            return []
+        fill_rest(self._model.layers_at(quality), prior, None, 0.0)
+        grey = bool(self._flags & FLAG_GREY)
+        chunk = fit_filter(self._sample, posterior, prior.latents, self._model, quality, grey=grey)
+        return [] if chunk is None else [chunk]

@@ -31,7 +31,7 @@ from codec.decoding import (
     check_options,
     decode_layer,
     fill_generator,
-    fill_rest,
+    fitted_filter,
     model_of,
     start_prior,
     to_pixels,
@@ -39,7 +39,9 @@ from codec.decoding import (
 from codec.errors import ArgumentError, CodecError, CorruptError, ImageError
 from codec.image_io import Picture, to_pillow
 from codec.inspection import require_whole
+from codec.layer_coding import fill_rest
 from codec.limits import DEFAULT_MAX_PIXELS, out_of_memory_as_limit
+from models.picture_filter import PictureFilter
 from models.protocol import CodingModel, PriorState
 
 _SCALES = (1, 2, 4)
@@ -145,7 +147,8 @@ class ProgressiveDecoder:
         before = len(notes)
         if self._wrong is not None:
             notes.append(self._wrong.note(header))
-        picture = Picture(self._complete(container), header.grey)
+        finish = self._fitted_filter(container, notes)
+        picture = Picture(self._complete(container, finish), header.grey)
         add_side_data(picture, container, self._scale, notes)
         if self._strict and len(notes) > before:
             raise CorruptError("; ".join(notes[before:]))
@@ -159,6 +162,7 @@ class ProgressiveDecoder:
             tuple(self._checksums),
             tuple(notes),
             damaged=container.damage is not None or len(notes) > before,
+            filtered=finish is not None,
         )
 
     def _start(self) -> None:
@@ -178,13 +182,15 @@ class ProgressiveDecoder:
         assert container is not None
         index = self._stored
         if index == 0:  # what stands before the first layer has arrived
+            self._specs = model.layers_at(container.header.quality)
             self._upto = model.layers_for_scale(self._scale)
             self._cut = Stages(model, container, self._stages)
             self._use = min(self._cut.layers(self._upto, self._layers), container.header.layers)
         if index == self._use or self._wrong is not None:
             return None
         try:
-            crc = decode_layer(model, self._prior, index, chunk.payload, stages=self._cut)
+            layer = self._specs[index]
+            crc = decode_layer(model, self._prior, layer, chunk.payload, stages=self._cut)
         except LayerError as error:
             if self._strict or index == 0:
                 raise
@@ -197,29 +203,39 @@ class ProgressiveDecoder:
         scales = [s for s in _SCALES if model.layers_for_scale(s) == index + 1]
         if not scales:
             return None
-        pixels = self._draw(container.header, scales[0])
+        finish = self._fitted_filter(container, []) if scales[0] == 1 else None
+        pixels = self._draw(container.header, scales[0], finish)
         picture = Picture(pixels, container.header.grey)
         add_side_data(picture, container, scales[0], [])
         return Frame(to_pillow(picture), index + 1, scales[0], chunk.end)
 
     @torch.no_grad()
-    def _complete(self, container: Container) -> np.ndarray:
+    def _complete(self, container: Container, finish: PictureFilter | None) -> np.ndarray:
         """Pixels at the scale asked for, missing layers filled."""
         model, header = self._model, container.header
         assert model is not None
         rng = fill_generator(self._fill, self._seed)
         if self._wrong is not None:  # the prior stopped inside a layer: walk it once more
             self._prior = start_prior(model, header)
-            for index, chunk in enumerate(container.layers[: self._wrong.index]):
-                decode_layer(model, self._prior, index, chunk.payload, stages=self._cut)
-        fill_rest(model, self._prior, self._upto, rng, self._temperature)
+            whole = container.layers[: self._wrong.index]
+            for layer, chunk in zip(self._specs, whole, strict=False):
+                decode_layer(model, self._prior, layer, chunk.payload, stages=self._cut)
+        fill_rest(self._specs[: self._upto], self._prior, rng, self._temperature)
         if self._drawn is not None and self._drawn[:2] == (self._upto, self._scale):
             return self._drawn[2]
-        return self._draw(header, self._scale)
+        return self._draw(header, self._scale, finish)
 
-    def _draw(self, header: Header, scale: int) -> np.ndarray:
+    def _fitted_filter(self, container: Container, notes: list[str]) -> PictureFilter | None:
+        """The filter for the picture of :meth:`finish`."""
+        invented = self._fill == "sample" and self._temperature > 0
+        return fitted_filter(
+            container, self._cut, self._stored, notes, scale=self._scale, invented=invented
+        )
+
+    def _draw(self, header: Header, scale: int, finish: PictureFilter | None) -> np.ndarray:
         assert self._model is not None
-        drawn = self._model.synthesize(self._prior.latents, header.quality, scale)
+        latents = self._prior.latents
+        drawn = self._model.synthesize(latents, header.quality, scale, finish=finish)
         pixels = to_pixels(drawn, header, scale)
         self._drawn = self._stored, scale, pixels
         return pixels

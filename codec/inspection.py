@@ -10,7 +10,7 @@ from pathlib import Path
 from bitstream.container import ALPHA, EXIF, ICC, XMP, Container
 from codec.errors import ArgumentError, CorruptError, ImageError, TruncatedError
 from codec.limits import DEFAULT_MAX_PIXELS
-from models.names import LAYER_NAMES, MODEL_IDS, STAGES
+from models.names import LAYER_NAMES, MODEL_IDS, stages_at
 
 _MODEL_NAMES = {number: name for name, number in MODEL_IDS.items()}
 _METADATA = {ICC: "icc", EXIF: "exif", XMP: "xmp", ALPHA: "alpha"}
@@ -33,7 +33,8 @@ class LayerInfo:
 @dataclass(frozen=True)
 class FileInfo:
     """A file's header and layout. ``bpp`` counts all bytes of the file, also ``appended_bytes``,
-    which stand behind its end and are no part of it."""
+    which stand behind its end and are no part of it. ``filter_bytes``: of the fitted filter's
+    coefficients, 0 without one."""
 
     width: int
     height: int
@@ -50,6 +51,7 @@ class FileInfo:
     complete: bool
     damage: str | None
     appended_bytes: int = 0
+    filter_bytes: int = 0
 
 
 def read_bytes(source: bytes | bytearray | memoryview | str | PathLike[str]) -> bytes:
@@ -103,7 +105,7 @@ def stages_of(counts: Sequence[int], container: Container) -> list[int]:
     """Stages that each declared layer of a file holds.
 
     Args:
-        counts: stages of the model's layers.
+        counts: stages of the model's layers at the file's quality.
         container: with all that stands before the first layer.
 
     Raises:
@@ -121,7 +123,7 @@ def describe(data: bytes, container: Container) -> FileInfo:
     """What a parsed file contains."""
     header = container.header
     model = _MODEL_NAMES.get(header.model_id)
-    stages = stages_of(STAGES[model], container) if model else []
+    stages = stages_of(stages_at(model, header.quality), container) if model else []
     layers = tuple(
         LayerInfo(
             LAYER_NAMES[i] if i < len(LAYER_NAMES) else f"layer{i}",
@@ -150,4 +152,5 @@ def describe(data: bytes, container: Container) -> FileInfo:
         complete=not container.truncated and container.damage is None,
         damage=str(container.damage) if container.damage else None,
         appended_bytes=container.appended,
+        filter_bytes=len(container.filter or b""),
     )

@@ -45,6 +45,7 @@ _OPTIONS = (
     "strip",
     "max_pixels",
     "effort",
+    "filter",
     "progress",
 )
 

@@ -6,6 +6,7 @@ from os import PathLike
 from typing import TYPE_CHECKING
 
 from bitstream.container import ALPHA, EXIF, ICC, XMP, Container
+from bitstream.picture_filter import unpack_filter
 from codec.errors import CorruptError, ImageError
 from codec.image_io import unpack_alpha, unpack_metadata
 from codec.inspection import FileInfo, describe, read_bytes, require_whole
@@ -60,6 +61,11 @@ def verify(
 def _verify_side_data(container: Container) -> None:
     header = container.header
     alpha = container.first(ALPHA)
+    if container.filter is not None:
+        try:
+            unpack_filter(container.filter)
+        except CorruptError as error:
+            raise CorruptError(f"the picture's filter: {error}") from error
     part = "the alpha plane"
     try:
         if alpha is not None:

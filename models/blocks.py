@@ -13,10 +13,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-#: The gates of the bundled models stay within ±16 on photographs and graphics. Products of
-#: activations square what is large: without a bound, a picture unlike all that a network was
-#: trained on can drive one block after the other to infinity, and no pixel near it survives.
-LARGEST_GATE = 64.0
+#: On photographs the gates of the bundled models stay below 4 but for a few values below 10, and
+#: pictures do not change with this bound. Products of activations square what is large: without
+#: it, a picture unlike all that a network was trained on can drive one block after the other to
+#: infinity, and no pixel near it survives (docs/decisions/0017-colours.md).
+LARGEST_GATE = 4.0
 
 
 class Depthwise(nn.Conv2d):

@@ -229,6 +229,11 @@ class ConvDRAW(TrainableModel):
         )
 
     @property
+    def table_sets(self) -> tuple[int, ...]:
+        """One set per layer: eight would make up a tenth of the weights file."""
+        return tuple(layer for layer, count in enumerate(self.stages) for _ in range(count))
+
+    @property
     def small_after(self) -> dict[int, int]:
         """Number of steps → factor of the small picture that the canvas shows then: 1/4 of the
         size after u, 1/2 after z1."""
@@ -292,7 +297,13 @@ class ConvDRAW(TrainableModel):
                 gain = self.gain(t, quality)
                 with torch.autocast(image.device.type, enabled=False):
                     latent, step_bits = quantize(
-                        self.prior.step(t), known, mean * gain, kept > t, sample, noisy
+                        self.prior.step(t),
+                        known,
+                        mean * gain,
+                        kept > t,
+                        sample,
+                        noisy,
+                        self.stage_costs(t),
                     )
                     known = self.prior.advance(t, known, latent)
                 bits.append(step_bits)

@@ -18,8 +18,8 @@ from models.family import SIZE_MULTIPLE
 from models.frozen import FrozenModel
 from models.names import LAYER_NAMES
 from models.precision import fast, full_precision, to_uint8
-from models.protocol import LayerSpec, Progress
-from models.tiles import Box, FeatureMap, assemble
+from models.protocol import Finish, LayerSpec, Progress
+from models.tiles import Box, FeatureMap, assemble, finished
 
 
 class _Drawing:
@@ -82,17 +82,22 @@ class _Drawing:
 
         return assemble(self.frame, scale, compute)[0]
 
-    def final(self, progress: Progress | None) -> Tensor:
+    def final(self, progress: Progress | None, finish: Finish | None) -> Tensor:
         """The final drawing, 3×H×W uint8."""
-        config = self._model.config
-        reach = config.final_depths[0] * PATCH + config.final_depths[1] * PATCH // 2
+        draw = self.piece if finish is None else finished(self.piece, finish, PATCH, self.frame)
 
         def compute(box: Box) -> Tensor:
-            seen = box.grown(reach, PATCH, self.frame)
-            drawn = self._model.final(_part(self.canvas, seen, PATCH), self._quality)
-            return to_uint8(box.cut(drawn, 1, seen))
+            return to_uint8(draw(box))
 
         return assemble(self.frame, 1, compute, progress)[0]
+
+    def piece(self, box: Box) -> Tensor:
+        """The final drawing in a box on multiples of the patch, 1×3×h×w float32 around [0, 1]."""
+        config = self._model.config
+        reach = config.final_depths[0] * PATCH + config.final_depths[1] * PATCH // 2
+        seen = box.grown(reach, PATCH, self.frame)
+        drawn = self._model.final(_part(self.canvas, seen, PATCH), self._quality)
+        return box.cut(drawn, 1, seen)
 
 
 def _part(canvas: Canvas, box: Box, stride: int) -> Canvas:
@@ -159,6 +164,13 @@ class ConvDRAWPosterior:
         drawing.memory = Memory(*_split(joined, level.hidden))
         return target
 
+    @torch.no_grad()
+    def draw(self, latents: Sequence[Tensor], box: Box) -> Tensor:
+        with full_precision():
+            for latent in latents[self._drawing.done :]:
+                self._drawing.draw(latent)
+            return self._drawing.piece(box)
+
 
 def _pixels(image: Tensor, device: torch.device, box: Box) -> Tensor:
     """The image in a box, 1×3×h×w in [0, 1]."""
@@ -207,6 +219,8 @@ class ConvDRAWCoding(FrozenModel[ConvDRAW]):
         quality: int,
         scale: int,
         progress: Progress | None = None,
+        *,
+        finish: Finish | None = None,
     ) -> Tensor:
         rows, columns = latents[0].shape[-2:]
         stride = self._model.level_of[0].stride
@@ -225,7 +239,7 @@ class ConvDRAWCoding(FrozenModel[ConvDRAW]):
                 report(done)
             if scale > 1:
                 return drawing.small(scale)
-            return drawing.final(lambda share: report(needed + 2 * share))
+            return drawing.final(lambda share: report(needed + 2 * share), finish)
 
 
 def _layers(model: ConvDRAW) -> list[LayerSpec]:
@@ -236,6 +250,6 @@ def _layers(model: ConvDRAW) -> list[LayerSpec]:
         if len(levels) != 1:
             raise ValueError(f"layer {name} mixes steps of different shapes")
         ((channels, stride),) = levels
-        found.append(LayerSpec(name, channels, stride, CODING_STEPS, stages))
+        found.append(LayerSpec(name, (channels,) * stages, stride, CODING_STEPS))
         first += stages
     return found

@@ -28,7 +28,7 @@ from torch import Tensor, nn
 from models.attention import PARAMETERS, Window, read, window, write
 from models.blocks import QualityCurve
 from models.family import TrainableModel, TrainingPass, starting_gains
-from models.scales import SKIP_INDEX, coded_bits, gaussian_bits, scale_index_of, scale_of
+from models.scales import SKIP_INDEX, gaussian_bits, gaussian_costs, scale_index_of, scale_of
 
 
 @dataclass(frozen=True)
@@ -238,7 +238,7 @@ def quantize(
         bits = gaussian_bits(residual + torch.rand_like(residual) - 0.5, scale_of(raw))
     else:
         symbols = symbols * (scale_index_of(raw) > SKIP_INDEX)
-        bits = coded_bits(symbols, raw)
+        bits = gaussian_costs().bits(symbols, raw)
     rounded = target + (symbols - residual).detach()
     fill = mean + sample[:, None] * torch.randn_like(mean) * scale_of(raw).detach()
     return torch.where(keep[:, None], rounded, fill), bits.sum(dim=1) * keep

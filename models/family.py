@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from models.scales import Costs, gaussian_costs
 
 #: Sides of images are extended to multiples of this.
 SIZE_MULTIPLE = 64
@@ -22,6 +24,16 @@ def starting_gains(knots: int) -> Tensor:
     The best step of a quantizer is proportional to sqrt(MSE) ~ λ^-1/2.
     """
     low, high = (0.5 * math.log(v / 1000.0) for v in LAMBDA_RANGE)
+    return torch.linspace(low, high, knots)
+
+
+def fine_gains(knots: int) -> Tensor:
+    """The same for coefficients of an orthonormal transform of pixels in [0, 1].
+
+    With λ bits per pixel for one unit of squared error, the mean over three channels, a uniform
+    quantizer of step Δ is best where λ Δ²/12 = 3 / (2 ln 2), at high rates (Shannon's lower bound).
+    """
+    low, high = (0.5 * math.log(v / 26.0) for v in LAMBDA_RANGE)
     return torch.linspace(low, high, knots)
 
 
@@ -41,11 +53,23 @@ class TrainingPass:
 class TrainableModel(nn.Module):
     """The networks of a family."""
 
-    #: How many stages each layer has: after every one an image may end.
+    #: How many stages each layer has in training: after every one an image may end. A file may
+    #: divide them further (the fine stage of the ssVAE), see :attr:`table_sets`.
     stages: tuple[int, ...]
     #: Weight of the errors of pictures at 1/4 and 1/2 of the size relative to λ, so that early
     #: stops stay good.
     small_share: Mapping[int, float] = {4: 0.02, 2: 0.1}
+    #: Costs of each stage's symbols by the tables of a weights file; empty while there are none.
+    costs: Sequence[Costs] = ()
+
+    @property
+    def table_sets(self) -> tuple[int, ...]:
+        """Which set of frequency tables each coded stage is coded with, numbered from 0."""
+        return tuple(range(sum(self.stages)))
+
+    def stage_costs(self, stage: int) -> Costs:
+        """What whole-numbered symbols of a stage cost, as far as is known."""
+        return self.costs[stage] if self.costs else gaussian_costs()
 
     def lagrangian(self, quality: Tensor) -> Tensor:
         """λ of a quality: bits per pixel that one unit of mean squared error is worth."""

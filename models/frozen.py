@@ -10,6 +10,7 @@ from torch import Tensor
 
 from models.family import SIZE_MULTIPLE, TrainableModel
 from models.protocol import LayerSpec
+from models.tables import stage_costs
 
 Networks = TypeVar("Networks", bound=TrainableModel)
 
@@ -20,7 +21,7 @@ class FrozenModel(Generic[Networks]):
     Args:
         model: networks with frozen priors.
         thresholds: raw scale → scale index, (63,) float64.
-        frequencies: of the symbols of each scale index, for range coding.
+        frequencies: per stage, of the symbols of each scale index, for range coding.
         skip_index: scale indices up to this one are not coded.
     """
 
@@ -36,17 +37,22 @@ class FrozenModel(Generic[Networks]):
         model_id: int,
         fingerprint: bytes,
         thresholds: Tensor,
-        frequencies: list[np.ndarray],
+        frequencies: list[list[np.ndarray]],
         skip_index: int,
     ) -> None:
         self.name, self.model_id, self.fingerprint = name, model_id, fingerprint
         self.frequencies, self.skip_index = frequencies, skip_index
         self.thresholds = thresholds
         self._model = model.eval().requires_grad_(False)
+        self._model.costs = stage_costs(frequencies)
 
     def _level(self, quality: int) -> Tensor:
         """Quality as the networks take it, (1,)."""
         return torch.tensor([float(quality)], device=self.thresholds.device)
+
+    def layers_at(self, quality: int) -> tuple[LayerSpec, ...]:
+        """The layers of a file of that quality."""
+        return self.layers
 
     def lagrangian(self, quality: int) -> float:
         """λ of a quality: bits per pixel that one unit of mean squared error is worth."""

@@ -5,4 +5,13 @@ MODEL_IDS = {"ssvae": 1, "convdraw": 2, "ssvae-sketch": 3}
 #: The layers every model family offers, coarse to fine.
 LAYER_NAMES = ("u", "z1", "z2")
 #: Stages in each of them: after every one a decoder can stop.
-STAGES = {"ssvae": (1, 1, 1), "convdraw": (2, 2, 4), "ssvae-sketch": (1, 1, 1)}
+STAGES = {"ssvae": (1, 1, 2), "convdraw": (2, 2, 4), "ssvae-sketch": (1, 1, 1)}
+#: The fine stage of models that have one (the last of z2) exists from this quality on.
+FINE_FROM = 65
+_FINE = {"ssvae"}
+
+
+def stages_at(model: str, quality: int) -> tuple[int, ...]:
+    """Stages of each layer of a model's files of that quality."""
+    *before, last = STAGES[model]
+    return (*before, last - (model in _FINE and quality < FINE_FROM))

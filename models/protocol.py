@@ -4,7 +4,7 @@ Coding order: layers coarse to fine; within a layer, stages; within a stage, cod
 and decoder run the same loop::
 
     prior = model.prior(height, width, quality)
-    for layer in model.layers:
+    for layer in model.layers_at(quality):
         for _ in range(layer.stages):
             target = posterior.target(prior.latents)  # encoder only
             for _ in range(layer.steps):
@@ -13,7 +13,8 @@ and decoder run the same loop::
                 prior.push(symbols)
 
 A *stage* is as much as the posterior settles at once; the next one answers to what became of it. A
-layer of the ssVAE is one stage, a layer of ConvDRAW several (its drawing steps).
+layer of ConvDRAW is several stages (its drawing steps), a layer of the ssVAE one; but z2 has a
+second one at high qualities, the *fine* stage, which corrects the picture that the first one gives.
 
 Latents, targets and means are in *symbol units*: the quantization step is 1.
 """
@@ -22,10 +23,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 from torch import Tensor
+
+if TYPE_CHECKING:
+    from models.tiles import Box
 
 #: Takes the share of the work that is done, 0…1.
 Progress = Callable[[float], None]
@@ -36,17 +40,24 @@ class LayerSpec:
     """One layer of the stack."""
 
     name: str
-    channels: int
-    """Of one stage."""
+    channels: tuple[int, ...]
+    """Of each stage."""
     stride: int
     steps: int
     """Coding steps of one stage."""
-    stages: int = 1
+    corrections: int = 0
+    """How many stages at the end answer to the picture that the ones before give. Where the layer
+    is missing they are left out, not filled."""
+
+    @property
+    def stages(self) -> int:
+        """After every one of them an image may end."""
+        return len(self.channels)
 
     @property
     def density(self) -> float:
         """Symbols per pixel."""
-        return self.stages * self.channels / self.stride**2
+        return sum(self.channels) / self.stride**2
 
 
 @dataclass(frozen=True)
@@ -90,6 +101,20 @@ class Posterior(Protocol):
         ``progress`` is called with the share done.
         """
 
+    def draw(self, latents: Sequence[Tensor], box: Box) -> Tensor:
+        """What :meth:`CodingModel.synthesize` draws of all stages in a box, 1×3×h×w float32 around
+        [0, 1], before it is rounded. The box has its sides on multiples of 8."""
+
+
+class Finish(Protocol):
+    """What is done with a drawn picture before it is rounded."""
+
+    reach: int
+    """Pixels seen beyond the output."""
+
+    def __call__(self, drawn: Tensor) -> Tensor:
+        """1×3×h×w float32 → the same shape; what lies beyond ``drawn`` is its edge repeated."""
+
 
 class CodingModel(Protocol):
     """One set of weights of a model family."""
@@ -101,9 +126,11 @@ class CodingModel(Protocol):
     model_id: int
     fingerprint: bytes
     layers: tuple[LayerSpec, ...]
+    """With all stages that any quality has."""
     size_multiple: int
     max_effort: int
-    frequencies: list[np.ndarray]
+    frequencies: list[list[np.ndarray]]
+    """Per stage the tables of the 64 scale indices; stages that share a set share the object."""
     skip_index: int
 
     def posterior(
@@ -124,6 +151,9 @@ class CodingModel(Protocol):
             progress: called with the share of the refinement done.
         """
 
+    def layers_at(self, quality: int) -> tuple[LayerSpec, ...]:
+        """The layers of a file of that quality."""
+
     def prior(self, height: int, width: int, quality: int) -> PriorState:
         """Start the prior for an image of that (padded) size."""
 
@@ -133,8 +163,11 @@ class CodingModel(Protocol):
         quality: int,
         scale: int,
         progress: Progress | None = None,
+        *,
+        finish: Finish | None = None,
     ) -> Tensor:
-        """Latents of stages → 3×H/scale×W/scale, uint8. ``scale`` is 1, 2 or 4."""
+        """Latents of stages → 3×H/scale×W/scale, uint8. ``scale`` is 1, 2 or 4; ``finish`` belongs
+        to scale 1."""
 
     def lagrangian(self, quality: int) -> float:
         """λ of a quality: bits per pixel that one unit of mean squared error is worth, pixels in

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from models.prior import LayerPrior
-from models.scales import SKIP_INDEX, coded_bits, gaussian_bits, scale_index_of, scale_of
+from models.scales import SKIP_INDEX, Costs, gaussian_bits, gaussian_costs, scale_index_of, scale_of
 
 
 def round_through(x: Tensor) -> Tensor:
@@ -62,6 +62,7 @@ def quantize(
     keep: Tensor,
     sample: Tensor,
     noisy: bool,
+    costs: Costs | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Quantize and price the latent of one stage.
 
@@ -72,6 +73,7 @@ def quantize(
         keep: (B,) boolean; where false, the latent is missing and is filled from the prior.
         sample: (B,) temperature of the fill; 0 fills with the prior mean.
         noisy: price with additive uniform noise (training); else the rounded symbols, as coded.
+        costs: of rounded symbols; default by the Gaussian tables.
 
     Returns:
         The latent as the decoder will know it, and bits per image (zero where not kept).
@@ -91,5 +93,5 @@ def quantize(
     if noisy:
         bits = gaussian_bits(residual + torch.rand_like(residual) - 0.5, scale_of(raw))
     else:
-        bits = coded_bits(torch.round(residual), raw)  # zero where nothing is stored
+        bits = (costs or gaussian_costs()).bits(torch.round(residual), raw)
     return known, bits.sum(dim=(1, 2, 3)) * keep

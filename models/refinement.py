@@ -27,8 +27,8 @@ from torch import Tensor
 
 from models.protocol import Progress
 from models.quantization import walk
-from models.scales import SKIP_INDEX, coded_bits, gaussian_bits, scale_index_of, scale_of
-from models.ssvae import LAYER_STRIDES, SSVAE
+from models.scales import SKIP_INDEX, gaussian_bits, scale_index_of, scale_of
+from models.ssvae import SSVAE, STAGE_STRIDES
 from models.ssvae_maps import BottomUp
 from models.tiles import Box, tiles
 
@@ -45,8 +45,8 @@ _NOISE = (-1 / 3, 0.0, 1 / 3)
 class Descent:
     """How the offsets are moved. Steps are in symbol units, gradients in bits per symbol unit."""
 
-    steps: tuple[float, float, float]
-    """Largest step of u, z1, z2; falls linearly to zero."""
+    steps: tuple[float, float, float, float]
+    """Largest step of u, z1, z2 and the fine stage; falls linearly to zero."""
     gradient: float = 10.0
     """Gradients well below this move an offset in proportion, larger ones by the largest step."""
     spring: float = 10.0
@@ -57,7 +57,7 @@ class Descent:
     def of(cls, iterations: int) -> Descent:
         """Measured to work: the fewer iterations, the longer the steps."""
         step = 0.05 * (40 / max(1, iterations)) ** 0.5
-        return cls((step / 2, step / 2, step))
+        return cls((step / 2, step / 2, step, step))
 
 
 @dataclass
@@ -78,7 +78,8 @@ def refine(
     progress: Progress | None = None,
     descent: Descent | None = None,
 ) -> list[Tensor]:
-    """Offsets of the posterior means of u, z1, z2, each 1×C×H×W float32 in symbol units.
+    """Offsets of the posterior means of u, z1, z2 and the fine stage, if the quality has it, each
+    1×C×H×W float32 in symbol units.
 
     Args:
         model: float face (not frozen), parameters without gradients.
@@ -89,9 +90,11 @@ def refine(
         progress: called with the share of the work done.
     """
     frame = bottom_up.frame
+    fine = (model.config.fine,) * model.has_fine(int(quality))
+    channels = (*model.config.latents, *fine)
     offsets = [
         torch.zeros(1, c, *frame.size(s), device=quality.device)
-        for c, s in zip(model.config.latents, LAYER_STRIDES, strict=True)
+        for c, s in zip(channels, STAGE_STRIDES, strict=False)
     ]
     pieces = tiles(frame, PIECE)
     for index, piece in enumerate(pieces):
@@ -126,8 +129,10 @@ class _Piece:
         self._small = {f: model.small_target(self._image, f) for f in (4, 2)}
         self._small_inside = {f: F.avg_pool2d(self._inside, f) for f in (4, 2)}
         self._bottom_up = [features.read(seen) for features in bottom_up.maps]
-        self._own = [piece.cut(o, s) for o, s in zip(offsets, LAYER_STRIDES, strict=True)]
-        self._around = [seen.cut(o, s).clone() for o, s in zip(offsets, LAYER_STRIDES, strict=True)]
+        self._own = [piece.cut(o, s) for o, s in zip(offsets, STAGE_STRIDES, strict=False)]
+        self._around = [
+            seen.cut(o, s).clone() for o, s in zip(offsets, STAGE_STRIDES, strict=False)
+        ]
         self._frame = (
             piece.left - seen.left,
             seen.right - piece.right,
@@ -139,7 +144,7 @@ class _Piece:
         """Move the piece's offsets, in place, to the best ones found."""
         free = [own.clone().requires_grad_() for own in self._own]
         optimizer = torch.optim.Adam(
-            [{"params": [f], "lr": s} for f, s in zip(free, descent.steps, strict=True)],
+            [{"params": [f], "lr": s} for f, s in zip(free, descent.steps, strict=False)],
             betas=(0.9, 0.95),
             eps=descent.gradient,
         )
@@ -153,7 +158,7 @@ class _Piece:
             if done == iterations:
                 break
             spring = descent.spring * min(1.0, 2 * done / iterations)
-            for group, step in zip(optimizer.param_groups, descent.steps, strict=True):
+            for group, step in zip(optimizer.param_groups, descent.steps, strict=False):
                 group["lr"] = step * (1 - done / iterations)
             gradients = torch.autograd.grad(cost.smooth + spring * cost.spring, free)
             for f, gradient in zip(free, gradients, strict=True):
@@ -163,7 +168,7 @@ class _Piece:
 
     def _offset(self, index: int, free: Tensor) -> Tensor:
         """The free offsets in their surroundings."""
-        frame = tuple(side // LAYER_STRIDES[index] for side in self._frame)
+        frame = tuple(side // STAGE_STRIDES[index] for side in self._frame)
         if not any(frame):
             return free
         hole = F.pad(torch.ones_like(free), frame)
@@ -173,30 +178,49 @@ class _Piece:
         """One pass from offsets to bits and pictures."""
         model, quality = self._model, self._quality
         context = model.prior.first_context(quality, *self._bottom_up[0].shape[-2:])
-        smooth: Tensor | float = 0.0
-        spring: Tensor | float = 0.0
-        coded = 0.0
+        costs: list[Cost] = []
         top_down: tuple[Tensor, ...] = ()
         drawn = []
         for index in range(3):
             target = model.heads[index](self._bottom_up[index], *top_down)
-            target = target * model.gain(index, quality) + self._offset(index, free[index])
-            latent, residual, raws = walk(model.prior.layer(index), context, target, _round)
-            scales = scale_of(raws)
-            symbols = torch.round(residual.detach())
-            smooth = smooth + sum(gaussian_bits(residual + n, scales).sum() for n in _NOISE) / 3
-            coded += float(coded_bits(symbols, raws.detach()).sum())
-            stored = scale_index_of(raws.detach()) > SKIP_INDEX
-            spring = spring + ((residual - symbols).square() * stored).sum()
+            target = target * model.gain(index, quality)
+            latent = self._price(index, context, target, free, costs)
             value = model.dequantize(index, latent, quality, top_down)
             top_down, picture = model.synthesis.advance(index, top_down, value, quality)
             drawn.append(picture)
-            if index < 2:
+            if index + 1 < len(free):
                 context = model.prior.next_context(index, context, latent)
+        if len(free) > 3:
+            assert model.fine is not None
+            gain = model.gain(3, quality)
+            target = model.fine.target(self._image - drawn[2]) * gain
+            drawn[2] = drawn[2] + model.fine(self._price(3, context, target, free, costs) / gain)
         error = self._error(drawn)
-        assert isinstance(smooth, Tensor)
-        assert isinstance(spring, Tensor)
-        return Cost(smooth + error, coded + float(error.detach()), spring)
+        return Cost(
+            torch.stack([c.smooth for c in costs]).sum() + error,
+            sum(c.coded for c in costs) + float(error.detach()),
+            torch.stack([c.spring for c in costs]).sum(),
+        )
+
+    def _price(
+        self,
+        index: int,
+        context: Tensor,
+        target: Tensor,
+        free: Sequence[Tensor],
+        costs: list[Cost],
+    ) -> Tensor:
+        """The latent of one stage, rounded as coded; its bits and spring join ``costs``."""
+        target = target + self._offset(index, free[index])
+        latent, residual, raws = walk(self._model.prior.layer(index), context, target, _round)
+        scales = scale_of(raws)
+        symbols = torch.round(residual.detach())
+        smooth = [gaussian_bits(residual + n, scales).sum() for n in _NOISE]
+        coded = float(self._model.stage_costs(index).bits(symbols, raws.detach()).sum())
+        stored = scale_index_of(raws.detach()) > SKIP_INDEX
+        spring = ((residual - symbols).square() * stored).sum()
+        costs.append(Cost(torch.stack(smooth).mean(), coded, spring))
+        return latent
 
     def _error(self, drawn: Sequence[Tensor]) -> Tensor:
         """λ times the squared errors of x, y1 and y2 over the content, in bits."""

@@ -9,6 +9,7 @@ Ballé et al. 2018; Duan et al. 2023). Only the index into the table depends on 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from functools import lru_cache
 
 import numpy as np
@@ -47,7 +48,9 @@ def raw_thresholds() -> np.ndarray:
 
 
 def frequency_tables() -> list[np.ndarray]:
-    """Integer frequencies of each scale's symbols, for range coding.
+    """Integer frequencies of each scale's symbols under the Gaussians.
+
+    Files are coded with tables learned from symbols (:mod:`models.tables`), which start from these.
 
     Entry ``i`` has shape (2 L_i + 2,): the symbols −L_i … L_i, then the escape. Frequencies are at
     least 1 and sum to 2^20.
@@ -105,29 +108,43 @@ def gaussian_bits(residual: Tensor, scale: Tensor) -> Tensor:
     return -torch.log2(_LowerBound.apply(mass, 1e-9))
 
 
-@lru_cache(maxsize=1)
-def _flat_costs() -> tuple[Tensor, Tensor, Tensor]:
-    """Bits of every table entry, flat; offset of each table's zero symbol; each table's limit."""
-    tables = frequency_tables()
-    limits = torch.tensor([(len(f) - 2) // 2 for f in tables])
-    starts = torch.tensor(np.cumsum([0] + [len(f) for f in tables[:-1]]))
-    costs = np.concatenate([FREQUENCY_BITS - np.log2(f) for f in tables])
-    return torch.from_numpy(costs).float(), starts + limits, limits
-
-
-def coded_bits(symbols: Tensor, raw: Tensor) -> Tensor:
-    """Bits that range coding will spend on whole-numbered symbols, by the integer tables.
+class Costs:
+    """What range coding will spend on the symbols of a stage.
 
     Args:
-        symbols: any shape, whole numbers.
-        raw: same shape, the prior's raw output (float face).
+        tables: frequencies per scale index as in :func:`frequency_tables`.
     """
-    costs, centres, limits = (t.to(symbols.device) for t in _flat_costs())
-    index = scale_index_of(raw)
-    magnitude = symbols.abs().long()
-    limit = limits[index]
-    escaped = magnitude > limit
-    entry = torch.where(escaped, limit + 1, magnitude)
-    gamma = 5 + torch.log2((magnitude - limit).clamp_min(1).float()).floor()
-    bits = costs[centres[index] + entry] + torch.where(escaped, gamma, 0.0)
-    return bits.where(index > SKIP_INDEX, torch.zeros_like(bits))
+
+    def __init__(self, tables: Sequence[np.ndarray]) -> None:
+        limits = np.array([(len(f) - 2) // 2 for f in tables])
+        starts = np.cumsum([0] + [len(f) for f in tables[:-1]])
+        costs = np.concatenate([FREQUENCY_BITS - np.log2(f) for f in tables])
+        self._costs = torch.from_numpy(costs).float()
+        self._centres, self._limits = torch.from_numpy(starts + limits), torch.from_numpy(limits)
+
+    def bits(self, symbols: Tensor, raw: Tensor) -> Tensor:
+        """Bits of each symbol, in the shape of both; zero where nothing is stored.
+
+        Args:
+            symbols: any shape, whole numbers.
+            raw: same shape, the prior's raw output (float face).
+        """
+        if self._costs.device != symbols.device:
+            self._costs, self._centres, self._limits = (
+                t.to(symbols.device) for t in (self._costs, self._centres, self._limits)
+            )
+        index = scale_index_of(raw)
+        magnitude = symbols.abs().long()
+        limit = self._limits[index]
+        escaped = magnitude > limit
+        entry = torch.where(escaped, limit + 1, magnitude)
+        # Behind an escape: one bit of sign, four of length, then so many.
+        gamma = 5 + torch.log2((magnitude - limit).clamp_min(1).float()).floor()
+        bits = self._costs[self._centres[index] + entry] + torch.where(escaped, gamma, 0.0)
+        return bits.where(index > SKIP_INDEX, torch.zeros_like(bits))
+
+
+@lru_cache(maxsize=1)
+def gaussian_costs() -> Costs:
+    """The costs by the Gaussian tables, for models whose own tables are not learned yet."""
+    return Costs(frequency_tables())

@@ -8,12 +8,15 @@ The image x is explained through smaller pictures of it, y1 at 1/4 and y2 at 1/2
 
     x ─ embed ─ 1/4 ┐                                        ┌ 1/4 ─ x̂
                     1/8 ───────────┬────────────(+z2)─ 1/8 ──┘            z2   8
-                     │        merge┘─► z2          │└ ŷ2 (1/2 size)
+                     │        merge┘─► z2          │└ ŷ2 (1/2 size)       fine 8
                     1/16 ────┬──────────(+z1)─ 1/16                       z1  16
                      │  merge┘─► z1        └ ŷ1 (1/4 size)
                     1/32 ─► u ─ 1/32                                      u   32
 
-    prior (exact): quality ─► u ─► z1 ─► z2, on symbols alone
+    prior (exact): quality ─► u ─► z1 ─► z2 ─► fine, on symbols alone
+
+At high qualities z2 has a second stage, *fine*: a linear transform of the 8×8 blocks of x − x̂. It
+has the channels that high rates need, and costs nothing at qualities below.
 
 Each layer holds ``latent = symbol + prior mean`` in symbol units (posterior mean times a gain that
 grows with quality). The posterior of z1 and z2 sees the bottom-up features of its scale and the
@@ -27,16 +30,23 @@ from dataclasses import dataclass
 from typing import cast
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from models.blocks import Down, Modulate, QualityCurve, Up, stage
 from models.exact import ExactBlock, ExactPointwise, ExactQualityCurve, ExactUp
-from models.family import TrainableModel, TrainingPass, starting_gains
+from models.family import TrainableModel, TrainingPass, fine_gains, starting_gains
+from models.names import FINE_FROM
 from models.prior import LayerPrior
 from models.quantization import quantize
 from models.representations import REPRESENTATIONS
 
-LAYER_STRIDES = (32, 16, 8)
+#: Of u, z1, z2 and the fine stage of z2.
+STAGE_STRIDES = (32, 16, 8, 8)
+LAYER_STRIDES = STAGE_STRIDES[:3]
+#: Pixels along the side of the blocks that the fine stage transforms, and their values.
+FINE_STRIDE = STAGE_STRIDES[3]
+_BLOCK_VALUES = 3 * FINE_STRIDE**2
 
 
 @dataclass(frozen=True)
@@ -51,8 +61,10 @@ class SSVAEConfig:
     """Blocks at 1/4, 1/8, 1/16, 1/32 on the way down."""
     synthesis_depths: tuple[int, int, int, int, int, int] = (2, 2, 2, 2, 3, 1)
     """Blocks at: 1/32; 1/16 before z1, after z1; 1/8 before z2, after z2; 1/4."""
-    prior_widths: tuple[int, int, int] = (128, 160, 96)
-    """Width of the exact prior of u, z1, z2."""
+    fine: int = 96
+    """Channels of the fine stage; 0: there is none."""
+    prior_widths: tuple[int, int, int, int] = (128, 160, 96, 96)
+    """Width of the exact prior of u, z1, z2, fine."""
     prior_depth: int = 2
     """Exact blocks between one layer and the next."""
     coding_steps: int = 4
@@ -173,23 +185,57 @@ class PosteriorHead(nn.Module):
             return self.out(x.float())
 
 
+class Fine(nn.Module):
+    """The fine stage of z2: a linear transform of the 8×8 blocks of what the picture still lacks.
+
+    Float32: what it corrects is small. Training starts from the principal components of what is
+    lacking, see :func:`start_from`.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.take = nn.Conv2d(_BLOCK_VALUES, channels, 1, bias=False)
+        self.give = nn.Conv2d(channels, _BLOCK_VALUES, 1, bias=False)
+        self.start_from(torch.linalg.qr(torch.randn(_BLOCK_VALUES, channels))[0].T)
+
+    @torch.no_grad()
+    def start_from(self, basis: Tensor) -> None:
+        """Take an orthonormal basis, C×192, for both directions."""
+        self.take.weight.copy_(basis[:, :, None, None])
+        self.give.weight.copy_(basis.T[:, :, None, None])
+
+    def target(self, residual: Tensor) -> Tensor:
+        """What is lacking, B×3×H×W → coefficients, B×C×H/8×W/8."""
+        return self.take(F.pixel_unshuffle(residual, FINE_STRIDE))
+
+    def forward(self, coefficients: Tensor) -> Tensor:
+        """Coefficients → the correction of the picture, B×3×H×W."""
+        return F.pixel_shuffle(self.give(coefficients), FINE_STRIDE)
+
+
 class Prior(nn.Module):
-    """Exact priors of all layers; the context of a layer is made from the layer above."""
+    """Exact priors of all stages; the context of a stage is made from the stage before."""
 
     def __init__(self, config: SSVAEConfig) -> None:
         super().__init__()
         c, w = config.latents, config.prior_widths
         self.quality = ExactQualityCurve(w[0], knots=config.knots)
-        steps = config.coding_steps
-        self.layers = nn.ModuleList(LayerPrior(c[i], w[i], steps=steps) for i in range(3))
-        self.latent_in = nn.ModuleList(ExactPointwise(c[i], w[i]) for i in range(2))
+        steps, count = config.coding_steps, 4 if config.fine else 3
+        channels = (*c, config.fine)
+        self.layers = nn.ModuleList(
+            LayerPrior(channels[i], w[i], steps=steps) for i in range(count)
+        )
+        self.latent_in = nn.ModuleList(ExactPointwise(c[i], w[i]) for i in range(count - 1))
         self.trunks = nn.ModuleList(
-            nn.Sequential(*(ExactBlock(w[i]) for _ in range(config.prior_depth))) for i in range(2)
+            nn.Sequential(*(ExactBlock(w[i]) for _ in range(config.prior_depth)))
+            for i in range(count - 1)
         )
         self.ups = nn.ModuleList(ExactUp(w[i], w[i + 1]) for i in range(2))
+        if config.fine:  # z2 and the fine stage have the same resolution
+            self.ups.append(ExactPointwise(w[2], w[3]))
 
     def layer(self, index: int) -> LayerPrior:
-        """The coding steps of one layer."""
+        """The coding steps of one stage."""
         return cast(LayerPrior, self.layers[index])
 
     def first_context(self, quality: Tensor, height: int, width: int) -> Tensor:
@@ -197,7 +243,7 @@ class Prior(nn.Module):
         return self.quality(quality).expand(-1, -1, height, width)
 
     def next_context(self, index: int, context: Tensor, latent: Tensor) -> Tensor:
-        """Context of layer ``index + 1`` from the context and the latent of layer ``index``."""
+        """Context of stage ``index + 1`` from the context and the latent of stage ``index``."""
         return self.ups[index](self.trunks[index](context + self.latent_in[index](latent)))
 
 
@@ -227,6 +273,20 @@ class SSVAE(TrainableModel):
         self.log_gains = nn.ModuleList(
             QualityCurve(c[i], knots=config.knots, start=start) for i in range(3)
         )
+        self.fine: Fine | None = None
+        if config.fine:
+            self.fine = Fine(config.fine)
+            start = fine_gains(config.knots)
+            self.log_gains.append(QualityCurve(config.fine, knots=config.knots, start=start))
+
+    @property
+    def table_sets(self) -> tuple[int, ...]:
+        """Which set of frequency tables each stage is coded with: each has its own."""
+        return tuple(range(len(self.prior.layers)))
+
+    def has_fine(self, quality: int) -> bool:
+        """Whether files of that quality have the fine stage."""
+        return self.fine is not None and quality >= FINE_FROM
 
     def gain(self, index: int, quality: Tensor) -> Tensor:
         """Symbols per unit of posterior mean: quality (B,) → B×C×1×1."""
@@ -267,7 +327,13 @@ class SSVAE(TrainableModel):
             target = self.heads[i](bottom_up[i], *top_down) * gain
             with torch.autocast(image.device.type, enabled=False):
                 latent, layer_bits = quantize(
-                    self.prior.layer(i), context.float(), target, kept > i, sample, noisy
+                    self.prior.layer(i),
+                    context.float(),
+                    target,
+                    kept > i,
+                    sample,
+                    noisy,
+                    self.stage_costs(i),
                 )
                 # What else is made of such a u must not tell it what to store (decisions/0016).
                 told = latent.detach() if i == 0 and self._y1_alone else latent
@@ -281,4 +347,35 @@ class SSVAE(TrainableModel):
                 value = self.dequantize(i, told, quality, ())
                 top_down, _ = self.synthesis.advance(i, (), value, quality)
         y1, y2, x = drawn
+        if self.fine is not None:
+            active = ((kept > 2) & (quality >= FINE_FROM)).nonzero().flatten()
+            if len(active):
+                x, more = self._refined(active, image, x, context, latent, quality, noisy)
+                bits[2] = bits[2].index_add(0, active, more)
         return TrainingPass(x, {4: y1, 2: y2}, torch.stack(bits, dim=1))
+
+    def _refined(
+        self,
+        active: Tensor,
+        image: Tensor,
+        x: Tensor,
+        context: Tensor,
+        latent: Tensor,
+        quality: Tensor,
+        noisy: bool,
+    ) -> tuple[Tensor, Tensor]:
+        """The fine stage of the images numbered ``active``: all pictures, and their bits.
+
+        ``context`` and ``latent`` are those of z2.
+        """
+        assert self.fine is not None
+        base, gain = x[active], self.gain(3, quality[active])
+        with torch.autocast(image.device.type, enabled=False):
+            context = self.prior.next_context(2, context[active].float(), latent[active])
+            target = self.fine.target(image[active] - base) * gain
+            every = torch.ones_like(active, dtype=torch.bool)
+            latent, more = quantize(
+                self.prior.layer(3), context, target, every, every * 0.0, noisy, self.stage_costs(3)
+            )
+            refined = base + self.fine(latent / gain)
+        return x.index_copy(0, active, refined), more

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cached_property
 from typing import Any, cast
 
@@ -14,12 +16,15 @@ from models.exact import thaw
 from models.frozen import FrozenModel
 from models.names import LAYER_NAMES
 from models.precision import full_precision
-from models.protocol import LayerSpec, Progress
+from models.protocol import Finish, LayerSpec, Progress
 from models.refinement import ITERATIONS, refine
-from models.ssvae import LAYER_STRIDES, SSVAE, PosteriorHead
+from models.ssvae import LAYER_STRIDES, SSVAE, STAGE_STRIDES, PosteriorHead
 from models.ssvae_maps import BottomUp, TopDown
 from models.ssvae_prior import SSVAEPriorState
 from models.tiles import Box, assemble
+
+#: Features of the synthesis of larger images are not kept while the finest layer is coded.
+_KEPT_PIXELS = 2**22
 
 
 class SSVAEPosterior:
@@ -39,6 +44,8 @@ class SSVAEPosterior:
     @torch.no_grad()
     def target(self, latents: Sequence[Tensor], progress: Progress | None = None) -> Tensor:
         self._top_down.know(latents)
+        if len(latents) == 3:
+            return self._fine_target(progress)
         index = len(latents)
         head = cast(PosteriorHead, self._model.heads[index])
         gain = self._model.gain(index, self._quality)
@@ -55,11 +62,40 @@ class SSVAEPosterior:
             target = assemble(self._frame, stride, compute, progress)
         if self._offsets is not None:
             target += self._offsets[index]
-        # No later layer needs the features of this one; after the last, image and all can go.
+        # No later layer needs the features of this one.
         self._bottom_up.maps[index].release()
-        if index == len(LAYER_STRIDES) - 1:
-            del self._bottom_up, self._top_down
+        if index == 2 and not self._model.has_fine(int(self._quality)):
+            self._end()
         return target[0]
+
+    def _fine_target(self, progress: Progress | None) -> Tensor:
+        """Of the fine stage: the transform of what the picture so far lacks."""
+        fine, gain = self._model.fine, self._model.gain(3, self._quality)
+        assert fine is not None
+
+        def compute(box: Box) -> Tensor:
+            lacking = self._bottom_up.pixels(box) - self._top_down.before_fine(box)
+            return fine.target(lacking) * gain
+
+        with full_precision():
+            target = assemble(self._frame, STAGE_STRIDES[3], compute, progress)
+        if self._offsets is not None:
+            target += self._offsets[3]
+        self._end()
+        return target[0]
+
+    def _end(self) -> None:
+        """The last target is known: the image can go, and of a large one what is quicker drawn anew
+        than kept."""
+        del self._bottom_up
+        if math.prod(self._frame.size()) > _KEPT_PIXELS:
+            self._top_down.release()
+
+    @torch.no_grad()
+    def draw(self, latents: Sequence[Tensor], box: Box) -> Tensor:
+        self._top_down.know(latents)
+        with full_precision():
+            return self._top_down.x(box)
 
 
 class SSVAECoding(FrozenModel[SSVAE]):
@@ -69,12 +105,20 @@ class SSVAECoding(FrozenModel[SSVAE]):
 
     def __init__(self, model: SSVAE, **identity: Any) -> None:
         super().__init__(model, **identity)
-        self.layers = tuple(
-            LayerSpec(layer, channels, stride, model.config.coding_steps)
+        steps = model.config.coding_steps
+        self._layers = tuple(
+            LayerSpec(layer, (channels,), stride, steps)
             for layer, channels, stride in zip(
                 LAYER_NAMES, model.config.latents, LAYER_STRIDES, strict=True
             )
         )
+        *coarse, z2 = self._layers
+        if model.config.fine:
+            z2 = replace(z2, channels=(*z2.channels, model.config.fine), corrections=1)
+        self.layers = (*coarse, z2)
+
+    def layers_at(self, quality: int) -> tuple[LayerSpec, ...]:
+        return self.layers if self._model.has_fine(quality) else self._layers
 
     @cached_property
     def _float_face(self) -> SSVAE:
@@ -111,10 +155,12 @@ class SSVAECoding(FrozenModel[SSVAE]):
         quality: int,
         scale: int,
         progress: Progress | None = None,
+        *,
+        finish: Finish | None = None,
     ) -> Tensor:
         rows, columns = latents[0].shape[-2:]
         frame = Box.of(rows * LAYER_STRIDES[0], columns * LAYER_STRIDES[0])
         with full_precision():
             top_down = TopDown(self._model, self._level(quality), frame)
             top_down.know(latents)
-            return top_down.picture(scale, progress)
+            return top_down.picture(scale, progress, finish)

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
 
 from models.precision import fast, to_uint8
-from models.protocol import Progress
-from models.ssvae import LAYER_STRIDES, SSVAE
-from models.tiles import Box, FeatureMap, assemble
+from models.protocol import Finish, Progress
+from models.ssvae import LAYER_STRIDES, SSVAE, STAGE_STRIDES
+from models.tiles import Box, FeatureMap, assemble, finished
 
 #: Pixels per place of the features at 1/8, 1/16, 1/32.
 _EIGHTH, _SIXTEENTH, _THIRTY_SECOND = 8, 16, 32
@@ -94,12 +94,21 @@ class TopDown:
         )
 
     def know(self, latents: Sequence[Tensor]) -> None:
-        """The layers so far, each C×H/s×W/s in symbol units; earlier ones stay what they were."""
+        """The stages so far, each C×H/s×W/s in symbol units; earlier ones stay what they were."""
         self._latents += latents[len(self._latents) :]
 
-    def picture(self, scale: int, progress: Progress | None = None) -> Tensor:
+    def release(self) -> None:
+        """Give the features' memory back, for good: from now on boxes are computed one by one."""
+        for features in self.maps:
+            features.release(keep=False)
+
+    def picture(
+        self, scale: int, progress: Progress | None = None, finish: Finish | None = None
+    ) -> Tensor:
         """The image at full, half or quarter size (``scale`` 1, 2, 4), 3×H/scale×W/scale uint8."""
-        draw = {1: self._fine, 2: self._y2, 4: self._y1}[scale]
+        draw: Callable[[Box], Tensor] = {1: self.x, 2: self._y2, 4: self._y1}[scale]
+        if finish is not None:
+            draw = finished(draw, finish, _EIGHTH, self.frame)
 
         def pixels(box: Box) -> Tensor:
             return to_uint8(draw(box))
@@ -123,11 +132,21 @@ class TopDown:
         features = self._model.synthesis.middle(before, value, self._quality)
         return box.cut(features, _EIGHTH, seen)
 
-    def _fine(self, box: Box) -> Tensor:
+    def before_fine(self, box: Box) -> Tensor:
+        """What u, z1 and the first stage of z2 give in a box on multiples of 8,
+        1×3×h×w float32."""
         seen = box.grown(self._reach[2], _EIGHTH, self.frame)
         before = fast(self.maps[1].read(seen))
         value = self._value(2, seen, before)
         return box.cut(self._model.synthesis.fine(before, value, self._quality), 1, seen)
+
+    def x(self, box: Box) -> Tensor:
+        """The image in a box on multiples of 8, 1×3×h×w float32 around [0, 1]."""
+        picture, fine = self.before_fine(box), self._model.fine
+        if fine is None or len(self._latents) < 4:
+            return picture
+        latent = box.cut(self._latents[3], STAGE_STRIDES[3])[None].float()
+        return picture + fine(fast(latent / self._model.gain(3, self._quality)))
 
     def _y1(self, box: Box) -> Tensor:
         return self._model.synthesis.y1(fast(self.maps[0].read(box)))

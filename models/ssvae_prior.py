@@ -1,4 +1,4 @@
-"""The ssVAE's exact prior of one image: u, then z1, then z2."""
+"""The ssVAE's exact prior of one image: u, then z1, then z2, at high qualities in two stages."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from models.prior_walk import UNIT, PriorWalk
-from models.ssvae import LAYER_STRIDES, SSVAE
+from models.ssvae import SSVAE, STAGE_STRIDES
 from models.tiles import Box, FeatureMap
 
 
@@ -27,22 +27,23 @@ class SSVAEPriorState(PriorWalk):
     ) -> None:
         super().__init__(thresholds, height, width)
         self._prior, self._config = model.prior, model.config
+        self._stages = 4 if model.has_fine(quality) else 3
         level = torch.tensor([quality], device=thresholds.device)
         first = self._prior.first_context(level, 1, 1)
-        self._next(lambda box: first.expand(-1, -1, *box.size(LAYER_STRIDES[0])))
+        self._next(lambda box: first.expand(-1, -1, *box.size(STAGE_STRIDES[0])))
 
     def _next(self, compute: Callable[[Box], Tensor]) -> None:
-        """Begin the next layer with the context that ``compute`` gives."""
+        """Begin the next stage with the context that ``compute`` gives."""
         index = len(self.latents)
-        stride = LAYER_STRIDES[index]
+        stride = STAGE_STRIDES[index]
         context = FeatureMap(self.frame, self._config.prior_widths[index], stride, compute)
         self.begin(self._prior.layer(index), stride, context)
 
     def finished(self, latent: Tensor) -> None:
         index = len(self.latents)
-        if index == len(LAYER_STRIDES):
+        if index == self._stages:
             return
-        before, stride = self._context, LAYER_STRIDES[index - 1]
+        before, stride, following = self._context, STAGE_STRIDES[index - 1], STAGE_STRIDES[index]
         prior, frame = self._prior, self.frame
         reach = self._config.prior_depth * stride  # each block of the trunk is 3×3
 
@@ -50,6 +51,6 @@ class SSVAEPriorState(PriorWalk):
             seen = box.grown(reach, stride, frame)
             value = seen.cut(latent, stride)[None].double() * UNIT
             context = prior.next_context(index - 1, before.read(seen).double(), value)
-            return box.cut(context, stride // 2, seen).float()
+            return box.cut(context, following, seen).float()
 
         self._next(compute)

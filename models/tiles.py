@@ -19,7 +19,7 @@ from types import MethodType
 import torch
 from torch import Tensor
 
-from models.protocol import Progress
+from models.protocol import Finish, Progress
 
 #: Longest side of a tile. Larger tiles waste less on borders and take more memory.
 TILE = 768
@@ -102,6 +102,21 @@ def assemble(
     return whole
 
 
+def finished(
+    draw: Callable[[Box], Tensor], finish: Finish, align: int, frame: Box
+) -> Callable[[Box], Tensor]:
+    """A function that draws any box of a picture, and finishes it, from one that only draws.
+
+    ``draw`` is asked for boxes on multiples of ``align``.
+    """
+
+    def compute(box: Box) -> Tensor:
+        seen = box.grown(finish.reach, align, frame)
+        return box.cut(finish(draw(seen)), 1, seen)
+
+    return compute
+
+
 def _room(value: Tensor, size: tuple[int, int]) -> Tensor:
     """An empty map of another size, laid out in memory like ``value``."""
     shape = (*value.shape[:-2], *size)
@@ -138,9 +153,11 @@ class FeatureMap:
             self._whole = assemble(self.frame, self.stride, self._compute)
         return box.cut(self._whole, self.stride)
 
-    def release(self) -> None:
-        """Give the memory back; a later read computes anew."""
+    def release(self, *, keep: bool = True) -> None:
+        """Give the memory back; a later read computes the map anew, or with ``keep`` off its box
+        alone."""
         self._whole = None
+        self._keep = self._keep and keep
 
 
 def _weakly(method: Callable[[Box], Tensor]) -> Callable[[Box], Tensor]:

@@ -2,19 +2,19 @@
 
 A weights file is safetensors. Float networks are stored in half precision; the exact prior as
 integers, together with everything else that decides how symbols are coded: the thresholds of the
-scale index and the frequency tables. Its fingerprint, the first four bytes of its SHA-256, is
-written into every coded file.
+scale index and the frequency tables (:mod:`models.tables`). Its fingerprint, the first four bytes
+of its SHA-256, is written into every coded file.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-import numpy as np
 import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save
@@ -25,6 +25,7 @@ from models.family import TrainableModel
 from models.names import MODEL_IDS
 from models.registry import BUILDERS, CodecModel, coding_model
 from models.scales import SKIP_INDEX, frequency_tables, raw_thresholds
+from models.tables import TableSet, pack_tables, stage_costs, unpack_tables
 
 FINGERPRINT_BYTES = 4
 WEIGHTS_FOLDER = Path(__file__).parent / "weights"
@@ -51,8 +52,15 @@ def _smallest_integers(value: Tensor) -> Tensor:
     return value.to(torch.int64)
 
 
-def export_weights(model: TrainableModel, name: str) -> bytes:
+def export_weights(
+    model: TrainableModel, name: str, sets: Sequence[TableSet] | None = None
+) -> bytes:
     """Freeze ``model``'s prior (in place) and serialize everything a codec needs.
+
+    Args:
+        model: of any family.
+        name: of the model.
+        sets: frequency tables of each set; default: the Gaussian ones for all stages.
 
     Raises:
         ValueError: the prior cannot be represented exactly.
@@ -62,10 +70,9 @@ def export_weights(model: TrainableModel, name: str) -> bytes:
     for key, value in model.state_dict().items():
         exact = value.dtype == torch.float64
         tensors[key] = _smallest_integers(value) if exact else value.half()
-    frequencies = frequency_tables()
     tensors["coding.thresholds"] = torch.from_numpy(raw_thresholds())
-    tensors["coding.frequencies"] = torch.from_numpy(np.concatenate(frequencies))
-    tensors["coding.lengths"] = torch.tensor([len(f) for f in frequencies], dtype=torch.int32)
+    numbers = model.table_sets if sets is not None else [0] * len(model.table_sets)
+    tensors |= pack_tables(sets if sets is not None else [frequency_tables()], numbers)
     # One entry: safetensors writes several in any order, and the fingerprint must not vary.
     meta = {"coding": json.dumps({"model": name, "skip_index": SKIP_INDEX})}
     return save({k: v.contiguous() for k, v in tensors.items()}, metadata=meta)
@@ -79,8 +86,9 @@ def fingerprint_of(data: bytes) -> bytes:
 def load_trainable(path: Path, name: str, *, partly: bool = False) -> TrainableModel:
     """The model of a weights file, thawed: where a new training run can continue.
 
-    Exporting it again gives the same prior, integer for integer. With ``partly``, tensors that the
-    model does not have, or has in another shape, are left out, and what the file lacks stays fresh.
+    Exporting it again gives the same prior, integer for integer. The file's frequency tables price
+    its symbols (``costs``). With ``partly``, tensors that the model does not have, or has in
+    another shape, are left out, what the file lacks stays fresh, and tables are not known.
 
     Raises:
         WeightsError: the file is unreadable or does not fit the model.
@@ -93,12 +101,15 @@ def load_trainable(path: Path, name: str, *, partly: bool = False) -> TrainableM
         for parameter, unit in module.units.items()
     }
     try:
-        state = {k: v for k, v in load_file(path).items() if not k.startswith("coding.")}
+        tensors = load_file(path)
+        state = {k: v for k, v in tensors.items() if not k.startswith("coding.")}
         own = model.state_dict()
         if partly:
             state = {k: v for k, v in state.items() if k in own and own[k].shape == v.shape}
         state = {k: v.double() * 2.0 ** -bits.get(k, 0) for k, v in state.items()}
         model.load_state_dict(state, strict=not partly)
+        if not partly and "coding.sets" in tensors:  # older files have one set for all stages
+            model.costs = stage_costs(unpack_tables(tensors, len(model.table_sets)))
     except Exception as error:
         raise WeightsError(f"{path}: these weights cannot be used ({error})") from error
     return model
@@ -138,17 +149,16 @@ def load_coding_model(path: Path, *, name: str, device: torch.device) -> CodecMo
         fingerprint = fingerprint_of(path.read_bytes())
         with safe_open(path, framework="pt") as file:
             meta = file.metadata() or {}
-            state = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
-        thresholds = state.pop("coding.thresholds").to(torch.float64)
-        lengths = state.pop("coding.lengths").tolist()
-        flat = state.pop("coding.frequencies").numpy()
+            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+        frequencies = unpack_tables(tensors, len(model.table_sets))
+        thresholds = tensors["coding.thresholds"].to(torch.float64)
+        state = {k: v for k, v in tensors.items() if not k.startswith("coding.")}
         own = model.state_dict()
         model.load_state_dict({key: value.to(own[key].dtype) for key, value in state.items()})
         skip_index = int(json.loads(meta["coding"])["skip_index"])
     except Exception as error:  # safetensors raises its own and OSError, torch RuntimeError
         detail = json.dumps(str(error).splitlines()[0])
         raise WeightsError(f"{path}: these weights cannot be used ({detail})") from error
-    frequencies = np.split(flat, np.cumsum(lengths)[:-1])
     model = model.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     return coding_model(
         model,

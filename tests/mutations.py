@@ -90,6 +90,6 @@ def _broken_chunks(data: bytes, kind: str, rng: np.random.Generator) -> bytes:
     elif kind == "drop":
         del chunks[chosen]
     elif kind == "type, sealed":
-        letter = bytes([rng.choice(list(b"LSiexaABZz"))])
+        letter = bytes([rng.choice(list(b"LSiexafABZz"))])
         chunks[chosen] = Chunk(letter, chunks[chosen].payload)
     return b"".join(chunk.to_bytes() for chunk in chunks)

@@ -41,7 +41,7 @@ class BandRate:
 def bd_rate(anchor: np.ndarray, test: np.ndarray) -> float | None:
     """BD-rate in percent (Akima interpolation) over the common quality of two mean curves.
 
-    A setting that gave the same files as the one before (:mod:`codec.ceiling`) counts once. None
+    A setting that gave the same files as the one before counts once. None
     where the curves share no quality, or one has fewer than four points.
     """
     found = delta("psnr", "anchor", "test", {"anchor": anchor, "test": test})

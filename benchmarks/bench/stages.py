@@ -15,8 +15,8 @@ from contextlib import contextmanager
 import numpy as np
 import torch
 
-from bitstream.range_coder import SYMBOL_LIMIT, CodingTables, LayerDecoder, LayerEncoder
-from codec.layer_coding import pad_image
+from bitstream.range_coder import SYMBOL_LIMIT, LayerDecoder, LayerEncoder
+from codec.layer_coding import pad_image, tables_of
 from models.protocol import CodingModel
 
 STAGES = ("analysis", "priors", "entropy coding", "synthesis")
@@ -42,31 +42,30 @@ class Clock:
 
 
 @torch.no_grad()
-def encode(
-    model: CodingModel, tables: CodingTables, image: torch.Tensor, quality: int, clock: Clock
-) -> list[bytes]:
+def encode(model: CodingModel, image: torch.Tensor, quality: int, clock: Clock) -> list[bytes]:
     """One payload per layer, as the codec makes them. ``image``: padded uint8 3×H×W."""
     with clock.stage("analysis"):
         posterior = model.posterior(image, quality)
     with clock.stage("priors"):
         prior = model.prior(image.shape[-2], image.shape[-1], quality)
-    payloads = []
-    for layer in model.layers:
-        coder = LayerEncoder(tables)
+    tables, payloads = tables_of(model), []
+    for layer in model.layers_at(quality):
+        coder = LayerEncoder()
         for step in range(layer.stages * layer.steps):
             if step % layer.steps == 0:
                 with clock.stage("analysis"):  # and the part of the synthesis that it needs
                     target = posterior.target(prior.latents)
             with clock.stage("priors"):
+                own = tables[len(prior.latents)]
                 prediction = prior.predict()
                 symbols = prior.gather(target).sub_(prediction.mean).round_()
                 symbols.clamp_(-SYMBOL_LIMIT, SYMBOL_LIMIT)
-                symbols.mul_(prediction.scale_index > tables.skip_index)
+                symbols.mul_(prediction.scale_index > model.skip_index)
                 prior.push(symbols)
                 values = symbols.to(torch.int16).cpu().numpy()
                 indices = prediction.scale_index.cpu().numpy()
             with clock.stage("entropy coding"):
-                coder.encode(values, indices)
+                coder.encode(values, indices, own)
         with clock.stage("entropy coding"):
             payloads.append(coder.finish())
     return payloads
@@ -75,22 +74,22 @@ def encode(
 @torch.no_grad()
 def decode(
     model: CodingModel,
-    tables: CodingTables,
     payloads: list[bytes],
     size: tuple[int, int],
     quality: int,
     clock: Clock,
 ) -> torch.Tensor:
     """uint8 3×H×W from whole payloads; ``size``: padded height and width."""
+    tables = tables_of(model)
     with clock.stage("priors"):
         prior = model.prior(*size, quality)
-    for layer, payload in zip(model.layers, payloads, strict=True):
-        coder = LayerDecoder(tables, payload)
+    for layer, payload in zip(model.layers_at(quality), payloads, strict=True):
+        coder = LayerDecoder(payload)
         for _ in range(layer.stages * layer.steps):
             with clock.stage("priors"):
                 indices = prior.predict().scale_index.cpu().numpy()
             with clock.stage("entropy coding"):
-                symbols = coder.decode(indices)
+                symbols = coder.decode(indices, tables[len(prior.latents)])
             with clock.stage("priors"):
                 prior.push(torch.from_numpy(symbols))
         with clock.stage("entropy coding"):
@@ -108,14 +107,14 @@ def split(
     repeat: Callable[[], bool],
 ) -> tuple[list[dict[str, float]], list[dict[str, float]]]:
     """Seconds per stage of encodings and of decodings, one entry a run, while ``repeat()``."""
-    tables = CodingTables(model.frequencies, model.skip_index)
+    tables_of(model)  # built once, outside of what is timed
     image = pad_image(rgb, model.size_multiple)
     encoded, decoded = [], []
     while repeat():
         clock = Clock(device)
-        payloads = encode(model, tables, image, quality, clock)
+        payloads = encode(model, image, quality, clock)
         encoded.append(dict(clock.seconds))
         clock = Clock(device)
-        decode(model, tables, payloads, (image.shape[-2], image.shape[-1]), quality, clock)
+        decode(model, payloads, (image.shape[-2], image.shape[-1]), quality, clock)
         decoded.append(dict(clock.seconds))
     return encoded, decoded

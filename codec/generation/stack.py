@@ -22,6 +22,9 @@ _GRID = 2**10
 class Source(Protocol):
     """Where the latents of a layer come from. Keeps state: one for each walk."""
 
+    invents: bool
+    """Whether nothing is known, so that there is nothing to correct either."""
+
     def begin(self, latents: Sequence[Tensor]) -> None:
         """A stage begins; the stages before it are ``latents``, each C×H×W in symbol units."""
 
@@ -35,6 +38,8 @@ class Analysed:
     Args:
         posterior: of the image.
     """
+
+    invents = False
 
     def __init__(self, posterior: Posterior) -> None:
         self._posterior = posterior
@@ -68,6 +73,8 @@ class Coded(Analysed):
 class Given:
     """Known latents of all stages from the first on, each C×H×W in symbol units."""
 
+    invents = False
+
     def __init__(self, latents: Sequence[Tensor]) -> None:
         self._latents = latents
 
@@ -86,6 +93,8 @@ def _push(prior: PriorState, prediction: Prediction, latent: Tensor) -> None:
 
 class Invented:
     """The prior's mean, or samples of it from ``rng`` (Gregor et al. 2016)."""
+
+    invents = True
 
     def __init__(self, rng: np.random.Generator | None, temperature: float) -> None:
         self._rng, self._temperature = rng, temperature
@@ -121,10 +130,11 @@ def compose(
     """
     height, width = (side + -side % model.size_multiple for side in size)
     prior = model.prior(height, width, quality)
-    layers = model.layers[: len(sources)]
+    layers = model.layers_at(quality)[: len(sources)]
     parts = split(progress, [layer.density for layer in layers])
     for layer, source, part in zip(layers, sources, parts, strict=True):
-        for report in split(part, [1.0] * layer.stages):
+        stages = layer.stages - (layer.corrections if source.invents else 0)
+        for report in split(part, [1.0] * stages):
             source.begin(prior.latents)
             for _ in range(layer.steps):
                 source.step(prior, prior.predict())

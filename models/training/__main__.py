@@ -15,6 +15,7 @@ _EXAMPLES = """examples:
   python -m models.training photos/ --out runs/a --validation held-out/
   python -m models.training photos/ --out runs/a                  (again: continues)
   python -m models.training photos/ --out runs/b --init models/weights/ssvae.safetensors
+  python -m models.training photos/ --out runs/eye --init models/weights/ssvae.safetensors --eye 0.8
   torchrun --nproc-per-node 4 -m models.training photos/ --out runs/c --device cuda --compile
 """
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +60,10 @@ def _training(history: list[dict[str, Any]]) -> list[str]:
             data += f", {run['pages']} of them drawn pages"
         if run.get("recolour"):
             data += f"; {run['recolour']:.0%} of the crops in other colours"
+        if run.get("enlarge"):
+            data += f"; {run['enlarge']:.0%} enlarged"
+        if run.get("eye"):
+            data += f"; {run['eye']:.0%} of the distortion measured by {run['eye_loss']}"
         note = f" ({run['note']})" if "note" in run else ""
         lines.append(
             f"| {run['steps']:,} | {size} | {rate}{note} | {data} | {run['hardware']} "
@@ -114,6 +119,14 @@ def _continue(name: str) -> list[str]:
     ]
 
 
+def _identity(weights: Path, data: bytes) -> list[str]:
+    return [
+        f"- file: `{weights.name}`, {len(data) / 1e6:.1f} MB: float networks in half precision, "
+        "exact prior in integers",
+        f"- fingerprint: `{fingerprint_of(data).hex()}`",
+    ]
+
+
 def render(weights: Path, results: dict[str, dict[str, Any]], notes: str) -> str:
     """The card's text. ``results``: title → content of a results file."""
     name, data = weights.stem, weights.read_bytes()
@@ -126,9 +139,7 @@ def render(weights: Path, results: dict[str, dict[str, Any]], notes: str) -> str
         "",
         purpose,
         "",
-        f"- file: `{weights.name}`, {len(data) / 1e6:.1f} MB: float networks in half precision, "
-        "exact prior in integers",
-        f"- fingerprint: `{fingerprint_of(data).hex()}`",
+        *_identity(weights, data),
         f"- parameters: {parameters / 1e6:.2f} M",
         "",
         "## Training",
@@ -151,6 +162,21 @@ def write_card(weights: Path, results: dict[str, dict[str, Any]]) -> Path:
     old = path.read_text() if path.exists() else ""
     notes = old[old.index(_NOTES) :] if _NOTES in old else _NOTES
     path.write_text(render(weights, results, notes))
+    return path
+
+
+def keep_card(source: Path, weights: Path) -> Path:
+    """Write ``NAME.md`` beside weights of the same networks as ``source``: its card with the new
+    file's name, size and fingerprint."""
+    old = source.with_suffix(".md")
+    if not old.exists():
+        return write_card(weights, {})
+    text = old.read_text()
+    for line in _identity(weights, weights.read_bytes()):
+        begin = line[: line.index(":")]
+        text = re.sub(rf"^{begin}: .*$", line, text, count=1, flags=re.MULTILINE)
+    path = weights.with_suffix(".md")
+    path.write_text(text)
     return path
 
 

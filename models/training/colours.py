@@ -33,6 +33,8 @@ def change_colours(crop: Tensor, draws: list[float]) -> Tensor:
     """
     if draws[0] < 0.5:
         first, second = ([min(max(2 * v - 0.5, 0), 1) * 255 for v in draws[i:][:3]] for i in (1, 4))
+        if draws[0] < 0.25:  # opposite colours are what networks find hardest
+            second = [255 - v for v in first]
         return two_colours(crop, first, second)
     turn, stretch, invert, which = draws[1:5]
     return shift_colours(

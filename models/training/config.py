@@ -50,6 +50,10 @@ class TrainConfig:
     pages: int = _option(0, "so many drawn pages of text and graphics join the images")
     recolour: float = _option(0.0, "share of the crops in other, stronger colours")
     enlarge: float = _option(0.0, "share of the crops that are enlarged by up to 2: smooth ones")
+    eye: float = _option(
+        0.0, "share of the distortion that is measured as people see it, by --eye-loss: 0.8, say"
+    )
+    eye_loss: str = _option("xyb-ssim", "how --eye measures: xyb-ssim or ssimulacra2")
     limit: int = _option(0, "read at most so many images; 0: all")
     max_minutes: float = _option(0.0, "stop after so long, with a checkpoint; 0: never")
     save_minutes: float = _option(10.0, "between checkpoints")

@@ -8,8 +8,11 @@ larger ``steps``, as if the decay had not happened.
 from __future__ import annotations
 
 import csv
+import signal
+import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -82,31 +85,60 @@ def train(config: TrainConfig) -> Trainer:
     batch = trainer.draw(images)
     if line := trainer.choose_arithmetic(batch):
         _say(trainer, line)
-    while trainer.step < config.steps:
-        if trainer.step == config.steps - config.decay_steps:
-            trainer.save("constant.pt")
-        record, batch = trainer.train_step(batch, images)
-        records.append(record)
-        ended = trainer.step == config.steps
-        if trainer.step % config.log_steps == 0 or ended:
-            trainer.seconds = clock.seconds
-            _log(trainer, summarize(records, trainer.model.stages), len(records) / clock.lap())
-            records = []
-        if trainer.step % CLOCK_STEPS and not ended:
-            continue
-        due = trainer.processes.agree(clock.due(), trainer.device)
-        if due & SAVE or due & STOP or ended:
-            trainer.seconds = clock.seconds
-            trainer.save("latest.pt")
-        if due & VALIDATE:
-            _validate(trainer)
-        if due & STOP:
-            break
+    with stop_on_signals() as stopping:
+        while trainer.step < config.steps:
+            if trainer.step == config.steps - config.decay_steps:
+                trainer.save("constant.pt")
+            record, batch = trainer.train_step(batch, images)
+            records.append(record)
+            ended = trainer.step == config.steps
+            if trainer.step % config.log_steps == 0 or ended:
+                trainer.seconds = clock.seconds
+                _log(trainer, summarize(records, trainer.model.stages), len(records) / clock.lap())
+                records = []
+            if trainer.step % CLOCK_STEPS and not ended:
+                continue
+            wanted = clock.due() | (STOP if stopping() else 0)
+            due = trainer.processes.agree(wanted, trainer.device)
+            if due & SAVE or due & STOP or ended:
+                trainer.seconds = clock.seconds
+                trainer.save("latest.pt")
+            if due & VALIDATE:
+                _validate(trainer)
+            if due & STOP:
+                break
     trainer.processes.leave()
     return trainer
 
 
 SAVE, VALIDATE, STOP = 1, 2, 4
+
+
+@contextmanager
+def stop_on_signals() -> Iterator[Callable[[], bool]]:
+    """SIGTERM and Ctrl-C ask a run to stop with a checkpoint; a second one ends it at once.
+
+    Yields a function that tells whether one has come. Only the main thread can listen.
+    """
+    asked = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield asked.is_set
+        return
+
+    def ask(number: int, frame: object) -> None:
+        asked.set()
+        restore()
+
+    before = {n: signal.signal(n, ask) for n in (signal.SIGTERM, signal.SIGINT)}
+
+    def restore() -> None:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+    try:
+        yield asked.is_set
+    finally:
+        restore()
 
 
 class Clock:
@@ -165,7 +197,8 @@ def _validate(trainer: Trainer) -> None:
     if folder is None or not trainer.processes.first:
         return
     with torch.random.fork_rng():  # a validation must not change the run
-        rows = evaluate_estimated(trainer.ema, folder, limit=VALIDATION_IMAGES)
+        seen = trainer.config.eye > 0
+        rows = evaluate_estimated(trainer.ema, folder, limit=VALIDATION_IMAGES, ssimulacra2=seen)
     print(format_table(rows, folder, limit=VALIDATION_IMAGES), flush=True)
 
 
@@ -182,6 +215,8 @@ def _note_run(trainer: Trainer, images: ImageSet) -> None:
             "pages": config.pages,
             "recolour": config.recolour,
             "enlarge": config.enlarge,
+            "eye": config.eye,
+            "eye_loss": config.eye_loss if config.eye else None,
             "first_step": trainer.step,
             "first_minute": round(trainer.seconds / 60, 1),
             "batch": config.batch * trainer.processes.count,

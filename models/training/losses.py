@@ -2,13 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from models.family import TrainableModel, TrainingPass
+from models.training.perceptual import LEAST_SIDE, XYB_SSIM_SCALES, xyb_ssim
+from models.training.ssimulacra2 import LOSS_SCALES, ssimulacra2_loss
+
+
+@dataclass(frozen=True)
+class EyeLoss:
+    """A distance as people see it, and how much squared error it stands for."""
+
+    distance: Callable[[Tensor, Tensor], Tensor]
+    """Of original and decoded, B×3×H×W in [0, 1] → (B,)."""
+    unit: float
+    """Mean squared error that one unit of distance is worth: what the shipped weights show on
+    crops of 192² at all qualities, each weighed as the loss weighs it."""
+    scales: int
+    """Each half the one before: crops have sides of at least 8·2^(scales − 1)."""
+
+
+EYE_LOSSES = {
+    "xyb-ssim": EyeLoss(xyb_ssim, 0.0135, XYB_SSIM_SCALES),
+    "ssimulacra2": EyeLoss(ssimulacra2_loss, 0.00014, LOSS_SCALES),
+}
 
 
 @dataclass(frozen=True)
@@ -27,6 +48,25 @@ class LossConfig:
     from one layer's end to the next in equal factors."""
     sample_probability: float = 0.15
     """Share of dropped layers that are filled with a prior sample rather than its mean."""
+    eye: float = 0.0
+    """Share of the full-size picture's distortion that is measured as people see it."""
+    eye_loss: str = "xyb-ssim"
+    """… by which of :data:`EYE_LOSSES`."""
+
+    def check(self, crop: int) -> None:
+        """Refuse an eye loss that cannot be had on crops of such a side.
+
+        Raises:
+            ValueError: a share outside [0, 1], an unknown loss, or crops too small for its scales.
+        """
+        if not 0 <= self.eye <= 1:
+            raise ValueError(f"eye {self.eye} is not between 0 and 1")
+        if self.eye_loss not in EYE_LOSSES:
+            names = ", ".join(EYE_LOSSES)
+            raise ValueError(f"no eye loss {self.eye_loss!r}; there are: {names}")
+        least = LEAST_SIDE << (EYE_LOSSES[self.eye_loss].scales - 1)
+        if self.eye and crop < least:
+            raise ValueError(f"the eye loss {self.eye_loss} needs --crop {least} or more")
 
 
 def keep_probabilities(config: LossConfig, stages: Sequence[int]) -> list[float]:
@@ -83,7 +123,8 @@ def rate_distortion_loss(
     """Per image ``(bpp + λ_k MSE_x + Σ min(λ_k, a_j λ) MSE_yj) / sqrt(λ_k)``, averaged.
 
     λ_k is the image's λ times the share of its number of stages; the division keeps all qualities
-    at a comparable weight.
+    at a comparable weight. With ``config.eye`` = m, (1 − m) MSE_x + m · unit · D_x stands for
+    MSE_x, where D is the eye loss; ``Loss.mse`` stays the squared error.
     """
 
     def error(a: Tensor, b: Tensor) -> Tensor:
@@ -94,6 +135,10 @@ def rate_distortion_loss(
     lam = full * shares[kept - 1]
     mse = error(result.image, image)
     distortion = lam * mse
+    if config.eye:
+        eye = EYE_LOSSES[config.eye_loss]
+        seen = eye.unit * eye.distance(image, result.image)
+        distortion = lam * ((1 - config.eye) * mse + config.eye * seen)
     for factor, picture in result.small.items():
         weight = torch.minimum(lam, full * model.small_share[factor])
         distortion = distortion + weight * error(picture, model.small_target(image, factor))

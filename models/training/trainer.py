@@ -74,6 +74,8 @@ class Trainer:
         if build is None and config.model not in BUILDERS:
             raise ValueError(f"no model {config.model!r}; there are: {', '.join(BUILDERS)}")
         self.config = config
+        self.loss_config = LossConfig(eye=config.eye, eye_loss=config.eye_loss)
+        self.loss_config.check(config.crop)
         self.processes, self.device = Processes.join(config.device)
         torch.manual_seed(config.seed)
         self.model = (BUILDERS[config.model] if build is None else build)().to(self.device)
@@ -86,14 +88,14 @@ class Trainer:
         self.generator = torch.Generator().manual_seed(seed)
         self.crops_state = self.generator.get_state()
         torch.manual_seed(seed)
-        self.loss_config = LossConfig()
         self.history: list[dict[str, Any]] = []
         self.step = 0
         self.seconds = 0.0
         self.skipped = 0
         self.forward: nn.Module = self.model
         if self.processes.count > 1:
-            self.forward = DistributedDataParallel(self.model)
+            # Where no image of a process has a fine stage, its parameters get no gradient there.
+            self.forward = DistributedDataParallel(self.model, find_unused_parameters=True)
         if config.compile:
             self.forward = torch.compile(self.forward)  # type: ignore[assignment]
 

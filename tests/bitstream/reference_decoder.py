@@ -1,4 +1,5 @@
-"""A second decoder of a layer's payload, written from docs/format.md in plain integers.
+"""A second decoder of a layer's payload and of the fitted filter, written from docs/format.md in
+plain numbers.
 
 It shares no code with ``bitstream``; if it agrees, the specification is complete.
 """
@@ -52,19 +53,33 @@ class RangeDecoder:
         return self.decode([i * width for i in range(count)] + [2**PRECISION])
 
 
+def stage_tables(
+    frequencies: list[int], lengths: list[list[int]], sets: list[int]
+) -> list[list[list[int]]]:
+    """The 64 tables of each stage, from the tensors ``coding.*`` of a weights file."""
+    read, start = [], 0
+    for row in lengths:
+        tables = []
+        for length in row:
+            tables.append(frequencies[start : start + length])
+            start += length
+        read.append(tables)
+    return [read[number] for number in sets]
+
+
 def decode_layer(
-    payload: bytes, tables: list[list[int]], skip_index: int, steps: list[list[int]]
+    payload: bytes, skip_index: int, steps: list[tuple[list[int], list[list[int]]]]
 ) -> list[list[int]]:
-    """Symbols of each step, given the scale indices of each step."""
-    cumulatives = [cumulative(table) for table in tables]
+    """Symbols of each step, given its scale indices and the tables of its stage."""
     decoder = RangeDecoder(payload[2:])
     out = []
-    for indices in steps:
+    for indices, tables in steps:
         symbols = [0] * len(indices)
         for index in range(skip_index + 1, len(tables)):
             places = [i for i, value in enumerate(indices) if value == index]
             limit = len(tables[index]) // 2 - 1
-            codes = [decoder.decode(cumulatives[index]) for _ in places]
+            entries = cumulative(tables[index])
+            codes = [decoder.decode(entries) for _ in places]
             for place, code in zip(places, codes, strict=True):
                 if code <= 2 * limit:
                     symbols[place] = code - limit
@@ -76,3 +91,102 @@ def decode_layer(
                 symbols[place] = -(limit + excess) if negative else limit + excess
         out.append(symbols)
     return out
+
+
+def decode_filter(payload: bytes) -> list[list[int]]:
+    """Coefficients of Y, U, V from the payload of a chunk ``f``; ValueError where it is invalid."""
+    bits = [byte >> (7 - i) & 1 for byte in payload[1:] for i in range(8)]
+    if not payload or not 1 <= payload[0] <= 7:
+        raise ValueError("planes")
+
+    def number(count: int) -> int:
+        value = 0
+        for _ in range(count):
+            value = 2 * value + take()
+        return value
+
+    def take() -> int:
+        if not bits:
+            raise ValueError("too short")
+        return bits.pop(0)
+
+    planes: list[list[int]] = []
+    for plane, count in enumerate((18, 14, 14)):
+        planes.append([])
+        if not payload[0] >> plane & 1:
+            continue
+        k = number(3)
+        for _ in range(count):
+            q = 0
+            while take():
+                q += 1
+            n = q * 2**k + number(k)
+            value = -(n + 1) // 2 if n % 2 else n // 2
+            if not -255 <= value <= 255:
+                raise ValueError("range")
+            planes[-1].append(value)
+    if len(bits) > 7 or any(bits):
+        raise ValueError("too long")
+    return planes
+
+
+def filter_pixel(
+    picture: list[list[tuple[float, ...]]], row: int, column: int, planes: list[list[int]]
+) -> tuple[float, float, float]:
+    """The filtered pixel of a padded picture of RGB values, before it is rounded."""
+
+    def clamp(value: float, low: float, high: float) -> float:
+        return max(low, min(high, value))
+
+    def values(r: int, c: int) -> tuple[float, float, float]:
+        r, c = int(clamp(r, 0, len(picture) - 1)), int(clamp(c, 0, len(picture[0]) - 1))
+        red, green, blue = (clamp(v, 0, 1) for v in picture[r][c])
+        return (red + green + blue) / 3, (red - blue) / 2, (2 * green - red - blue) / 6
+
+    pairs = {"a": (0, 1), "d": (1, 0), "f": (1, 1), "e": (1, -1), "a2": (0, 2), "d2": (2, 0)}
+
+    def second(p: int, name: str, r: int = row, c: int = column) -> float:
+        dr, dc = pairs[name]
+        return values(r + dr, c + dc)[p] + values(r - dr, c - dc)[p] - 2 * values(r, c)[p]
+
+    def mean(name: str) -> float:
+        around = [(row + i, column + j) for i in (-1, 0, 1) for j in (-1, 0, 1)]
+        return sum(abs(second(0, name, r, c)) for r, c in around) / 9
+
+    a, d, f, e = (mean(name) for name in "adfe")
+    axis, tilt = (a - d) / (a + d + 1 / 1024), (f - e) / (f + e + 1 / 1024)
+    active = (a + d) / (a + d + 1 / 16)
+    window = [values(row + i, column + j) for i in range(-2, 3) for j in range(-2, 3)]
+
+    def average(p: int, q: int | None = None) -> float:
+        return sum(v[p] * (1 if q is None else v[q]) for v in window) / 25
+
+    def slope(p: int) -> float:
+        variance = max(0.0, average(0, 0) - average(0) ** 2)
+        return clamp((average(p, 0) - average(p) * average(0)) / (variance + (2 / 255) ** 2), -1, 1)
+
+    def rings(p: int) -> list[float]:
+        return [second(p, x) + second(p, y) for x, y in (("a", "d"), ("f", "e"), ("a2", "d2"))]
+
+    beside = [values(row + i, column + j)[0] for i, j in ((0, 1), (0, -1), (1, 0), (-1, 0))]
+    nine = [
+        *rings(0),
+        (second(0, "a") - second(0, "d")) * axis,
+        (second(0, "a2") - second(0, "d2")) * axis,
+        (second(0, "f") - second(0, "e")) * tilt,
+        sum(clamp(n - values(row, column)[0], -4 / 255, 4 / 255) for n in beside),
+        rings(0)[0] * axis**2,
+        rings(0)[1] * tilt**2,
+    ]
+    features = [[*nine, *(x * active for x in nine)]]
+    for p in (1, 2):
+        straight = (second(p, "a") - second(p, "d")) * axis
+        diagonal = (second(p, "f") - second(p, "e")) * tilt
+        sloped = [x * slope(p) for x in rings(0)]
+        features.append([*rings(p), *rings(3 - p), *rings(0), straight, diagonal, *sloped])
+    y, u, v = (
+        clamp(sum(c / 256 * x for c, x in zip(plane, part, strict=False)), -1 / 8, 1 / 8)
+        for plane, part in zip(planes, features, strict=True)
+    )
+    red, green, blue = (clamp(value, 0, 1) for value in picture[row][column])
+    return red + y + u - v, green + y + 2 * v, blue + y - u - v

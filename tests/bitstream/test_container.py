@@ -35,7 +35,7 @@ def resealed(header: bytes) -> bytes:
 
 
 def test_header_golden_bytes():
-    assert HEADER.to_bytes().hex() == "8f43434901011234567800030000000200003203" + (
+    assert HEADER.to_bytes().hex() == "8f43434902011234567800030000000200003203" + (
         struct.pack("<I", zlib.crc32(HEADER.to_bytes()[:20])).hex()
     )
 
@@ -127,7 +127,8 @@ def test_unknown_critical_chunks_ask_for_a_newer_version():
     ("offset", "value", "error", "words"),
     [
         (0, 0x00, NotACodecFileError, "not a .cci"),
-        (4, 2, UnsupportedFileError, "newer"),
+        (4, 3, UnsupportedFileError, "newer"),
+        (4, 1, UnsupportedFileError, "version 1.*release 0.1"),
         (18, 101, FormatError, "quality 101"),
         (19, 0, FormatError, "0 layers"),
         (19, 0x83, UnsupportedFileError, "features"),

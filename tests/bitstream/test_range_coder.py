@@ -1,3 +1,5 @@
+import itertools
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -7,10 +9,14 @@ from bitstream import range_coder
 from bitstream.errors import CorruptError
 from bitstream.range_coder import SYMBOL_LIMIT, CodingTables, LayerDecoder, LayerEncoder
 from models.scales import SKIP_INDEX, frequency_tables, scale_table
-from tests.bitstream.reference_decoder import decode_layer
+from models.tables import pack_tables, smoothed_table
+from tests.bitstream.reference_decoder import decode_layer, stage_tables
 
 FREQUENCIES = frequency_tables()
 TABLES = CodingTables(FREQUENCIES, SKIP_INDEX)
+#: Those of another stage: small magnitudes are likelier, as if a few thousand had been seen.
+OTHERS = [smoothed_table(5000 // np.arange(1, len(f) // 2 + 2) ** 2, f, 1000) for f in FREQUENCIES]
+OTHER_TABLES = CodingTables(OTHERS, SKIP_INDEX)
 
 
 def draw(rng: np.random.Generator, count: int, spread: float = 1.0):
@@ -22,10 +28,11 @@ def draw(rng: np.random.Generator, count: int, spread: float = 1.0):
     return index, symbols
 
 
-def encode(steps) -> bytes:
-    encoder = LayerEncoder(TABLES)
-    for index, symbols in steps:
-        encoder.encode(symbols, index)
+def encode(steps, tables=(TABLES,)) -> bytes:
+    """Steps of (scale indices, symbols), the tables taking turns."""
+    encoder = LayerEncoder()
+    for (index, symbols), own in zip(steps, itertools.cycle(tables), strict=False):
+        encoder.encode(symbols, index, own)
     return encoder.finish()
 
 
@@ -38,9 +45,10 @@ def encode(steps) -> bytes:
 def test_what_goes_in_comes_out(seed, counts, spread):
     rng = np.random.default_rng(seed)
     steps = [draw(rng, count, spread) for count in counts]
-    decoder = LayerDecoder(TABLES, encode(steps))
-    for index, symbols in steps:
-        np.testing.assert_array_equal(decoder.decode(index), symbols)
+    stages = (TABLES, OTHER_TABLES)  # a layer may hold stages of different tables
+    decoder = LayerDecoder(encode(steps, stages))
+    for (index, symbols), own in zip(steps, itertools.cycle(stages), strict=False):
+        np.testing.assert_array_equal(decoder.decode(index, own), symbols)
     decoder.finish()
 
 
@@ -50,8 +58,8 @@ def test_long_steps_that_are_not_sorted_give_the_same(monkeypatch):
     expected = encode(steps)
     monkeypatch.setattr(range_coder, "_SORTED", 100)
     assert encode(steps) == expected
-    decoder = LayerDecoder(TABLES, expected)
-    np.testing.assert_array_equal(decoder.decode(steps[0][0]), steps[0][1])
+    decoder = LayerDecoder(expected)
+    np.testing.assert_array_equal(decoder.decode(steps[0][0], TABLES), steps[0][1])
 
 
 @settings(max_examples=15, deadline=None)
@@ -59,8 +67,13 @@ def test_long_steps_that_are_not_sorted_give_the_same(monkeypatch):
 def test_a_decoder_written_from_the_specification_agrees(seed, spread):
     rng = np.random.default_rng(seed)
     steps = [draw(rng, 120, spread) for _ in range(3)]
-    tables = [f.tolist() for f in FREQUENCIES]
-    found = decode_layer(encode(steps), tables, SKIP_INDEX, [i.tolist() for i, _ in steps])
+    packed = pack_tables([FREQUENCIES, OTHERS], [0, 1, 0])
+    tables = stage_tables(
+        *(packed[f"coding.{n}"].tolist() for n in ("frequencies", "lengths", "sets"))
+    )
+    indices = [index.tolist() for index, _ in steps]
+    payload = encode(steps, (TABLES, OTHER_TABLES))
+    found = decode_layer(payload, SKIP_INDEX, list(zip(indices, tables, strict=True)))
     assert found == [s.tolist() for _, s in steps]
 
 
@@ -84,14 +97,16 @@ def test_golden_bytes():
     index = np.array([0, 5, 20, 20, 40, 63, 63, 10])
     symbols = np.array([0, 0, 1, -2, 7, 300, -4000, 1], dtype=np.int32)
     assert encode([(index, symbols)]).hex() == "2de7722691f6b4906b93"
+    two_stages = encode([(index, symbols), (index, -symbols)], (TABLES, OTHER_TABLES))
+    assert two_stages.hex() == "6697722691f6bd906b93b5203857783a6634"
 
 
 def test_an_empty_layer_takes_only_its_checksum():
     index = np.zeros(50, dtype=int)
     payload = encode([(index, np.zeros(50, dtype=np.int32))])
     assert len(payload) == 2
-    decoder = LayerDecoder(TABLES, payload)
-    assert not decoder.decode(index).any()
+    decoder = LayerDecoder(payload)
+    assert not decoder.decode(index, TABLES).any()
     decoder.finish()
 
 
@@ -103,9 +118,9 @@ def test_flipped_bits_never_pass_as_right():
     for position in range(2, len(payload)):
         damaged = bytearray(payload)
         damaged[position] ^= 1 << (position % 8)
-        decoder = LayerDecoder(TABLES, bytes(damaged))
+        decoder = LayerDecoder(bytes(damaged))
         try:
-            found = decoder.decode(index)
+            found = decoder.decode(index, TABLES)
             decoder.finish()
         except CorruptError:
             continue
@@ -115,4 +130,4 @@ def test_flipped_bits_never_pass_as_right():
 
 def test_a_payload_without_checksum_is_refused():
     with pytest.raises(CorruptError, match="too short"):
-        LayerDecoder(TABLES, b"\x01")
+        LayerDecoder(b"\x01")

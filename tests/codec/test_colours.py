@@ -50,19 +50,12 @@ def test_saturated_graphics_do_not_fall_apart(ground, ink):
     assert min(coded_psnr(graphic(ground, ink))) > 12
 
 
-#: Their finest stripes are dithered, the more the higher the quality (docs/decisions/0017).
-_DITHERED = pytest.mark.xfail(strict=True, reason="the bundled weights have not learned them yet")
-
-
-@pytest.mark.parametrize(
-    ("ground", "ink"),
-    [pytest.param(*p, marks=_DITHERED if i in (1, 7) else ()) for i, p in enumerate(PAIRS)],
-)
+@pytest.mark.parametrize(("ground", "ink"), PAIRS)
 def test_more_quality_does_no_harm(ground, ink):
     """And no JPEG of reduced chroma comes closer, however large."""
     image = graphic(ground, ink)
     found = coded_psnr(image)
-    assert all(b > a - 1 for a, b in pairwise(found)), found
+    assert all(b > a - 0.5 for a, b in pairwise(found)), found
     assert found[-1] > psnr(image, reduced_chroma(image)), found
 
 

@@ -52,7 +52,7 @@ def test_quality_is_monotone_in_size_and_psnr(crop, model):
 def test_fewer_layers_are_the_same_chunks(crop, coded, model):
     whole = codec.info(coded)
     for count in (1, 2):
-        data = codec.encode(crop, layers=count, model=model)
+        data = codec.encode(crop, layers=count, model=model, filter=False)  # each fits its own
         end = whole.layers[count - 1].end
         assert data[24:] == coded[24:end]
         assert data[:19] == coded[:19]

@@ -33,6 +33,7 @@ def same(one, other) -> bool:
         "symbol_checksums",
         "notes",
         "damaged",
+        "filtered",
     )
     return (
         all(getattr(one, name) == getattr(other, name) for name in fields)

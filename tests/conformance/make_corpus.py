@@ -23,6 +23,9 @@ def main() -> None:
         "low": codec.encode(rgb[200:331, 300:471], quality=5),
         "middle": codec.encode(rgb[60:190, 400:600], quality=50),
         "high": codec.encode(rgb[300:370, 330:420], quality=100),
+        "without_fine_or_filter": codec.encode(
+            rgb[200:270, 250:330], quality=80, stages=3, filter=False
+        ),
         "two_layers_grey": codec.encode(rgb[100:165, 100:201, 1], quality=40, layers=2),
         "one_layer_alpha": codec.encode(np.dstack([rgb[:60, :44], alpha]), quality=60, layers=1),
         "one_pixel": codec.encode(rgb[:1, :1], quality=75),

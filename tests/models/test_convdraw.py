@@ -8,12 +8,12 @@ import torch
 
 import codec
 from codec import errors
+from codec.installed import get_model
 from models.convdraw import ConvDRAW, ConvDRAWConfig, Level
 from models.convdraw_coding import ConvDRAWCoding
 from models.exact import ACTIVATION_BITS, ACTIVATION_LIMIT, freeze
 from models.exact_recurrent import ExactGate, ExactRecurrentUnit
-from models.names import MODEL_IDS, STAGES
-from models.registry import BUILDERS
+from models.names import MODEL_IDS, STAGES, stages_at
 
 UNIT = 2**ACTIVATION_BITS
 
@@ -58,7 +58,11 @@ def test_a_closed_gate_keeps_the_state_and_an_open_one_replaces_it():
 
 @pytest.mark.parametrize("name", MODEL_IDS)
 def test_the_names_page_and_the_networks_agree_on_stages(name):
-    assert BUILDERS[name]().stages == STAGES[name]
+    model = get_model(name, "cpu")
+    assert tuple(layer.stages for layer in model.layers) == STAGES[name]
+    for quality in range(101):
+        stages = tuple(layer.stages for layer in model.layers_at(quality))
+        assert stages == stages_at(name, quality)
 
 
 def test_a_layer_of_steps_with_different_shapes_is_refused():
@@ -83,10 +87,12 @@ def test_a_layer_of_steps_with_different_shapes_is_refused():
 
 
 def test_a_file_may_end_with_any_stage(crop):
-    whole = codec.encode(crop, model="convdraw")
+    """Without filters, which are fitted to the picture of all stages that a file holds."""
+    plain = {"model": "convdraw", "filter": False}
+    whole = codec.encode(crop, **plain)
     sizes = []
     for stages in range(1, 9):
-        data = codec.encode(crop, model="convdraw", stages=stages)
+        data = codec.encode(crop, stages=stages, **plain)
         found = codec.info(data)
         assert sum(layer.stages for layer in found.layers) == stages
         result = codec.decode_detailed(data)
@@ -98,10 +104,8 @@ def test_a_file_may_end_with_any_stage(crop):
         codec.verify(data, deep=True)
         sizes.append(len(data))
     assert sizes == sorted(set(sizes))
-    assert codec.encode(crop, model="convdraw", stages=8) == whole
-    assert codec.encode(crop, model="convdraw", stages=4) == codec.encode(
-        crop, model="convdraw", layers=2
-    )
+    assert codec.encode(crop, stages=8, **plain) == whole
+    assert codec.encode(crop, stages=4, **plain) == codec.encode(crop, layers=2, **plain)
 
 
 def test_wrong_symbols_are_found_in_a_layer_of_some_stages(crop):

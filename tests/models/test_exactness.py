@@ -89,17 +89,18 @@ def test_sampled_fill_is_the_same_under_all_conditions(model):
             assert all(torch.equal(a, b) for a, b in zip(latents(), reference, strict=True))
 
 
-def test_predictions_are_exact_numbers_of_the_table(model):
+@pytest.mark.parametrize("quality", [50, 90])
+def test_predictions_are_exact_numbers_of_the_table(model, quality):
     """Means are multiples of 2^-10 and scale indices lie in the table."""
     coding = get_model(model, "cpu")
-    prior = coding.prior(192, 256, 50)
-    for layer in coding.layers:
+    prior = coding.prior(192, 256, quality)
+    for layer in coding.layers_at(quality):
         for _ in range(layer.stages * layer.steps):
             prediction = prior.predict()
             scaled = prediction.mean * 2**10
             assert torch.equal(scaled, scaled.round())
             assert prediction.scale_index.min() >= 0
-            assert prediction.scale_index.max() < len(coding.frequencies)
+            assert prediction.scale_index.max() < len(coding.frequencies[0])
             prior.push(torch.ones_like(prediction.mean))
 
 

@@ -1,7 +1,9 @@
 import io
 import itertools
 import math
+import signal
 import tarfile
+import threading
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,7 +14,6 @@ from PIL import Image
 from torch import nn
 
 import codec.layer_coding as layer_coding
-from bitstream.range_coder import CodingTables
 from models.registry import BUILDERS
 from models.ssvae import SSVAE
 from models.training.__main__ import main, parse
@@ -23,6 +24,7 @@ from models.training.config import TrainConfig, learning_rate_factor
 from models.training.data import ImageSet
 from models.training.evaluate import evaluate_estimated
 from models.training.export import export, load_ema
+from models.training.export import main as export_command
 from models.training.loop import train
 from models.training.losses import LossConfig, keep_probabilities, lambda_shares
 from models.training.muon import Muon, orthogonalize
@@ -170,6 +172,18 @@ def test_twenty_steps_equal_ten_and_ten_more(folder, tmp_path, optimizer):
         assert torch.equal(a, b)
 
 
+def test_a_signal_stops_a_run_with_a_checkpoint(folder, tmp_path):
+    timer = threading.Timer(1.0, signal.raise_signal, [signal.SIGTERM])
+    before = signal.getsignal(signal.SIGTERM)
+    timer.start()
+    trainer = train(config(folder, tmp_path / "run", steps=10**6))
+    timer.join()
+    assert 0 < trainer.step < 10**6
+    saved = torch.load(tmp_path / "run" / "latest.pt", weights_only=True)
+    assert saved["step"] == trainer.step
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
 def test_the_state_before_the_decay_is_kept(folder, tmp_path):
     train(config(folder, tmp_path))
     assert torch.load(tmp_path / "constant.pt", weights_only=True)["step"] == 15
@@ -230,15 +244,15 @@ def test_export_gives_the_codec_the_same_model(folder, tmp_path, name):
         trainer.train_step(trainer.draw(images))
     trainer.save("latest.pt")
     out = tmp_path / "tiny.safetensors"
-    export(tmp_path / "latest.pt", name, out)
+    export(tmp_path / "latest.pt", name, out, crops=16)
     loaded = load_coding_model(out, name=name, device=CPU)
     assert loaded.fingerprint != b"\0" * 4
 
     picture = images.image(0).numpy()[:256, :384]
     Image.fromarray(picture).save(tmp_path / "a.png")
-    model = load_ema(tmp_path / "latest.pt", name)
+    model = load_ema(out, name)
     row = evaluate_estimated(model, tmp_path, qualities=(80,), layers=(3,))[0]
-    tables = CodingTables(loaded.frequencies, loaded.skip_index)
+    tables = layer_coding.tables_of(loaded)
     posterior = loaded.posterior(layer_coding.pad_image(picture, 64), 80)
     prior = loaded.prior(256, 384, 80)
     payloads = layer_coding.encode_layers(posterior, prior, loaded.layers, tables)
@@ -259,6 +273,41 @@ def test_training_continues_from_a_weights_file(folder, tmp_path):
     assert trainer.step == 0
     expected = load_trainable(path, "ssvae-tiny").state_dict()
     assert all(torch.equal(v, expected[k]) for k, v in trainer.ema.state_dict().items())
+
+
+def test_tables_are_added_to_a_weights_file_that_keeps_its_history_and_card(folder, tmp_path):
+    trainer = train(config(folder, tmp_path / "run", steps=4, decay_steps=2, log_steps=2))
+    before, after = tmp_path / "before.safetensors", tmp_path / "after.safetensors"
+    export(tmp_path / "run" / "latest.pt", "ssvae-tiny", before, gaussian_tables=True)
+    card = before.with_suffix(".md").read_text().replace("Not measured yet.", "Measured.")
+    before.with_suffix(".md").write_text(card)
+    export(before, "ssvae-tiny", after, data=folder, crops=4)
+    prior, again = (load_trainable(p, "ssvae-tiny").prior.state_dict() for p in (before, after))
+    assert all(torch.equal(prior[key], again[key]) for key in prior)
+    tables = [
+        load_coding_model(p, name="ssvae-tiny", device=CPU).frequencies for p in (before, after)
+    ]
+    assert [len({id(stage) for stage in stages}) for stages in tables] == [1, 4]
+    assert read_history(after) == trainer.history
+    lines = after.with_suffix(".md").read_text().splitlines()
+    assert "Measured." in lines
+    assert f"- fingerprint: `{fingerprint_of(after.read_bytes()).hex()}`" in lines
+    changed = [new for old, new in zip(card.splitlines(), lines, strict=True) if old != new]
+    assert [line.split(":")[0] for line in changed] == ["- file", "- fingerprint"]
+
+
+def test_an_export_without_training_images_asks_for_them(folder, tmp_path):
+    trainer = Trainer(config(folder, tmp_path))
+    trainer.save("latest.pt")
+    state = torch.load(tmp_path / "latest.pt", weights_only=True)
+    state["config"]["data"] = str(tmp_path / "gone")
+    torch.save(state, tmp_path / "latest.pt")
+    run = [str(tmp_path), "--name", "ssvae-tiny", "--out", str(tmp_path / "w.safetensors")]
+    with pytest.raises(SystemExit, match=r"gone.*--data"):
+        export_command(run)
+    export_command([*run, "--gaussian-tables"])
+    with pytest.raises(SystemExit, match=r"w\.safetensors.*--data"):
+        export_command([run[-1], *run[1:]])
 
 
 def test_weights_that_are_damaged_are_refused(tmp_path):
@@ -339,7 +388,7 @@ def test_muon_moves_the_weights_themselves(folder, tmp_path):
 def test_the_card_is_written_by_the_tool(folder, tmp_path):
     trainer = train(config(folder, tmp_path / "run", steps=4, decay_steps=2, log_steps=2))
     out = tmp_path / "ssvae-tiny.safetensors"
-    export(tmp_path / "run" / "latest.pt", "ssvae-tiny", out)
+    export(tmp_path / "run" / "latest.pt", "ssvae-tiny", out, gaussian_tables=True)
     assert read_history(out) == trainer.history
     card = out.with_suffix(".md")
     text = card.read_text()

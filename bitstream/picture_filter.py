@@ -1,0 +1,123 @@
+"""The fitted filter's coefficients as bytes: the payload of chunk ``f`` (``docs/format.md``).
+
+One byte says which planes are filtered (bit 0 luma, bits 1 and 2 the two chroma planes), then for
+each of them three bits ``k`` and its coefficients in Rice codes of parameter ``k``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from bitstream.errors import CorruptError
+
+#: Coefficients of luma and of the two chroma planes.
+COUNTS = (18, 14, 14)
+#: Coefficients are whole multiples of 1/UNIT, at most LIMIT of them.
+UNIT = 256
+LIMIT = 255
+_RICE_BITS = 3
+#: No filter takes more bytes: the least suitable ``k`` for the largest coefficients.
+MAX_BYTES = 1 + (3 * _RICE_BITS + sum(COUNTS) * (2 * LIMIT + 1) + 7) // 8
+
+
+def pack_filter(planes: Sequence[Sequence[int]]) -> bytes:
+    """Coefficients of the three planes → payload; an empty plane is not filtered.
+
+    Args:
+        planes: three sequences, each of as many numbers as :data:`COUNTS` says or empty, each
+            number within ±:data:`LIMIT`.
+    """
+    assert [len(plane) for plane in planes] == [
+        count if plane else 0 for plane, count in zip(planes, COUNTS, strict=True)
+    ]
+    bits, mask = "", 0
+    for index, plane in enumerate(planes):
+        if plane:
+            mask |= 1 << index
+            k = int(_rice_bits(plane).argmin())
+            bits += f"{k:0{_RICE_BITS}b}" + "".join(_rice(value, k) for value in plane)
+    bits += "0" * (-len(bits) % 8)
+    return bytes([mask, *(int(bits[i : i + 8], 2) for i in range(0, len(bits), 8))])
+
+
+def plane_bits(plane: Sequence[int]) -> int:
+    """Bits that the coefficients of one plane take."""
+    return _RICE_BITS + int(_rice_bits(plane).min())
+
+
+def _rice_bits(plane: Sequence[int]) -> np.ndarray:
+    """Bits of a plane's codes for each parameter."""
+    values = np.asarray(plane)
+    unsigned = np.where(values >= 0, 2 * values, -2 * values - 1)
+    k = np.arange(1 << _RICE_BITS)
+    return (unsigned >> k[:, None]).sum(axis=1) + (k + 1) * len(values)
+
+
+def _unsigned(value: int) -> int:
+    """0, −1, 1, −2, 2, … → 0, 1, 2, 3, 4, …"""
+    return 2 * value if value >= 0 else -2 * value - 1
+
+
+def _rice(value: int, k: int) -> str:
+    number = _unsigned(value)
+    low = f"{number & ((1 << k) - 1):0{k}b}" if k else ""
+    return "1" * (number >> k) + "0" + low
+
+
+def unpack_filter(payload: bytes) -> tuple[tuple[int, ...], ...]:
+    """Payload → coefficients of the three planes, as :func:`pack_filter` takes them.
+
+    Raises:
+        CorruptError: the payload is not what an encoder writes.
+    """
+    if not 2 <= len(payload) <= MAX_BYTES or not 1 <= payload[0] < 1 << len(COUNTS):
+        raise CorruptError("its size or its planes are impossible")
+    reader = _Bits(payload[1:])
+    planes = tuple(
+        _read_plane(reader, count) if payload[0] >> index & 1 else ()
+        for index, count in enumerate(COUNTS)
+    )
+    reader.finish()
+    return planes
+
+
+def _read_plane(reader: _Bits, count: int) -> tuple[int, ...]:
+    k = reader.take(_RICE_BITS)
+    values = []
+    for _ in range(count):
+        number = reader.ones() << k | reader.take(k)
+        value = -(number + 1) // 2 if number & 1 else number // 2
+        if abs(value) > LIMIT:
+            raise CorruptError(f"its coefficient {value} is out of range")
+        values.append(value)
+    return tuple(values)
+
+
+class _Bits:
+    """Reads bits, high bit of each byte first."""
+
+    def __init__(self, data: bytes) -> None:
+        self._bits = "".join(f"{byte:08b}" for byte in data)
+        self._place = 0
+
+    def take(self, count: int) -> int:
+        part = self._bits[self._place : self._place + count]
+        if len(part) < count:
+            raise CorruptError("it ends inside a coefficient")
+        self._place += count
+        return int(part, 2) if count else 0
+
+    def ones(self) -> int:
+        """How many ones stand before the next zero; both are taken."""
+        end = self._bits.find("0", self._place)
+        if end < 0:
+            raise CorruptError("it ends inside a coefficient")
+        count, self._place = end - self._place, end + 1
+        return count
+
+    def finish(self) -> None:
+        rest = self._bits[self._place :]
+        if len(rest) > 7 or "1" in rest:
+            raise CorruptError("bytes follow its coefficients")

@@ -1,0 +1,161 @@
+"""Fitting the filter of a picture: which coefficients, and whether they earn their bytes.
+
+The normal equations are collected on pieces of the decoded picture, solved, and rounded; then
+single coefficients are moved as long as bits + λ·squared error falls (:mod:`models.picture_filter`
+says what is filtered, ``docs/decisions/0020-fitted-filter.md`` what it brings). Where the pieces
+are not the whole image, what fits half of them is tried on the other half.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from torch import Tensor
+
+from bitstream.container import FILTER, Chunk
+from bitstream.picture_filter import COUNTS, LIMIT, UNIT, pack_filter, plane_bits
+from models.picture_filter import PLANE_WEIGHTS, REACH, Statistics
+from models.protocol import CodingModel, Posterior
+from models.tiles import Box
+
+#: Side of the pieces that are looked at, and how many of them: all of a small image, a quarter of a
+#: large one within these limits.
+_PIECE, _FEWEST, _MOST = 256, 4, 16
+#: Every so many-th row and column is looked at where the pieces are not the whole image.
+_STEP = 2
+#: Pieces are drawn on multiples of so many pixels.
+_ALIGN = 8
+#: Rounds of moving single coefficients.
+_ROUNDS = 3
+#: Keeps the solution small where features hardly differ; a share of their squares.
+_RIDGE = 1e-5
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Pieces of an image, kept for the fit: boxes and what the image, uint8 3×h×w, holds there."""
+
+    frame: Box
+    pieces: list[tuple[Box, Tensor]]
+    pixels: int
+    """Of the whole image, without padding."""
+    whole: bool
+    """Whether the pieces are the whole image."""
+
+    @classmethod
+    def of(cls, image: Tensor, content: tuple[int, int]) -> Sample:
+        """Choose pieces.
+
+        Args:
+            image: 3×H×W uint8, padded.
+            content: height and width without padding, which is never looked at.
+        """
+        height, width = content
+        rows, columns = -(-height // _PIECE), -(-width // _PIECE)
+        count = max(_FEWEST, min(_MOST, rows * columns // 4))
+        if rows * columns <= count:
+            places = {(i, k) for i in range(rows) for k in range(columns)}
+        else:  # spread out: rows in turn, columns by the golden ratio
+            golden = (5**0.5 - 1) / 2
+            places = {(i * rows // count, int(golden * i % 1 * columns)) for i in range(count)}
+        pieces = []
+        for row, column in sorted(places):
+            top, left = row * _PIECE, column * _PIECE
+            box = Box(top, left, min(top + _PIECE, height), min(left + _PIECE, width))
+            pieces.append((box, box.cut(image).clone()))
+        whole = len(places) == rows * columns
+        return cls(Box.of(*image.shape[-2:]), pieces, height * width, whole)
+
+
+def fit_filter(
+    sample: Sample,
+    posterior: Posterior,
+    latents: Sequence[Tensor],
+    model: CodingModel,
+    quality: int,
+    *,
+    grey: bool,
+) -> Chunk | None:
+    """The filter's chunk, or None where it would cost more than it brings.
+
+    Args:
+        latents: of all stages, missing ones filled with the prior's mean.
+        grey: the picture is shown without its colours.
+    """
+    step = 1 if sample.whole else _STEP
+    halves = Statistics(step), Statistics(step)
+    for number, (box, original) in enumerate(sample.pieces):
+        seen = box.grown(REACH, _ALIGN, sample.frame)
+        drawn = posterior.draw(latents, seen)
+        halves[number % 2].add(drawn, seen, original, box, grey=grey)
+    # Bits per unit of squared error, added up over the channels of the pixels looked at.
+    pixels = sum(half.pixels for half in halves)
+    worth = model.lagrangian(quality) / 3 * sample.pixels / pixels
+    planes, saved = [], -8.0 * len(Chunk(FILTER, bytes(1)).to_bytes()) - 7
+    for index in range(1 if grey else len(COUNTS)):
+        one, other = (_Cost.of(half, index, worth) for half in halves)
+        plane = (one + other).best()
+        gain = (one + other).saved(plane)
+        if not sample.whole:
+            # Pixels not looked at gain less. A fit to half of them loses that twice over on the
+            # other half, and gains it on its own: two thirds of what lies between.
+            crossed = one.reduced(other.rounded()) + other.reduced(one.rounded())
+            gain -= max(0.0, (one + other).reduced(plane) - crossed) * 2 / 3
+        planes.append(plane if gain > 0 else [])
+        saved += max(0.0, gain)
+    planes += [[] for _ in COUNTS[len(planes) :]]
+    return Chunk(FILTER, pack_filter(planes)) if saved > 0 else None
+
+
+@dataclass(frozen=True)
+class _Cost:
+    """λ·squared error of one plane in bits, for coefficients in the units they are stored in:
+    ``c·a·c − 2·c·b`` more than without them."""
+
+    a: np.ndarray
+    b: np.ndarray
+
+    @classmethod
+    def of(cls, statistics: Statistics, index: int, worth: float) -> _Cost:
+        gram, target = statistics.gram[index], statistics.target[index]
+        worth *= PLANE_WEIGHTS[index]
+        if not isinstance(gram, Tensor) or not isinstance(target, Tensor):  # nothing looked at
+            return cls(np.zeros((COUNTS[index],) * 2), np.zeros(COUNTS[index]))
+        return cls(gram.numpy() * (worth / UNIT**2), target.numpy() * (worth / UNIT))
+
+    def __add__(self, other: _Cost) -> _Cost:
+        return _Cost(self.a + other.a, self.b + other.b)
+
+    def reduced(self, plane: Sequence[int]) -> float:
+        """How many bits' worth of error the coefficients take away."""
+        c = np.array(plane, dtype=np.float64)
+        return float(2 * c @ self.b - c @ self.a @ c)
+
+    def saved(self, plane: Sequence[int]) -> float:
+        """The same less the bits that the coefficients take."""
+        return self.reduced(plane) - plane_bits(plane)
+
+    def rounded(self) -> list[int]:
+        """The solution of the normal equations in whole coefficients."""
+        ridge = np.diag(_RIDGE * np.diag(self.a) + 1e-9 * np.trace(self.a) + 1e-12)
+        found = np.rint(np.linalg.solve(self.a + ridge, self.b)).clip(-LIMIT, LIMIT)
+        return [int(value) for value in found]
+
+    def best(self) -> list[int]:
+        """Whole coefficients that save most: the rounded solution, then single steps from there."""
+        plane = self.rounded()
+        best = self.saved(plane)
+        for _ in range(_ROUNDS):
+            before = best
+            for place, value in enumerate(plane):
+                kept = value
+                for other in {0, value - 1, value + 1} - {value}:
+                    plane[place] = max(-LIMIT, min(LIMIT, other))
+                    if (gain := self.saved(plane)) > best:
+                        best, kept = gain, plane[place]
+                plane[place] = kept
+            if best == before:
+                break
+        return plane

@@ -1,0 +1,59 @@
+"""The fitted filter's coefficients as bytes."""
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bitstream.errors import CorruptError
+from bitstream.picture_filter import (
+    COUNTS,
+    LIMIT,
+    MAX_BYTES,
+    pack_filter,
+    plane_bits,
+    unpack_filter,
+)
+from tests.bitstream.reference_decoder import decode_filter
+
+VALUES = st.one_of(st.integers(-LIMIT, LIMIT), st.integers(-9, 9))
+PLANES = st.tuples(*(st.lists(VALUES, min_size=n, max_size=n) | st.just([]) for n in COUNTS))
+
+
+@given(PLANES.filter(any))
+def test_coefficients_come_back_and_the_second_decoder_agrees(planes):
+    payload = pack_filter(planes)
+    assert [list(plane) for plane in unpack_filter(payload)] == list(planes)
+    assert decode_filter(payload) == list(planes)
+    bits = sum(plane_bits(plane) for plane in planes if plane)
+    assert len(payload) == 1 + -(-bits // 8) <= MAX_BYTES
+
+
+@given(st.binary(max_size=80))
+@settings(max_examples=300)
+def test_any_bytes_are_coefficients_in_range_or_an_error(payload):
+    try:
+        planes = unpack_filter(payload)
+    except CorruptError:
+        with pytest.raises(ValueError, match=r"planes|short|range|long"):
+            decode_filter(payload)
+    else:
+        assert [list(plane) for plane in planes] == decode_filter(payload)
+        assert all(abs(value) <= LIMIT for plane in planes for value in plane)
+
+
+def test_what_an_encoder_would_not_write_is_refused():
+    good = pack_filter([[3] * COUNTS[0], [], [-2] * COUNTS[2]])
+    beyond = pack_filter([[LIMIT] * COUNTS[0], [], []])
+    for wrong in (
+        b"",
+        good[:1],
+        good[:-1],
+        good + b"\0",
+        bytes([0]) + good[1:],
+        bytes([8]) + good[1:],
+        bytes([1, 0b11100000 | 31]) + b"\xff" * (MAX_BYTES - 2),
+        b"\1" + b"\xff" * 10**6,
+        beyond[:1] + b"\xe7" + b"\xff" * 40,
+    ):
+        with pytest.raises(CorruptError):
+            unpack_filter(wrong)

@@ -1,0 +1,142 @@
+"""The fitted filter in files: it pays, it harms nothing, and a cut file does without."""
+
+import numpy as np
+import pytest
+
+import codec
+from bitstream.container import FILTER, LAYER, Chunk, Container
+from bitstream.picture_filter import COUNTS, LIMIT, pack_filter
+from codec.errors import CorruptError, DamageWarning
+from codec.installed import get_model
+from tests.codec.test_progressive import fed, same
+
+
+def with_filter(data, payload, place=-1):
+    """The file with another filter, or none, before one of its layers."""
+    container = Container.from_bytes(data)
+    chunks = [chunk for chunk in container.chunks if chunk.type != FILTER]
+    if payload is not None:
+        layers = [i for i, chunk in enumerate(chunks) if chunk.type == LAYER]
+        chunks.insert(layers[place], Chunk(FILTER, payload))
+    return container.header.to_bytes() + b"".join(chunk.to_bytes() for chunk in chunks)
+
+
+def cost(data, original, model):
+    """Bits + λ·squared error, in bits."""
+    error = (np.array(codec.decode(data), dtype=float) - original) / 255
+    pixels = original.shape[0] * original.shape[1]
+    worth = get_model(model, "cpu").lagrangian(codec.info(data).quality)
+    return 8 * len(data) + worth * pixels * np.mean(error**2)
+
+
+@pytest.fixture(scope="module")
+def piece(photograph):
+    return np.ascontiguousarray(photograph[80:440, 150:490])
+
+
+@pytest.fixture(scope="module")
+def filtered(piece, model):
+    return codec.encode(piece, quality=80, model=model)
+
+
+@pytest.mark.parametrize("quality", [10, 80])
+@pytest.mark.parametrize("layers", [2, 3])
+def test_a_file_with_a_filter_costs_no_more_than_without(piece, model, quality, layers):
+    data = codec.encode(piece, quality=quality, layers=layers, model=model)
+    plain = codec.encode(piece, quality=quality, layers=layers, model=model, filter=False)
+    assert with_filter(data, None) == plain
+    assert cost(data, piece, model) <= cost(plain, piece, model)
+
+
+def test_info_and_results_tell_of_the_filter(piece, filtered, model):
+    size = codec.info(filtered).filter_bytes
+    assert 0 < size < 100
+    assert codec.encode_detailed(piece, quality=80, model=model).filter_bytes == size
+    assert codec.decode_detailed(filtered).filtered
+    plain = with_filter(filtered, None)
+    assert codec.info(plain).filter_bytes == 0
+    assert not codec.decode_detailed(plain).filtered
+    codec.verify(filtered, deep=True)
+
+
+@pytest.mark.parametrize("options", [{"layers": 2}, {"layers": 1}, {"scale": 2}, {"stages": 2}])
+def test_what_is_not_the_whole_picture_is_decoded_without(filtered, options):
+    result = codec.decode_detailed(filtered, **options)
+    assert not result.filtered
+    expected = codec.decode(with_filter(filtered, None), **options)
+    assert np.array_equal(np.array(result.image), np.array(expected))
+
+
+def test_a_cut_file_is_decoded_without(filtered):
+    cut = filtered[: codec.info(filtered).layers[2].end - 1]
+    expected = codec.decode(with_filter(filtered, None), layers=2)
+    assert np.array_equal(np.array(codec.decode(cut)), np.array(expected))
+
+
+def test_a_sampled_fill_is_not_filtered(piece, model):
+    data = codec.encode(piece, quality=80, layers=2, model=model)
+    data = with_filter(data, pack_filter([[9] * COUNTS[0], [], []]))
+    assert codec.decode_detailed(data).filtered
+    assert not codec.decode_detailed(data, fill="sample").filtered
+    at_rest = codec.decode_detailed(data, fill="sample", temperature=0)
+    assert np.array_equal(np.array(at_rest.image), np.array(codec.decode(data)))
+
+
+def test_arriving_in_pieces_gives_the_same_picture(filtered):
+    frames, result = fed(filtered, 1000)
+    assert same(result, codec.decode_detailed(filtered))
+    assert np.array_equal(np.array(frames[-1].image), np.array(result.image))
+
+
+@pytest.mark.parametrize("payload", [b"", b"\1", b"\x08" * 20, b"\7" + b"\xff" * 5000])
+def test_a_malformed_filter_is_damage_and_left_out(filtered, payload):
+    broken = with_filter(filtered, payload)
+    result = codec.decode_detailed(broken)
+    assert result.damaged
+    assert not result.filtered
+    assert np.array_equal(
+        np.array(result.image), np.array(codec.decode(with_filter(filtered, None)))
+    )
+    assert same(fed(broken, 1000)[1], result)
+    with pytest.warns(DamageWarning, match="filter"):
+        codec.decode(broken)
+    with pytest.raises(CorruptError, match="filter"):
+        codec.decode(broken, strict=True)
+    with pytest.raises(CorruptError, match="filter"):
+        codec.verify(broken)
+
+
+def test_the_wildest_filter_changes_pixels_by_no_more_than_half_the_range(filtered):
+    plain = np.array(codec.decode(with_filter(filtered, None)), dtype=int)
+    wild = pack_filter([[LIMIT, -LIMIT] * (count // 2) for count in COUNTS])
+    shown = np.array(codec.decode(with_filter(filtered, wild)), dtype=int)
+    assert 0 < np.abs(shown - plain).max() <= 128
+
+
+def test_only_the_first_filter_before_the_last_layer_counts(filtered):
+    expected = np.array(codec.decode(filtered))
+    early = with_filter(filtered, Container.from_bytes(filtered).filter, place=0)
+    assert np.array_equal(np.array(codec.decode(early)), expected)
+    late = filtered + Chunk(FILTER, b"whatever").to_bytes()
+    result = codec.decode_detailed(late)
+    assert not result.damaged
+    assert np.array_equal(np.array(result.image), expected)
+
+
+@pytest.mark.parametrize("level", [0, 255])
+def test_flat_black_and_white_stay_exact(level, model):
+    flat = np.full((100, 120, 3), level, dtype=np.uint8)
+    plain = np.array(codec.decode(codec.encode(flat, quality=90, model=model, filter=False)))
+    shown = np.array(codec.decode(codec.encode(flat, quality=90, model=model)))
+    assert np.abs(shown.astype(int) - level).max() <= np.abs(plain.astype(int) - level).max()
+
+
+def test_a_grey_picture_is_filtered_in_luma_alone(piece, model):
+    data = codec.encode(piece[:, :, 1], quality=80, model=model)
+    payload = Container.from_bytes(data).filter
+    assert payload is None or payload[0] == 1
+
+
+def test_a_target_counts_the_filter(piece, model):
+    result = codec.encode_detailed(piece, target_bytes=9000, model=model)
+    assert len(result.data) <= 9000

@@ -51,9 +51,12 @@ def test_targets_are_met_with_effort(crop):
 
 
 def test_all_pieces_are_refined_and_padding_does_not_count(model, photograph, monkeypatch):
-    """A piece size below the image's: every piece moves, and progress runs from 0 to 1."""
+    """A piece size below the image's: every piece moves, and progress runs from 0 to 1.
+
+    The crop has detail everywhere: in a piece of plain sky six iterations may find nothing better.
+    """
     monkeypatch.setattr("models.refinement.PIECE", 128)
-    image = torch.from_numpy(photograph[:192, :256].copy()).permute(2, 0, 1)
+    image = torch.from_numpy(photograph[256:448, 256:512].copy()).permute(2, 0, 1)
     quality, content = torch.tensor([50.0]), (150, 256)
     bottom_up = BottomUp(model, image, quality)
     shares = []

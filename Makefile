@@ -4,10 +4,10 @@ BIN := $(VENV)/bin
 DATA ?= data
 RUN ?= runs/ssvae
 
-.PHONY: help demo test fast cluster lint bench speed train clean
+.PHONY: help demo test fast cluster lint bench speed train resident train-status clean
 
 help:  ## list what can be done
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
 
 $(BIN)/.installed: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -41,6 +41,12 @@ speed: $(BIN)/.installed  ## time encode and decode of 768x512 on this machine
 
 train: $(BIN)/.installed  ## train on the images or tar shards in DATA=folder, into RUN=folder
 	$(BIN)/python -m models.training $(DATA) --out $(RUN)
+
+resident: $(BIN)/.installed  ## start or continue a run that is always going, in RUN=folder on DATA=folder
+	$(BIN)/python -m models.training.resident start $(RUN) $(DATA)
+
+train-status: $(BIN)/.installed  ## steps, hours, loss, last table of the resident run in RUN=folder
+	@$(BIN)/python -m models.training.resident status $(RUN)
 
 clean:  ## remove the virtual environment and what the demo wrote
 	rm -rf $(VENV) demo_output

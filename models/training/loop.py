@@ -103,7 +103,7 @@ def train(config: TrainConfig) -> Trainer:
             if due & SAVE or due & STOP or ended:
                 trainer.seconds = clock.seconds
                 trainer.save("latest.pt")
-            if due & VALIDATE:
+            if due & VALIDATE or ended:
                 _validate(trainer)
             if due & STOP:
                 break
@@ -192,14 +192,16 @@ def _log(trainer: Trainer, figures: dict[str, float], speed: float) -> None:
 
 
 def _validate(trainer: Trainer) -> None:
-    """Print the table of the EMA weights on a part of the validation images."""
+    """Print the table of the EMA weights on a part of the validation images, and keep the last."""
     folder = trainer.config.validation
     if folder is None or not trainer.processes.first:
         return
     with torch.random.fork_rng():  # a validation must not change the run
         seen = trainer.config.eye > 0
         rows = evaluate_estimated(trainer.ema, folder, limit=VALIDATION_IMAGES, ssimulacra2=seen)
-    print(format_table(rows, folder, limit=VALIDATION_IMAGES), flush=True)
+    table = format_table(rows, folder, limit=VALIDATION_IMAGES)
+    print(table, flush=True)
+    (trainer.config.out / "validation.txt").write_text(f"step {trainer.step}\n{table}\n")
 
 
 def _note_run(trainer: Trainer, images: ImageSet) -> None:

@@ -21,6 +21,7 @@ from benchmarks.bench.bands import bd_rate
 from models.training.card import history_path
 from models.training.evaluate import Row, evaluate_estimated, format_table
 from models.training.export import export
+from models.training.tables import CROPS
 from models.weights import WEIGHTS_FOLDER, WeightsError, load_trainable
 
 #: Qualities whose means make the curves.
@@ -52,6 +53,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("images", type=Path, help="folder of validation images")
     parser.add_argument("--name", default="ssvae", help="of the model")
     parser.add_argument("--data", type=Path, help="images to learn tables from; default: the run's")
+    parser.add_argument("--crops", type=int, default=CROPS, help="to learn tables from")
     parser.add_argument("--limit", type=int, default=0, help="only the first so many images")
     parser.add_argument(
         "--weights", type=Path, default=WEIGHTS_FOLDER, help="where weights are installed"
@@ -65,7 +67,7 @@ def main(arguments: list[str] | None = None) -> None:
             fresh = Path(folder) / installed.name
             if installed.with_suffix(".md").exists():  # its notes are kept
                 shutil.copyfile(installed.with_suffix(".md"), fresh.with_suffix(".md"))
-            export(checkpoint, options.name, fresh, data=options.data)
+            export(checkpoint, options.name, fresh, data=options.data, crops=options.crops)
             old, new = (
                 evaluate_estimated(
                     load_trainable(path, options.name),

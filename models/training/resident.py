@@ -271,9 +271,8 @@ def _parser() -> argparse.ArgumentParser:
     start.add_argument("--validation", type=Path, help="images for the table printed now and then")
     start.add_argument("--init", type=Path, help="weights or a checkpoint to begin from")
     start.add_argument("--cores", type=int, nargs="+", help="processor cores; default: all")
-    commands.add_parser("status", help="steps, hours, loss, last table, how to continue").add_argument(
-        "run", type=Path
-    )
+    status = commands.add_parser("status", help="steps, hours, loss, last table, how to continue")
+    status.add_argument("run", type=Path)
     decay = commands.add_parser("decay", help="branch off weights whose rate falls to zero")
     decay.add_argument("run", type=Path)
     decay.add_argument("--steps", type=int, required=True, help="of the decay")

@@ -14,9 +14,10 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 pytestmark = pytest.mark.skipif(
     not (REPOSITORY / ".git").exists(), reason="no repository to clone the code of a run from"
 )
-OPTIONS = (
-    "--model ssvae-tiny --batch 3 --crop 64 --warmup-steps 3 --log-steps 5 --precision float32"
-).split()
+OPTIONS = [
+    *("--model", "ssvae-tiny", "--batch", "3", "--crop", "64"),
+    *("--warmup-steps", "3", "--log-steps", "5", "--precision", "float32"),
+]
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from unittest.mock import patch
 import torch
 from torch import Tensor, nn
 
-from models.exact import ExactDepthwise, ExactPointwise
+from models.exact.arithmetic import ExactDepthwise, ExactPointwise
 from models.family import TrainableModel
 from models.registry import BUILDERS
 

@@ -20,7 +20,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from models.prior import LayerPrior
+from models.exact.stage_prior import LayerPrior
 from models.registry import BUILDERS
 from models.training.arithmetic import keep_freed_memory
 from models.training.config import TrainConfig

@@ -14,8 +14,8 @@ from torch import Tensor
 
 from models.convdraw import PATCH, Canvas, ConvDRAW, Enlarge, Memory, image_patches
 from models.convdraw_prior import CODING_STEPS, ConvDRAWPriorState
+from models.exact.frozen import FrozenModel
 from models.family import SIZE_MULTIPLE
-from models.frozen import FrozenModel
 from models.names import LAYER_NAMES
 from models.precision import fast, full_precision, to_uint8
 from models.protocol import Finish, LayerSpec, Progress

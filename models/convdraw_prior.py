@@ -1,7 +1,7 @@
 """Exact priors of ConvDRAW's steps: a small recurrent net over symbols.
 
 Its state plays the part of the decoder's past, but is computed from symbols alone, in exact
-arithmetic (:mod:`models.exact`), so that every machine predicts the same.
+arithmetic (:mod:`models.exact.arithmetic`), so that every machine predicts the same.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from models.exact import ExactPointwise, ExactQualityCurve, ExactUp
-from models.exact_recurrent import ExactRecurrentUnit
-from models.prior import LayerPrior
-from models.prior_walk import UNIT, PriorWalk
+from models.exact.arithmetic import ExactPointwise, ExactQualityCurve, ExactUp
+from models.exact.recurrent import ExactRecurrentUnit
+from models.exact.stage_prior import LayerPrior
+from models.exact.walk import UNIT, PriorWalk
 from models.tiles import Box, WholeMap, assemble
 
 #: Coding steps within a drawing step.

@@ -27,8 +27,8 @@ from torch import Tensor, nn
 
 from models.attention import PARAMETERS, Window, read, window, write
 from models.blocks import QualityCurve
+from models.exact.scales import SKIP_INDEX, gaussian_bits, gaussian_costs, scale_index_of, scale_of
 from models.family import TrainableModel, TrainingPass, starting_gains
-from models.scales import SKIP_INDEX, gaussian_bits, gaussian_costs, scale_index_of, scale_of
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from models.scales import Costs, gaussian_costs
+from models.exact.scales import Costs, gaussian_costs
 
 #: Sides of images are extended to multiples of this.
 SIZE_MULTIPLE = 64

@@ -11,8 +11,15 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from models.prior import LayerPrior
-from models.scales import SKIP_INDEX, Costs, gaussian_bits, gaussian_costs, scale_index_of, scale_of
+from models.exact.scales import (
+    SKIP_INDEX,
+    Costs,
+    gaussian_bits,
+    gaussian_costs,
+    scale_index_of,
+    scale_of,
+)
+from models.exact.stage_prior import LayerPrior
 
 
 def round_through(x: Tensor) -> Tensor:
@@ -30,7 +37,7 @@ def walk(
     """Walk the coding steps of one stage in the float face.
 
     Each step is computed at its own places alone, in the shape of
-    :meth:`models.prior.LayerPrior.gather`.
+    :meth:`models.exact.stage_prior.LayerPrior.gather`.
 
     Args:
         prior: float face.

@@ -25,9 +25,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from models.exact.scales import SKIP_INDEX, gaussian_bits, scale_index_of, scale_of
 from models.protocol import Progress
 from models.quantization import walk
-from models.scales import SKIP_INDEX, gaussian_bits, scale_index_of, scale_of
 from models.ssvae import SSVAE, STAGE_STRIDES
 from models.ssvae_maps import BottomUp
 from models.tiles import Box, tiles

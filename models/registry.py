@@ -111,5 +111,5 @@ _CODING: dict[type, Callable[..., CodecModel]] = {
 
 
 def coding_model(model: TrainableModel, **identity: Any) -> CodecModel:
-    """Networks with frozen priors, ready for the codec; see :class:`models.frozen.FrozenModel`."""
+    """Networks with frozen priors, ready for the codec, as :mod:`models.exact.frozen` says."""
     return _CODING[type(model)](model, **identity)

@@ -28,9 +28,9 @@ import torch
 from torch import Tensor, nn
 
 from models.blocks import Down, Up, stage
+from models.exact.scales import gaussian_bits
 from models.priors import LatentPrior, Shape, logistic_log_mass, normal_log_density
 from models.quantization import round_through
-from models.scales import gaussian_bits
 
 #: u has one position for so many pixels in each direction.
 STRIDE = 8

@@ -34,10 +34,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from models.blocks import Down, Modulate, QualityCurve, Up, stage
-from models.exact import ExactBlock, ExactPointwise, ExactQualityCurve, ExactUp
+from models.exact.arithmetic import ExactBlock, ExactPointwise, ExactQualityCurve, ExactUp
+from models.exact.stage_prior import LayerPrior
 from models.family import TrainableModel, TrainingPass, fine_gains, starting_gains
 from models.names import FINE_FROM
-from models.prior import LayerPrior
 from models.quantization import quantize
 from models.representations import REPRESENTATIONS
 

@@ -12,8 +12,8 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 
-from models.exact import thaw
-from models.frozen import FrozenModel
+from models.exact.arithmetic import thaw
+from models.exact.frozen import FrozenModel
 from models.names import LAYER_NAMES
 from models.precision import full_precision
 from models.protocol import Finish, LayerSpec, Progress

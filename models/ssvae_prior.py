@@ -7,7 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from models.prior_walk import UNIT, PriorWalk
+from models.exact.walk import UNIT, PriorWalk
 from models.ssvae import SSVAE, STAGE_STRIDES
 from models.tiles import Box, FeatureMap
 

@@ -2,8 +2,8 @@
 
 A weights file is safetensors. Float networks are stored in half precision; the exact prior as
 integers, together with everything else that decides how symbols are coded: the thresholds of the
-scale index and the frequency tables (:mod:`models.tables`). Its fingerprint, the first four bytes
-of its SHA-256, is written into every coded file.
+scale index and the frequency tables (:mod:`models.exact.tables`). Its fingerprint, the first four
+bytes of its SHA-256, is written into every coded file.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save
 from torch import Tensor
 
-from models.exact import ExactModule, freeze
+from models.exact.arithmetic import ExactModule, freeze
+from models.exact.scales import SKIP_INDEX, frequency_tables, raw_thresholds
+from models.exact.tables import TableSet, pack_tables, stage_costs, unpack_tables
 from models.family import TrainableModel
 from models.names import MODEL_IDS
 from models.registry import BUILDERS, CodecModel, coding_model
-from models.scales import SKIP_INDEX, frequency_tables, raw_thresholds
-from models.tables import TableSet, pack_tables, stage_costs, unpack_tables
 
 FINGERPRINT_BYTES = 4
 WEIGHTS_FOLDER = Path(__file__).parent / "weights"

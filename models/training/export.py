@@ -22,10 +22,10 @@ from rich.console import Console
 from rich.progress import BarColumn, TaskProgressColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as ProgressBar
 
-from models.exact import freeze
+from models.exact.arithmetic import freeze
+from models.exact.tables import TableSet
 from models.family import TrainableModel
 from models.registry import BUILDERS, CodecModel, coding_model
-from models.tables import TableSet
 from models.training.card import keep_card, read_history, write_card, write_history
 from models.training.tables import CROPS, learn_tables
 from models.weights import (

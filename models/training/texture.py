@@ -22,8 +22,8 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from models.prior import LayerPrior
-from models.scales import SKIP_INDEX, scale_index_of, scale_of
+from models.exact.scales import SKIP_INDEX, scale_index_of, scale_of
+from models.exact.stage_prior import LayerPrior
 from models.ssvae import SSVAE
 from models.ssvae_texture import TextureSynthesis
 from models.training.data import ImageSet

@@ -4,7 +4,7 @@ The posterior means of u of a trained model are computed once; then several prio
 them for the same processor time and compared by the bits that the rounded symbols cost:
 
 * factorized: mean and scale per channel, functions of quality;
-* steps: the quadtree prior of :mod:`models.prior` with 2 or 4 steps;
+* steps: the quadtree prior of :mod:`models.exact.stage_prior` with 2 or 4 steps;
 * flow: an integer discrete flow (Hoogeboom et al. 2019): additive couplings with rounding map u to
   integers that a factorized prior then describes; the codable form of RealNVP;
 * flow and steps: the same with the 4-step prior behind the flow.
@@ -20,10 +20,10 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from models.exact import ExactBlock, ExactLeakyReLU, ExactPointwise, ExactQualityCurve
-from models.prior import LayerPrior
+from models.exact.arithmetic import ExactBlock, ExactLeakyReLU, ExactPointwise, ExactQualityCurve
+from models.exact.scales import gaussian_bits, scale_of
+from models.exact.stage_prior import LayerPrior
 from models.quantization import round_through
-from models.scales import gaussian_bits, scale_of
 from models.ssvae import SSVAE
 from models.training.data import ImageSet
 from models.weights import load_trainable, weights_info

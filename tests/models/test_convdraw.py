@@ -11,8 +11,8 @@ from codec import errors
 from codec.installed import get_model
 from models.convdraw import ConvDRAW, ConvDRAWConfig, Level
 from models.convdraw_coding import ConvDRAWCoding
-from models.exact import ACTIVATION_BITS, ACTIVATION_LIMIT, freeze
-from models.exact_recurrent import ExactGate, ExactRecurrentUnit
+from models.exact.arithmetic import ACTIVATION_BITS, ACTIVATION_LIMIT, freeze
+from models.exact.recurrent import ExactGate, ExactRecurrentUnit
 from models.names import MODEL_IDS, STAGES, stages_at
 
 UNIT = 2**ACTIVATION_BITS

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from models.exact import (
+from models.exact.arithmetic import (
     ACTIVATION_BITS,
     ACTIVATION_LIMIT,
     WEIGHT_BITS,

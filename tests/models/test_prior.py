@@ -1,8 +1,8 @@
 import pytest
 import torch
 
-from models.exact import freeze
-from models.prior import LayerPrior, step_pattern
+from models.exact.arithmetic import freeze
+from models.exact.stage_prior import LayerPrior, step_pattern
 
 both = pytest.mark.parametrize("steps", [2, 4])
 

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from models.exact import ACTIVATION_BITS
-from models.scales import (
+from models.exact.arithmetic import ACTIVATION_BITS
+from models.exact.scales import (
     FREQUENCY_BITS,
     SCALE_COUNT,
     SCALE_MAX,

@@ -10,9 +10,9 @@ from safetensors.torch import load_file, save_file
 
 from bitstream.range_coder import CodingTables
 from codec.layer_coding import encode_layers, pad_image, tables_of
+from models.exact.scales import FREQUENCY_BITS, frequency_tables
+from models.exact.tables import pack_tables, smoothed_table, unpack_tables
 from models.registry import BUILDERS
-from models.scales import FREQUENCY_BITS, frequency_tables
-from models.tables import pack_tables, smoothed_table, unpack_tables
 from models.training.tables import SymbolCounts, fit, learn_tables
 from models.weights import (
     WeightsError,

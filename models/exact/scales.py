@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from models.exact import ACTIVATION_BITS
+from models.exact.arithmetic import ACTIVATION_BITS
 
 SCALE_COUNT = 64
 SCALE_MIN = 0.11
@@ -50,7 +50,8 @@ def raw_thresholds() -> np.ndarray:
 def frequency_tables() -> list[np.ndarray]:
     """Integer frequencies of each scale's symbols under the Gaussians.
 
-    Files are coded with tables learned from symbols (:mod:`models.tables`), which start from these.
+    Files are coded with tables learned from symbols (:mod:`models.exact.tables`), which start from
+    these.
 
     Entry ``i`` has shape (2 L_i + 2,): the symbols −L_i … L_i, then the escape. Frequencies are at
     least 1 and sum to 2^20.

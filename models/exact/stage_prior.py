@@ -23,7 +23,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from models.exact import (
+from models.exact.arithmetic import (
     ExactBias,
     ExactBlock,
     ExactLeakyReLU,
@@ -71,7 +71,7 @@ class LayerPrior(nn.Module):
     """The steps of one layer.
 
     Works on B×C×H×W with even H and W, in symbol units: float32 while training, integers in
-    units of 2^-10 carried in float64 once frozen (see :mod:`models.exact`).
+    units of 2^-10 carried in float64 once frozen (see :mod:`models.exact.arithmetic`).
     """
 
     def __init__(self, channels: int, width: int, *, steps: int) -> None:

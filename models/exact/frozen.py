@@ -8,9 +8,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from models.exact.tables import stage_costs
 from models.family import SIZE_MULTIPLE, TrainableModel
 from models.protocol import LayerSpec
-from models.tables import stage_costs
 
 Networks = TypeVar("Networks", bound=TrainableModel)
 

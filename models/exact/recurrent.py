@@ -9,7 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from models.exact import (
+from models.exact.arithmetic import (
     ACTIVATION_BITS,
     ACTIVATION_LIMIT,
     ExactDepthwise,

@@ -1,8 +1,8 @@
 """The exact prior of one image, walked step by step; large images in tiles.
 
-Networks compute on integers in units of 2^-10, carried in float64 (see :mod:`models.exact`).
-Between steps, contexts are kept as such integers in float32 and latents in symbol units in float32:
-both have at most 24 bits, so nothing is lost.
+Networks compute on integers in units of 2^-10, carried in float64 (see
+:mod:`models.exact.arithmetic`). Between steps, contexts are kept as such integers in float32 and
+latents in symbol units in float32: both have at most 24 bits, so nothing is lost.
 """
 
 from __future__ import annotations
@@ -11,10 +11,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from models.exact import ACTIVATION_BITS
-from models.prior import LayerPrior
+from models.exact.arithmetic import ACTIVATION_BITS
+from models.exact.scales import scale_table
+from models.exact.stage_prior import LayerPrior
 from models.protocol import Prediction
-from models.scales import scale_table
 from models.tiles import Box, FeatureMap, WholeMap, tiles
 
 UNIT = 2.0**ACTIVATION_BITS

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from models.scales import FREQUENCY_BITS, SCALE_COUNT, Costs, frequency_tables
+from models.exact.scales import FREQUENCY_BITS, SCALE_COUNT, Costs, frequency_tables
 
 TableSet = list[np.ndarray]
 _TOTAL = 2**FREQUENCY_BITS
@@ -32,7 +32,7 @@ def smoothed_table(counts: np.ndarray, gaussian: np.ndarray, strength: float) ->
 
     Args:
         counts: of the magnitudes 0 … L, then of the escape; (L + 2,), not negative.
-        gaussian: (2 L + 2,) as in :func:`models.scales.frequency_tables`.
+        gaussian: (2 L + 2,) as in :func:`models.exact.scales.frequency_tables`.
         strength: how many counts the Gaussian table is worth, > 0.
 
     Returns:

@@ -18,12 +18,12 @@ from PIL import Image, ImageDraw
 import codec
 from benchmarks.bench.metrics import ssimulacra2
 from codec.errors import TargetError
-from models.ssvae import SSVAE
+from models.ssvae.networks import SSVAE
 from models.ssvae_texture import TextureSynthesis
 from models.training.anchors import decode_rgb, psnr
 from models.training.data import IMAGE_SUFFIXES
 from models.training.texture import stop_at
-from models.weights import WEIGHTS_FOLDER, load_trainable
+from models.weights_file import WEIGHTS_FOLDER, load_trainable
 
 FILLS = ("mean", "sample", "texture")
 #: What is enlarged on the sheet.

@@ -1,7 +1,7 @@
 """DRAW with attention: fully connected, for images of one small size.
 
 After Gregor et al. 2015, with the quantization and the conditioning on quality of
-:mod:`models.convdraw`. Per step t, with the same weights in every step::
+:mod:`models.convdraw.networks`. Per step t, with the same weights in every step::
 
     error image   e = x − canvas
     encoder       h_e ← LSTM(read(x, e; window of h_d), h_d, quality; h_e)
@@ -28,7 +28,7 @@ from torch import Tensor, nn
 from models.attention import PARAMETERS, Window, read, window, write
 from models.blocks import QualityCurve
 from models.exact.scales import SKIP_INDEX, gaussian_bits, gaussian_costs, scale_index_of, scale_of
-from models.family import TrainableModel, TrainingPass, starting_gains
+from models.trainable import TrainableModel, TrainingPass, starting_gains
 
 
 @dataclass(frozen=True)
@@ -170,7 +170,7 @@ class AttentiveDRAW(TrainableModel):
         *,
         noisy: bool = True,
     ) -> TrainingPass:
-        """See :class:`models.family.TrainableModel`.
+        """See :class:`models.trainable.TrainableModel`.
 
         Raises:
             ValueError: the images are of another size than the configured one.

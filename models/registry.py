@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from models.convdraw import ConvDRAW, ConvDRAWConfig, Level
-from models.convdraw_coding import ConvDRAWCoding
+from models.convdraw.coding import ConvDRAWCoding
+from models.convdraw.networks import ConvDRAW, ConvDRAWConfig, Level
 from models.draw import AttentiveDRAW, AttentiveDRAWConfig
-from models.family import TrainableModel
-from models.ssvae import SSVAE, SSVAEConfig
-from models.ssvae_coding import SSVAECoding
+from models.ssvae.coding import SSVAECoding
+from models.ssvae.networks import SSVAE, SSVAEConfig
+from models.trainable import TrainableModel
 
 
 def build_ssvae() -> SSVAE:

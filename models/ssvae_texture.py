@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from models.blocks import GatedBlock, stage
-from models.ssvae import SSVAEConfig, Synthesis
+from models.ssvae.networks import SSVAEConfig, Synthesis
 
 #: Blocks at 1/4 beyond those of the ordinary synthesis, which has little to draw texture with.
 _MORE_BLOCKS = 2
@@ -25,7 +25,7 @@ _FIRST_NOISE = 0.3
 
 
 class TextureSynthesis(Synthesis):
-    """:class:`models.ssvae.Synthesis` behind u, with noise; at first nearly the same picture.
+    """The ssVAE's synthesis behind u, with noise; at first nearly the same picture.
 
     Args:
         config: of the ordinary model.

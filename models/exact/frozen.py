@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from models.exact.tables import stage_costs
-from models.family import SIZE_MULTIPLE, TrainableModel
 from models.protocol import LayerSpec
+from models.trainable import SIZE_MULTIPLE, TrainableModel
 
 Networks = TypeVar("Networks", bound=TrainableModel)
 

@@ -26,7 +26,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from models.attention import Window
 from models.draw import AttentiveDRAW
-from models.family import TrainableModel
+from models.trainable import TrainableModel
 from models.training.config import TrainConfig
 from models.training.data import ImageSet
 from models.training.evaluate import evaluate_estimated, validation_images

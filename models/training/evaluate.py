@@ -17,7 +17,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from models.family import SIZE_MULTIPLE, TrainableModel
+from models.trainable import SIZE_MULTIPLE, TrainableModel
 from models.training.anchors import ANCHORS, decode_rgb, mean_curve, psnr
 from models.training.data import read_files
 from models.training.ssimulacra2 import scales_of

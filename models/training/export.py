@@ -24,11 +24,11 @@ from rich.progress import Progress as ProgressBar
 
 from models.exact.arithmetic import freeze
 from models.exact.tables import TableSet
-from models.family import TrainableModel
 from models.registry import BUILDERS, CodecModel, coding_model
+from models.trainable import TrainableModel
 from models.training.card import keep_card, read_history, write_card, write_history
 from models.training.tables import CROPS, learn_tables
-from models.weights import (
+from models.weights_file import (
     WEIGHTS_FOLDER,
     WeightsError,
     export_weights,

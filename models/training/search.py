@@ -20,10 +20,10 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from models.convdraw import ConvDRAW, ConvDRAWConfig, Level
-from models.family import TrainableModel
+from models.convdraw.networks import ConvDRAW, ConvDRAWConfig, Level
 from models.registry import build_convdraw, build_convdraw_two_levels, build_ssvae
-from models.ssvae import SSVAE, SSVAEConfig
+from models.ssvae.networks import SSVAE, SSVAEConfig
+from models.trainable import TrainableModel
 from models.training.config import TrainConfig
 from models.training.data import ImageSet
 from models.training.evaluate import evaluate_estimated

@@ -18,9 +18,9 @@ from torch import Tensor
 from models.exact.arithmetic import freeze
 from models.exact.scales import FREQUENCY_BITS, SKIP_INDEX, frequency_tables, raw_thresholds
 from models.exact.tables import TableSet, smoothed_set
-from models.family import TrainableModel
 from models.protocol import CodingModel, Progress
 from models.registry import coding_model
+from models.trainable import TrainableModel
 from models.training.data import ImageSet
 
 CROPS = 600

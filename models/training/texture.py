@@ -24,7 +24,7 @@ from torch import Tensor, nn
 
 from models.exact.scales import SKIP_INDEX, scale_index_of, scale_of
 from models.exact.stage_prior import LayerPrior
-from models.ssvae import SSVAE
+from models.ssvae.networks import SSVAE
 from models.ssvae_texture import TextureSynthesis
 from models.training.data import ImageSet
 from models.training.texture_loss import (
@@ -36,7 +36,7 @@ from models.training.texture_loss import (
     relative,
     texture_loss,
 )
-from models.weights import WeightsError, load_trainable
+from models.weights_file import WeightsError, load_trainable
 
 #: Share of batches that end in layer 1, 2, 3.
 KEPT_SHARE = (0.35, 0.45, 0.2)

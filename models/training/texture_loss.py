@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
-from models.ssvae import Analysis
+from models.ssvae.networks import Analysis
 
 Features = tuple[Tensor, Tensor, Tensor]
 """Of the analysis at 1/4, 1/8, 1/16, each B×C×H/s×W/s."""

@@ -15,8 +15,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from models.family import TrainableModel
 from models.registry import BUILDERS
+from models.trainable import TrainableModel
 from models.training.arithmetic import (
     ARITHMETICS,
     Arithmetic,
@@ -36,7 +36,7 @@ from models.training.losses import (
     rate_distortion_loss,
 )
 from models.training.optimizer import ModelOptimizer
-from models.weights import load_trainable
+from models.weights_file import load_trainable
 
 #: Brings the loss to the order of one, so that clipping and logs read well.
 LOSS_UNIT = 30.0

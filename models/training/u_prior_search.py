@@ -24,9 +24,9 @@ from models.exact.arithmetic import ExactBlock, ExactLeakyReLU, ExactPointwise, 
 from models.exact.scales import gaussian_bits, scale_of
 from models.exact.stage_prior import LayerPrior
 from models.quantization import round_through
-from models.ssvae import SSVAE
+from models.ssvae.networks import SSVAE
 from models.training.data import ImageSet
-from models.weights import load_trainable, weights_info
+from models.weights_file import load_trainable, weights_info
 
 KNOTS = 11
 VALIDATION_QUALITIES = (10.0, 30.0, 50.0, 70.0, 90.0)

@@ -9,8 +9,8 @@ import torch
 import codec
 from codec import errors
 from codec.installed import get_model
-from models.convdraw import ConvDRAW, ConvDRAWConfig, Level
-from models.convdraw_coding import ConvDRAWCoding
+from models.convdraw.coding import ConvDRAWCoding
+from models.convdraw.networks import ConvDRAW, ConvDRAWConfig, Level
 from models.exact.arithmetic import ACTIVATION_BITS, ACTIVATION_LIMIT, freeze
 from models.exact.recurrent import ExactGate, ExactRecurrentUnit
 from models.names import MODEL_IDS, STAGES, stages_at

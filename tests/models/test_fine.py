@@ -8,7 +8,7 @@ import codec
 from codec.installed import get_model
 from models.names import FINE_FROM
 from models.registry import BUILDERS
-from models.ssvae import Fine
+from models.ssvae.networks import Fine
 from models.training.data import ImageSet
 from models.training.fine_start import principal_components, train_fine_stage
 from tests.conftest import psnr

@@ -20,7 +20,7 @@ from models.training.losses import EYE_LOSSES, LossConfig, rate_distortion_loss
 from models.training.perceptual import linear_light, xyb, xyb_ssim
 from models.training.ssimulacra2 import scales_of, ssimulacra2, ssimulacra2_loss
 from models.training.trainer import Trainer
-from models.weights import export_weights
+from models.weights_file import export_weights
 
 CPU = torch.device("cpu")
 DISTANCES = [xyb_ssim, ssimulacra2_loss, lambda a, b: 100 - ssimulacra2(a, b, scales=5)]

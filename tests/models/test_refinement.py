@@ -5,10 +5,10 @@ import pytest
 import torch
 
 import codec
-from models.refinement import ITERATIONS, refine
-from models.ssvae import STAGE_STRIDES
-from models.ssvae_maps import BottomUp
-from models.weights import load_trainable, weights_info
+from models.ssvae.maps import BottomUp
+from models.ssvae.networks import STAGE_STRIDES
+from models.ssvae.refinement import ITERATIONS, refine
+from models.weights_file import load_trainable, weights_info
 from tests.conftest import psnr
 
 
@@ -55,7 +55,7 @@ def test_all_pieces_are_refined_and_padding_does_not_count(model, photograph, mo
 
     The crop has detail everywhere: in a piece of plain sky six iterations may find nothing better.
     """
-    monkeypatch.setattr("models.refinement.PIECE", 128)
+    monkeypatch.setattr("models.ssvae.refinement.PIECE", 128)
     image = torch.from_numpy(photograph[256:448, 256:512].copy()).permute(2, 0, 1)
     quality, content = torch.tensor([50.0]), (150, 256)
     bottom_up = BottomUp(model, image, quality)

@@ -8,8 +8,8 @@ import torch
 
 import codec
 from models.registry import BUILDERS
-from models.representations import REPRESENTATIONS, downscale, greyscale, sketch
-from models.ssvae import SSVAE
+from models.ssvae.networks import SSVAE
+from models.ssvae.representations import REPRESENTATIONS, downscale, greyscale, sketch
 from tests.conftest import psnr
 
 

@@ -14,7 +14,7 @@ from models.exact.scales import FREQUENCY_BITS, frequency_tables
 from models.exact.tables import pack_tables, smoothed_table, unpack_tables
 from models.registry import BUILDERS
 from models.training.tables import SymbolCounts, fit, learn_tables
-from models.weights import (
+from models.weights_file import (
     WeightsError,
     export_weights,
     load_coding_model,

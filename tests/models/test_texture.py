@@ -5,7 +5,7 @@ from PIL import Image
 from models.registry import BUILDERS
 from models.training.texture import TextureTrainer, parse, stop_at, train
 from models.training.texture_loss import local_covariance, texture_distance
-from models.weights import export_weights
+from models.weights_file import export_weights
 
 IMAGE = torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(3))
 QUALITY = torch.tensor([30.0, 60.0])

@@ -15,7 +15,7 @@ from torch import nn
 
 import codec.layer_coding as layer_coding
 from models.registry import BUILDERS
-from models.ssvae import SSVAE
+from models.ssvae.networks import SSVAE
 from models.training.__main__ import main, parse
 from models.training.arithmetic import ARITHMETICS
 from models.training.card import read_history, write_card
@@ -30,7 +30,7 @@ from models.training.losses import LossConfig, keep_probabilities, lambda_shares
 from models.training.muon import Muon, orthogonalize
 from models.training.pages import draw_pages
 from models.training.trainer import Trainer
-from models.weights import (
+from models.weights_file import (
     WeightsError,
     export_weights,
     fingerprint_of,

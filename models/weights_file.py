@@ -23,9 +23,9 @@ from torch import Tensor
 from models.exact.arithmetic import ExactModule, freeze
 from models.exact.scales import SKIP_INDEX, frequency_tables, raw_thresholds
 from models.exact.tables import TableSet, pack_tables, stage_costs, unpack_tables
-from models.family import TrainableModel
 from models.names import MODEL_IDS
 from models.registry import BUILDERS, CodecModel, coding_model
+from models.trainable import TrainableModel
 
 FINGERPRINT_BYTES = 4
 WEIGHTS_FOLDER = Path(__file__).parent / "weights"

@@ -29,9 +29,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from models.blocks import Down, Modulate, QualityCurve, Up, stage
-from models.convdraw_prior import ConvDRAWPrior
-from models.family import TrainableModel, TrainingPass, starting_gains
+from models.convdraw.prior import ConvDRAWPrior
 from models.quantization import quantize
+from models.trainable import TrainableModel, TrainingPass, starting_gains
 
 #: Side of the patches of a canvas, in its own pixels.
 PATCH = 8
@@ -275,7 +275,7 @@ class ConvDRAW(TrainableModel):
         *,
         noisy: bool = True,
     ) -> TrainingPass:
-        """See :class:`models.family.TrainableModel`."""
+        """See :class:`models.trainable.TrainableModel`."""
         sample = torch.zeros_like(quality) if sample is None else sample
         features = self.features(image, quality)
         size = image.shape[-2:]

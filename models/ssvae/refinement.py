@@ -28,8 +28,8 @@ from torch import Tensor
 from models.exact.scales import SKIP_INDEX, gaussian_bits, scale_index_of, scale_of
 from models.protocol import Progress
 from models.quantization import walk
-from models.ssvae import SSVAE, STAGE_STRIDES
-from models.ssvae_maps import BottomUp
+from models.ssvae.maps import BottomUp
+from models.ssvae.networks import SSVAE, STAGE_STRIDES
 from models.tiles import Box, tiles
 
 #: Iterations of effort 1…9.

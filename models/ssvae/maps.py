@@ -9,7 +9,7 @@ from torch import Tensor
 
 from models.precision import fast, to_uint8
 from models.protocol import Finish, Progress
-from models.ssvae import LAYER_STRIDES, SSVAE, STAGE_STRIDES
+from models.ssvae.networks import LAYER_STRIDES, SSVAE, STAGE_STRIDES
 from models.tiles import Box, FeatureMap, assemble, finished
 
 #: Pixels per place of the features at 1/8, 1/16, 1/32.

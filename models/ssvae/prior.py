@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from models.exact.walk import UNIT, PriorWalk
-from models.ssvae import SSVAE, STAGE_STRIDES
+from models.ssvae.networks import SSVAE, STAGE_STRIDES
 from models.tiles import Box, FeatureMap
 
 

@@ -12,14 +12,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from models.convdraw import PATCH, Canvas, ConvDRAW, Enlarge, Memory, image_patches
-from models.convdraw_prior import CODING_STEPS, ConvDRAWPriorState
+from models.convdraw.networks import PATCH, Canvas, ConvDRAW, Enlarge, Memory, image_patches
+from models.convdraw.prior import CODING_STEPS, ConvDRAWPriorState
 from models.exact.frozen import FrozenModel
-from models.family import SIZE_MULTIPLE
 from models.names import LAYER_NAMES
 from models.precision import fast, full_precision, to_uint8
 from models.protocol import Finish, LayerSpec, Progress
 from models.tiles import Box, FeatureMap, assemble, finished
+from models.trainable import SIZE_MULTIPLE
 
 
 class _Drawing:

@@ -17,10 +17,10 @@ from models.exact.frozen import FrozenModel
 from models.names import LAYER_NAMES
 from models.precision import full_precision
 from models.protocol import Finish, LayerSpec, Progress
-from models.refinement import ITERATIONS, refine
-from models.ssvae import LAYER_STRIDES, SSVAE, STAGE_STRIDES, PosteriorHead
-from models.ssvae_maps import BottomUp, TopDown
-from models.ssvae_prior import SSVAEPriorState
+from models.ssvae.maps import BottomUp, TopDown
+from models.ssvae.networks import LAYER_STRIDES, SSVAE, STAGE_STRIDES, PosteriorHead
+from models.ssvae.prior import SSVAEPriorState
+from models.ssvae.refinement import ITERATIONS, refine
 from models.tiles import Box, assemble
 
 #: Features of the synthesis of larger images are not kept while the finest layer is coded.

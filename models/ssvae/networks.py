@@ -2,7 +2,7 @@
 
 The image x is explained through smaller pictures of it, y1 at 1/4 and y2 at 1/2 of its size
 (Gatopoulos & Tomczak 2020). y2 is the reduced image; y1 may be another representation, see
-:mod:`models.representations`::
+:mod:`models.ssvae.representations`::
 
       analysis (float)                     synthesis (float)               layers, strides
 
@@ -36,10 +36,10 @@ from torch import Tensor, nn
 from models.blocks import Down, Modulate, QualityCurve, Up, stage
 from models.exact.arithmetic import ExactBlock, ExactPointwise, ExactQualityCurve, ExactUp
 from models.exact.stage_prior import LayerPrior
-from models.family import TrainableModel, TrainingPass, fine_gains, starting_gains
 from models.names import FINE_FROM
 from models.quantization import quantize
-from models.representations import REPRESENTATIONS
+from models.ssvae.representations import REPRESENTATIONS
+from models.trainable import TrainableModel, TrainingPass, fine_gains, starting_gains
 
 #: Of u, z1, z2 and the fine stage of z2.
 STAGE_STRIDES = (32, 16, 8, 8)
@@ -76,8 +76,8 @@ class SSVAEConfig:
     knots: int = 11
     """Knots of every function of quality, over 0…100."""
     representation: str = "downscale"
-    """What y1 shows, a name in :data:`models.representations.REPRESENTATIONS`. If it is not the
-    reduced image, u is trained to carry y1 alone and leaves all else to z1 and z2."""
+    """What y1 shows, a name in :data:`models.ssvae.representations.REPRESENTATIONS`. If it is not
+    the reduced image, u is trained to carry y1 alone and leaves all else to z1 and z2."""
 
 
 class Analysis(nn.Module):
@@ -316,7 +316,7 @@ class SSVAE(TrainableModel):
         *,
         noisy: bool = True,
     ) -> TrainingPass:
-        """See :class:`models.family.TrainableModel`."""
+        """See :class:`models.trainable.TrainableModel`."""
         sample = torch.zeros_like(quality) if sample is None else sample
         bottom_up = self.analysis(image, quality)[::-1]  # 1/32, 1/16, 1/8
         top_down: tuple[Tensor, ...] = ()

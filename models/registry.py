@@ -7,9 +7,9 @@ from typing import Any
 
 from models.convdraw.coding import ConvDRAWCoding
 from models.convdraw.networks import ConvDRAW, ConvDRAWConfig, Level
-from models.draw import AttentiveDRAW, AttentiveDRAWConfig
 from models.ssvae.coding import SSVAECoding
 from models.ssvae.networks import SSVAE, SSVAEConfig
+from models.studies.attention.networks import AttentiveDRAW, AttentiveDRAWConfig
 from models.trainable import TrainableModel
 
 

@@ -1,9 +1,9 @@
-"""``python -m models.training.prior_comparison TRAIN VALIDATION --out DIR``: what a prior is worth.
+"""``python -m models.studies.priors.comparison TRAIN VALIDATION --out DIR``: what a prior is worth.
 
 A small VAE is trained with a standard normal prior first. From there it goes on with each prior of
-:data:`models.priors.PRIORS`, networks and prior together: as many steps, the same crops in the same
-order, the same noise. Then all are measured on the same crops of the validation images, in bits per
-dimension (a dimension is one colour of one pixel):
+:mod:`models.studies.priors.latent_priors`, networks and prior together: as many steps, the same
+crops in the same order, the same noise. Then all are measured on the same crops of the validation
+images, in bits per dimension (a dimension is one colour of one pixel):
 
 * ELBO, and its two terms: reconstruction −log p(x|u), and KL, log q(u|x) − log p(u);
 * the importance-weighted bound with 64 samples, which is closer to −log p(x);
@@ -11,7 +11,7 @@ dimension (a dimension is one colour of one pixel):
 
 Crops are reduced by 4, so that 32×32 pixels show more than a plain surface. In ``DIR``:
 ``results.json``, ``table.md`` and ``samples.png``. Started again, it goes on after the last prior
-that is complete.
+that is complete. What came of it: docs/decisions/0014-priors.md.
 """
 
 from __future__ import annotations
@@ -30,8 +30,13 @@ import torch.nn.functional as F
 from PIL import Image, ImageDraw
 from torch import Tensor, nn
 
-from models.priors import PRIORS, StandardNormal
-from models.small_vae import SmallVAE, SmallVAEConfig, importance_weighted, latent_shape
+from models.studies.priors.latent_priors import PRIORS, StandardNormal
+from models.studies.priors.small_vae import (
+    SmallVAE,
+    SmallVAEConfig,
+    importance_weighted,
+    latent_shape,
+)
 from models.training.data import ImageSet
 from models.training.optimizer import ADAM_BETAS
 
@@ -291,7 +296,7 @@ def draw_sheet(models: dict[str, SmallVAE], crops: Tensor, path: Path) -> None:
 
 def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
-        prog="python -m models.training.prior_comparison", description=__doc__
+        prog="python -m models.studies.priors.comparison", description=__doc__
     )
     parser.add_argument("data", type=Path, help="training images")
     parser.add_argument("validation", type=Path, help="validation images")

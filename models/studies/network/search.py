@@ -1,10 +1,11 @@
-"""``python -m models.training.search TRAIN VALIDATION --out DIR``: compare networks at equal time.
+"""``python -m models.studies.network.search TRAIN VALIDATION --out DIR``: networks at equal time.
 
 Each variant of a model family is trained from nothing for the same time on one thread, with the
 same images in the same order, then measured on the validation images with estimated bits. So that a
 busy machine does not disturb the comparison, the time of a step is measured first, for all variants
 in turns, and gives each its number of steps. The table gives the bits at equal PSNR relative to the
-first variant (BD-rate).
+first variant (BD-rate). What came of it: docs/decisions/0006-network-search.md for the ssVAE,
+0011-convdraw.md for ConvDRAW.
 """
 
 from __future__ import annotations
@@ -181,7 +182,9 @@ def table(results: list[dict]) -> str:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(prog="python -m models.training.search", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python -m models.studies.network.search", description=__doc__
+    )
     parser.add_argument("data", type=Path, help="training images")
     parser.add_argument("validation", type=Path, help="validation images")
     parser.add_argument("--out", type=Path, required=True, help="folder of the results")

@@ -5,8 +5,8 @@ import torch
 from PIL import Image
 
 from models.registry import BUILDERS
-from models.training import search
-from models.training.u_prior_search import Factorized, Flow, Steps, candidates, fit
+from models.studies.network import search
+from models.studies.network.u_prior import Factorized, Flow, Steps, candidates, fit
 
 
 @pytest.fixture

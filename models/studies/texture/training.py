@@ -1,11 +1,12 @@
-"""``python -m models.training.texture DATA --weights FILE --out RUN``: a synthesis that invents.
+"""``python -m models.studies.texture.training DATA --weights FILE --out RUN``: invented texture.
 
 A copy of the ssVAE's synthesis learns to draw images with missing layers so that they look real
-(:mod:`models.ssvae_texture`, :mod:`models.training.texture_loss`). Everything else is frozen:
-files stay what they are. Four of five batches end in u or z1; the others have all layers and the
-ordinary squared error, so that the picture of a whole file stays what it was.
+(:mod:`models.studies.texture.networks`, :mod:`models.studies.texture.loss`). Everything else is
+frozen: files stay what they are. Four of five batches end in u or z1; the others have all layers
+and the ordinary squared error, so that the picture of a whole file stays what it was.
 
-A run is a folder with ``latest.pt`` and ``log.csv``; the same command continues it.
+A run is a folder with ``latest.pt`` and ``log.csv``; the same command continues it. What came of
+it: docs/decisions/0015-texture-fill.md.
 """
 
 from __future__ import annotations
@@ -25,9 +26,7 @@ from torch import Tensor, nn
 from models.exact.scales import SKIP_INDEX, scale_index_of, scale_of
 from models.exact.stage_prior import LayerPrior
 from models.ssvae.networks import SSVAE
-from models.ssvae_texture import TextureSynthesis
-from models.training.data import ImageSet
-from models.training.texture_loss import (
+from models.studies.texture.loss import (
     Discriminator,
     Features,
     Perception,
@@ -36,6 +35,8 @@ from models.training.texture_loss import (
     relative,
     texture_loss,
 )
+from models.studies.texture.networks import TextureSynthesis
+from models.training.data import ImageSet
 from models.weights_file import WeightsError, load_trainable
 
 #: Share of batches that end in layer 1, 2, 3.
@@ -288,7 +289,7 @@ def train(options: argparse.Namespace, until: int | None = None) -> TextureTrain
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        prog="python -m models.training.texture",
+        prog="python -m models.studies.texture.training",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

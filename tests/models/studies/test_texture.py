@@ -3,8 +3,8 @@ import torch
 from PIL import Image
 
 from models.registry import BUILDERS
-from models.training.texture import TextureTrainer, parse, stop_at, train
-from models.training.texture_loss import local_covariance, texture_distance
+from models.studies.texture.loss import local_covariance, texture_distance
+from models.studies.texture.training import TextureTrainer, parse, stop_at, train
 from models.weights_file import export_weights
 
 IMAGE = torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(3))

@@ -1,4 +1,4 @@
-"""``python -m models.training.u_prior_search TRAIN VALIDATION``: which prior for u?
+"""``python -m models.studies.network.u_prior TRAIN VALIDATION``: which prior for u?
 
 The posterior means of u of a trained model are computed once; then several priors are trained on
 them for the same processor time and compared by the bits that the rounded symbols cost:
@@ -8,6 +8,8 @@ them for the same processor time and compared by the bits that the rounded symbo
 * flow: an integer discrete flow (Hoogeboom et al. 2019): additive couplings with rounding map u to
   integers that a factorized prior then describes; the codable form of RealNVP;
 * flow and steps: the same with the 4-step prior behind the flow.
+
+What came of it: docs/decisions/0006-network-search.md.
 """
 
 from __future__ import annotations
@@ -166,7 +168,7 @@ def fit(
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m models.training.u_prior_search")
+    parser = argparse.ArgumentParser(prog="python -m models.studies.network.u_prior")
     parser.add_argument("data", type=Path)
     parser.add_argument("validation", type=Path)
     parser.add_argument("--model", default="ssvae")

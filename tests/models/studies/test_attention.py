@@ -7,11 +7,11 @@ import pytest
 import torch
 from PIL import Image
 
-from models import draw
-from models.attention import filter_bank, read, window, write
-from models.draw import AttentiveDRAW, AttentiveDRAWConfig
 from models.registry import BUILDERS
-from models.training import attention_comparison as comparison
+from models.studies.attention import comparison as comparison
+from models.studies.attention import networks as draw
+from models.studies.attention.networks import AttentiveDRAW, AttentiveDRAWConfig
+from models.studies.attention.windows import filter_bank, read, window, write
 from models.training.losses import LossConfig, rate_distortion_loss
 
 TINY = AttentiveDRAWConfig(

@@ -4,14 +4,14 @@
 
     x ─► encoder ─► mean, scale ─► u ~ q(u|x) ─► decoder ─► discretized logistics p(x|u)
                                         │
-                                    p(u): models.priors
+                                    p(u): latent_priors.py
 
 The bound is in nats per image and true for 8-bit pixels: ``log p(x) ≥ E_q[log p(x|u) − log q(u|x) +
 log p(u)]`` where p(x|u) is a probability of integers.
 
-Where the prior lives on a grid (:class:`models.priors.IntegerDiscreteFlow`), so does the posterior:
-u is the sample of the Gaussian rounded to the grid, which makes q(u|x) the Gaussian's mass in each
-cell, and the bound is the same with sums instead of integrals. Both terms are probabilities, so the
+Where the prior lives on a grid (``IntegerDiscreteFlow``), so does the posterior: u is the sample of
+the Gaussian rounded to the grid, which makes q(u|x) the Gaussian's mass in each cell, and the bound
+is the same with sums instead of integrals. Both terms are probabilities, so the
 grid's width cancels: on a fine grid the bound equals that of the dequantized latent with density
 P(u)/step^D, and where the posterior is narrower than a cell, q(u|x) is rounding and the divergence
 is −log P(u), the bits of the symbols. Bits per dimension are therefore comparable with those of
@@ -29,8 +29,13 @@ from torch import Tensor, nn
 
 from models.blocks import Down, Up, stage
 from models.exact.scales import gaussian_bits
-from models.priors import LatentPrior, Shape, logistic_log_mass, normal_log_density
 from models.quantization import round_through
+from models.studies.priors.latent_priors import (
+    LatentPrior,
+    Shape,
+    logistic_log_mass,
+    normal_log_density,
+)
 
 #: u has one position for so many pixels in each direction.
 STRIDE = 8

@@ -8,7 +8,8 @@ import pytest
 import torch
 from PIL import Image
 
-from models.priors import (
+from models.studies.priors import comparison as comparison
+from models.studies.priors.latent_priors import (
     LOG_SCALE_BOUND,
     PRIORS,
     IntegerDiscreteFlow,
@@ -18,7 +19,7 @@ from models.priors import (
     coupling_masks,
     logistic_log_mass,
 )
-from models.small_vae import (
+from models.studies.priors.small_vae import (
     GaussianPosterior,
     PixelLikelihood,
     SmallVAE,
@@ -26,7 +27,6 @@ from models.small_vae import (
     importance_weighted,
     latent_shape,
 )
-from models.training import prior_comparison as comparison
 
 SHAPE = (4, 2, 2)
 TINY = SmallVAEConfig(latent=4, widths=(8, 12), depths=(1, 1))

@@ -3,7 +3,7 @@
 One interface, :class:`LatentPrior`: ``log_prob`` in nats and ``sample``. Latents are B×C×H×W. All
 start at or near a standard normal, so that they can take over a VAE trained with one.
 
-These are for comparison (:mod:`models.training.prior_comparison`), in ordinary float arithmetic;
+These are for comparison (:mod:`models.studies.priors.comparison`), in ordinary float arithmetic;
 the codec's own prior of u is :mod:`models.ssvae.prior`.
 """
 

@@ -25,9 +25,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from models.attention import PARAMETERS, Window, read, window, write
 from models.blocks import QualityCurve
 from models.exact.scales import SKIP_INDEX, gaussian_bits, gaussian_costs, scale_index_of, scale_of
+from models.studies.attention.windows import PARAMETERS, Window, read, window, write
 from models.trainable import TrainableModel, TrainingPass, starting_gains
 
 

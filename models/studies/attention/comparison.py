@@ -1,10 +1,11 @@
-"""``python -m models.training.attention_comparison TRAIN VALIDATION --out DIR``: what attention is
+"""``python -m models.studies.attention.comparison TRAIN VALIDATION --out DIR``: what attention is
 worth.
 
 DRAW with attention and a convolutional DRAW of as many parameters are trained on crops of 64×64
-pixels for the same processor time on one thread, as in :mod:`models.training.search`, then measured
-on the same crops of the validation images with estimated bits. In ``DIR``: ``results.json``, the
-crops, and ``sheet.png`` with pictures of both models and the windows in which attention drew.
+pixels for the same processor time on one thread, as in :mod:`models.studies.network.search`, then
+measured on the same crops of the validation images with estimated bits. In ``DIR``:
+``results.json``, the crops, and ``sheet.png`` with pictures of both models and the windows in which
+attention drew. What came of it: models/weights/convdraw.md, "Attention".
 
 An interrupted comparison continues from its checkpoints when started again.
 """
@@ -24,14 +25,14 @@ from PIL import Image, ImageDraw
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
-from models.attention import Window
-from models.draw import AttentiveDRAW
+from models.studies.attention.networks import AttentiveDRAW
+from models.studies.attention.windows import Window
+from models.studies.network.search import QUALITIES
 from models.trainable import TrainableModel
 from models.training.config import TrainConfig
 from models.training.data import ImageSet
 from models.training.evaluate import evaluate_estimated, validation_images
 from models.training.optimizer import OPTIMIZERS
-from models.training.search import QUALITIES
 from models.training.trainer import Trainer
 
 #: The first one is what the other is compared with.
@@ -232,7 +233,7 @@ def draw_sheet(models: Sequence[TrainableModel], crops: Path, path: Path, qualit
 
 def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
-        prog="python -m models.training.attention_comparison", description=__doc__
+        prog="python -m models.studies.attention.comparison", description=__doc__
     )
     parser.add_argument("data", type=Path, help="training images")
     parser.add_argument("validation", type=Path, help="validation images")

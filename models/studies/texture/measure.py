@@ -1,8 +1,9 @@
 """Fills of missing layers side by side: mean, sample, and the texture of a training run.
 
-``python -m benchmarks.texture FOLDER --run RUN --sheet sheet.png --json figures.json`` codes each
-image with one and two layers in at most ``--bpp`` bits per pixel, and at ``--quality`` cut behind
-u and behind z1. All fills draw the same file. Whole files are drawn by both syntheses.
+``python -m models.studies.texture.measure FOLDER --run RUN --sheet sheet.png --json figures.json``
+codes each image with one and two layers in at most ``--bpp`` bits per pixel, and at ``--quality``
+cut after u and after z1. All fills draw the same file. Whole files are drawn by both syntheses.
+What came of it: docs/decisions/0015-texture-fill.md.
 """
 
 from __future__ import annotations
@@ -19,10 +20,10 @@ import codec
 from benchmarks.bench.metrics import ssimulacra2
 from codec.errors import TargetError
 from models.ssvae.networks import SSVAE
-from models.ssvae_texture import TextureSynthesis
+from models.studies.texture.networks import TextureSynthesis
+from models.studies.texture.training import stop_at
 from models.training.anchors import decode_rgb, psnr
 from models.training.data import IMAGE_SUFFIXES
-from models.training.texture import stop_at
 from models.weights_file import WEIGHTS_FOLDER, load_trainable
 
 FILLS = ("mean", "sample", "texture")
@@ -100,9 +101,13 @@ def sheet(rows: list[tuple[str, list[tuple[str, np.ndarray]]]]) -> Image.Image:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.texture", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python -m models.studies.texture.measure", description=__doc__
+    )
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--run", type=Path, required=True, help="of models.training.texture")
+    parser.add_argument(
+        "--run", type=Path, required=True, help="of models.studies.texture.training"
+    )
     parser.add_argument("--weights", type=Path, default=WEIGHTS_FOLDER / "ssvae.safetensors")
     parser.add_argument("--bpp", type=float, default=0.1)
     parser.add_argument("--quality", type=int, default=50)

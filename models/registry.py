@@ -7,9 +7,9 @@ from typing import Any
 
 from models.convdraw.coding import ConvDRAWCoding
 from models.convdraw.networks import ConvDRAW, ConvDRAWConfig, Level
+from models.protocol import CodingModel
 from models.ssvae.coding import SSVAECoding
 from models.ssvae.networks import SSVAE, SSVAEConfig
-from models.studies.attention.networks import AttentiveDRAW, AttentiveDRAWConfig
 from models.trainable import TrainableModel
 
 
@@ -56,20 +56,6 @@ def build_convdraw() -> ConvDRAW:
     return ConvDRAW(ConvDRAWConfig())
 
 
-def build_convdraw_two_levels() -> ConvDRAW:
-    """Four steps at 1/16, four at 1/8; compared with one level, not shipped."""
-    return ConvDRAW(
-        ConvDRAWConfig(
-            levels=(
-                Level(stride=16, steps=4, channels=32, hidden=160, prior_width=128, kernel=5),
-                Level(stride=8, steps=4, channels=16, hidden=96, prior_width=80),
-            ),
-            features=(64, 128, 160),
-            feature_depths=(1, 2, 2),
-        )
-    )
-
-
 def build_convdraw_tiny() -> ConvDRAW:
     """The shape of ``convdraw`` at a size for tests of the training system; not shipped."""
     return ConvDRAW(
@@ -87,29 +73,21 @@ def build_convdraw_tiny() -> ConvDRAW:
     )
 
 
-def build_draw_attention() -> AttentiveDRAW:
-    """Fully connected DRAW with attention for 64×64 pixels; compared, no codec by itself."""
-    return AttentiveDRAW(AttentiveDRAWConfig())
-
-
 BUILDERS: dict[str, Callable[[], TrainableModel]] = {
     "ssvae": build_ssvae,
     "ssvae-sketch": build_ssvae_sketch,
     "ssvae-grey": build_ssvae_grey,
     "ssvae-tiny": build_ssvae_tiny,
     "convdraw": build_convdraw,
-    "convdraw-two-levels": build_convdraw_two_levels,
     "convdraw-tiny": build_convdraw_tiny,
-    "draw-attention": build_draw_attention,
 }
 
-CodecModel = SSVAECoding | ConvDRAWCoding
-_CODING: dict[type, Callable[..., CodecModel]] = {
+_CODING: dict[type, Callable[..., CodingModel]] = {
     SSVAE: SSVAECoding,
     ConvDRAW: ConvDRAWCoding,
 }
 
 
-def coding_model(model: TrainableModel, **identity: Any) -> CodecModel:
+def coding_model(model: TrainableModel, **identity: Any) -> CodingModel:
     """Networks with frozen priors, ready for the codec, as :mod:`models.exact.frozen` says."""
     return _CODING[type(model)](model, **identity)

@@ -24,7 +24,8 @@ from models.exact.arithmetic import ExactModule, freeze
 from models.exact.scales import SKIP_INDEX, frequency_tables, raw_thresholds
 from models.exact.tables import TableSet, pack_tables, stage_costs, unpack_tables
 from models.names import MODEL_IDS
-from models.registry import BUILDERS, CodecModel, coding_model
+from models.protocol import CodingModel
+from models.registry import BUILDERS, coding_model
 from models.trainable import TrainableModel
 
 FINGERPRINT_BYTES = 4
@@ -137,7 +138,7 @@ def model_name(model_id: int) -> str:
     raise WeightsError(f"model id {model_id} is not known to this version: a newer one is needed")
 
 
-def load_coding_model(path: Path, *, name: str, device: torch.device) -> CodecModel:
+def load_coding_model(path: Path, *, name: str, device: torch.device) -> CodingModel:
     """Read a weights file into a model ready to code.
 
     Raises:

@@ -13,8 +13,9 @@ import torch
 from torch import Tensor
 
 from models.convdraw.networks import PATCH, Canvas, ConvDRAW, Enlarge, Memory, image_patches
-from models.convdraw.prior import CODING_STEPS, ConvDRAWPriorState
+from models.convdraw.prior import ConvDRAWPriorState
 from models.exact.frozen import FrozenModel
+from models.exact.stage_prior import STEPS
 from models.names import LAYER_NAMES
 from models.precision import fast, full_precision, to_uint8
 from models.protocol import Finish, LayerSpec, Progress
@@ -250,6 +251,6 @@ def _layers(model: ConvDRAW) -> list[LayerSpec]:
         if len(levels) != 1:
             raise ValueError(f"layer {name} mixes steps of different shapes")
         ((channels, stride),) = levels
-        found.append(LayerSpec(name, (channels,) * stages, stride, CODING_STEPS))
+        found.append(LayerSpec(name, (channels,) * stages, stride, STEPS))
         first += stages
     return found

@@ -15,12 +15,9 @@ from torch import Tensor, nn
 
 from models.exact.arithmetic import ExactPointwise, ExactQualityCurve, ExactUp
 from models.exact.recurrent import ExactRecurrentUnit
-from models.exact.stage_prior import LayerPrior
+from models.exact.stage_prior import StagePrior
 from models.exact.walk import UNIT, PriorWalk
 from models.tiles import Box, WholeMap, assemble
-
-#: Coding steps within a drawing step.
-CODING_STEPS = 4
 
 
 class ConvDRAWPrior(nn.Module):
@@ -35,15 +32,15 @@ class ConvDRAWPrior(nn.Module):
         super().__init__()
         each = [(c, w) for c, w, steps in levels for _ in range(steps)]
         widths = [w for _, w, _ in levels]
-        self.steps = nn.ModuleList(LayerPrior(c, w, steps=CODING_STEPS) for c, w in each)
+        self.steps = nn.ModuleList(StagePrior(c, w) for c, w in each)
         self.latent_in = nn.ModuleList(ExactPointwise(c, w) for c, w in each)
         self.recurrent = nn.ModuleList(ExactRecurrentUnit(w) for _, w in each)
         self.qualities = nn.ModuleList(ExactQualityCurve(w, knots=knots) for w in widths)
         self.ups = nn.ModuleList(ExactUp(a, b) for a, b in itertools.pairwise(widths))
 
-    def step(self, index: int) -> LayerPrior:
+    def step(self, index: int) -> StagePrior:
         """The coding steps of one drawing step."""
-        return cast(LayerPrior, self.steps[index])
+        return cast(StagePrior, self.steps[index])
 
     def start(
         self, level: int, state: Tensor | None, quality: Tensor, height: int, width: int

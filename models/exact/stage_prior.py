@@ -1,8 +1,7 @@
-"""Exact prior of one layer: coding steps over a 2×2 quadtree pattern.
+"""Exact prior of one stage: coding steps over a 2×2 quadtree pattern.
 
-A layer's symbols are coded in four steps (or two, see below). Channels form four groups, positions
-four phases ``2·(row mod 2) + (column mod 2)``; step ``i`` codes group ``g`` at phase
-``ORDER[i] xor g``::
+A stage's symbols are coded in four steps. Channels form four groups, positions four phases
+``2·(row mod 2) + (column mod 2)``; step ``i`` codes group ``g`` at phase ``PHASES[i] xor g``::
 
     group 0   1 . 1 .     step 1: each group at one phase, all four phases in use
               . 2 . 2     step 2: the diagonal neighbour
@@ -11,8 +10,7 @@ four phases ``2·(row mod 2) + (column mod 2)``; step ``i`` codes group ``g`` at
 
 so that from the second step on every position has symbols at the same place in other channels and
 in the same channel next door (the quadtree partition of DCVC-DC, Li et al. 2023). Each step sees
-the layers above through a context tensor computed once, and the steps before it. With two steps,
-two channel groups take opposite colours of a checkerboard in turn.
+the stages before through a context tensor computed once, and the steps before it.
 """
 
 from __future__ import annotations
@@ -23,27 +21,12 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from models.exact.arithmetic import (
-    ExactBias,
-    ExactBlock,
-    ExactLeakyReLU,
-    ExactPointwise,
-)
+from models.exact.arithmetic import ExactBias, ExactBlock, ExactLeakyReLU, ExactPointwise
 
-#: Per number of steps: the phase at which each step codes the first group.
-_ORDERS: dict[int, tuple[tuple[int, ...], ...]] = {2: ((0, 3), (1, 2)), 4: ((0,), (3,), (1,), (2,))}
-
-
-def step_pattern(channels: int, steps: int) -> Tensor:
-    """Which step codes what: integers below ``steps`` of shape (C, 2, 2) over channel and phase."""
-    pattern = torch.empty(channels, 2, 2, dtype=torch.long)
-    for channel in range(channels):
-        group = channel * steps // channels
-        for step, phases in enumerate(_ORDERS[steps]):
-            for base in phases:
-                phase = base ^ group
-                pattern[channel, phase // 2, phase % 2] = step
-    return pattern
+#: The phase at which each step codes the first group.
+PHASES = (0, 3, 1, 2)
+#: Coding steps of a stage.
+STEPS = len(PHASES)
 
 
 class CodingStep(nn.Module):
@@ -67,32 +50,28 @@ class CodingStep(nn.Module):
         return mean, raw
 
 
-class LayerPrior(nn.Module):
-    """The steps of one layer.
+class StagePrior(nn.Module):
+    """The coding steps of one stage.
 
     Works on B×C×H×W with even H and W, in symbol units: float32 while training, integers in
     units of 2^-10 carried in float64 once frozen (see :mod:`models.exact.arithmetic`).
     """
 
-    def __init__(self, channels: int, width: int, *, steps: int) -> None:
+    def __init__(self, channels: int, width: int) -> None:
         super().__init__()
         self.channels = channels
-        self.steps = nn.ModuleList(CodingStep(channels, width) for _ in range(steps))
-        self.register_buffer("pattern", step_pattern(channels, steps), persistent=False)
+        self.steps = nn.ModuleList(CodingStep(channels, width) for _ in range(STEPS))
 
     def predict(self, step: int, context: Tensor, known: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean and raw scale of every position, from the symbols of the steps before ``step``."""
-        return self.steps[step](context, known)
-
-    def predict_coded(self, step: int, context: Tensor, known: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean and raw scale at the places of ``step`` alone, in the shape of :meth:`gather`.
+        """Mean and raw scale at the places of ``step``, in the shape of :meth:`gather`, from the
+        symbols of the steps before.
 
         The last product is computed for these places only, a quarter of all.
         """
         network = cast(CodingStep, self.steps[step])
         features = network.features(context, known)
         means, raws = [], []
-        for channels, row, column in self._groups(step):
+        for channels, row, column in self.places(step):
             raw_channels = slice(channels.start + self.channels, channels.stop + self.channels)
             places = features[..., row::2, column::2]
             mean, raw = network.out.some(places, channels, raw_channels).chunk(2, dim=1)
@@ -100,34 +79,24 @@ class LayerPrior(nn.Module):
             raws.append(raw)
         return torch.cat(means, dim=1), torch.cat(raws, dim=1)
 
-    def masks(self, height: int, width: int) -> list[Tensor]:
-        """Per step the coded places, boolean C×H×W."""
-        full = cast(Tensor, self.pattern).repeat(1, height // 2, width // 2)
-        return [full == step for step in range(len(self.steps))]
-
     def gather(self, step: int, x: Tensor) -> Tensor:
         """The places of one step in a tensor …×C×H×W, as …×C×(H/2)×(W/2).
 
-        Flattened, this is coding order: by channel, row, column. With two steps, where each 2×2
-        square of a channel holds two places of a step, the channel axis holds both, C in all.
+        Flattened, this is coding order: by channel, row, column.
         """
-        groups = [x[..., c, r::2, s::2] for c, r, s in self._groups(step)]
-        return torch.cat(groups, dim=-3)
+        return torch.cat([x[..., c, r::2, s::2] for c, r, s in self.places(step)], dim=-3)
 
     def scatter(self, step: int, values: Tensor, into: Tensor) -> None:
         """Write values in the shape of :meth:`gather` to the places of one step, in place."""
         first = 0
-        for channels, row, column in self._groups(step):
+        for channels, row, column in self.places(step):
             last = first + channels.stop - channels.start
             into[..., channels, row::2, column::2] = values[..., first:last, :, :]
             first = last
 
-    def _groups(self, step: int) -> Iterator[tuple[slice, int, int]]:
+    def places(self, step: int) -> Iterator[tuple[slice, int, int]]:
         """Channels, row phase, column phase of each channel group in one step."""
-        order = _ORDERS[len(self.steps)]
-        count = len(order)
-        for group in range(count):
-            first, last = (-(-self.channels * g // count) for g in (group, group + 1))
-            for base in order[step]:
-                phase = base ^ group
-                yield slice(first, last), phase // 2, phase % 2
+        bounds = [-(-self.channels * group // STEPS) for group in range(STEPS + 1)]
+        for group in range(STEPS):
+            phase = PHASES[step] ^ group
+            yield slice(bounds[group], bounds[group + 1]), phase // 2, phase % 2

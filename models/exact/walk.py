@@ -13,7 +13,7 @@ from torch import Tensor
 
 from models.exact.arithmetic import ACTIVATION_BITS
 from models.exact.scales import scale_table
-from models.exact.stage_prior import LayerPrior
+from models.exact.stage_prior import StagePrior
 from models.protocol import Prediction
 from models.tiles import Box, FeatureMap, WholeMap, tiles
 
@@ -36,7 +36,7 @@ class PriorWalk:
         self.frame = Box.of(height, width)
         self.latents: list[Tensor] = []
 
-    def begin(self, prior: LayerPrior, stride: int, context: FeatureMap | WholeMap) -> None:
+    def begin(self, prior: StagePrior, stride: int, context: FeatureMap | WholeMap) -> None:
         """Start a stage: its coding steps, its pixels per place, what is known beforehand."""
         self._stage, self._stride, self._context = prior, stride, context
         size = self.frame.size(stride)
@@ -66,7 +66,7 @@ class PriorWalk:
         seen = box.grown(stride, 2 * stride, self.frame)  # the block of a step is 3×3
         context = self._context.read(seen).double()
         known = seen.cut(self._known, stride)[None].double() * UNIT
-        coded = self._stage.predict_coded(self._step, context, known)
+        coded = self._stage.predict(self._step, context, known)
         mean, raw = (box.cut(x, 2 * stride, seen)[0] for x in coded)
         return mean / UNIT, torch.bucketize(raw.contiguous(), self._thresholds, right=True)
 

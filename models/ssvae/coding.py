@@ -14,6 +14,7 @@ from torch import Tensor
 
 from models.exact.arithmetic import thaw
 from models.exact.frozen import FrozenModel
+from models.exact.stage_prior import STEPS
 from models.names import LAYER_NAMES
 from models.precision import full_precision
 from models.protocol import Finish, LayerSpec, Progress
@@ -105,9 +106,8 @@ class SSVAECoding(FrozenModel[SSVAE]):
 
     def __init__(self, model: SSVAE, **identity: Any) -> None:
         super().__init__(model, **identity)
-        steps = model.config.coding_steps
         self._layers = tuple(
-            LayerSpec(layer, (channels,), stride, steps)
+            LayerSpec(layer, (channels,), stride, STEPS)
             for layer, channels, stride in zip(
                 LAYER_NAMES, model.config.latents, LAYER_STRIDES, strict=True
             )

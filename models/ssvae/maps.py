@@ -115,10 +115,10 @@ class TopDown:
 
         return assemble(self.frame, scale, pixels, progress)[0]
 
-    def _value(self, index: int, box: Box, *top_down: Tensor) -> Tensor:
-        """The latent of a layer in a box as the synthesis takes it."""
-        latent = box.cut(self._latents[index], LAYER_STRIDES[index])[None].float()
-        return fast(self._model.dequantize(index, latent, self._quality, top_down))
+    def _value(self, index: int, box: Box) -> Tensor:
+        """The latent of a stage in a box as the synthesis takes it: divided by its gain."""
+        latent = box.cut(self._latents[index], STAGE_STRIDES[index])[None].float()
+        return fast(latent / self._model.gain(index, self._quality))
 
     def _coarse(self, box: Box) -> Tensor:
         seen = box.grown(self._reach[0], LAYER_STRIDES[0], self.frame)
@@ -128,7 +128,7 @@ class TopDown:
     def _middle(self, box: Box) -> Tensor:
         seen = box.grown(self._reach[1], _SIXTEENTH, self.frame)
         before = fast(self.maps[0].read(seen))
-        value = self._value(1, seen, before)
+        value = self._value(1, seen)
         features = self._model.synthesis.middle(before, value, self._quality)
         return box.cut(features, _EIGHTH, seen)
 
@@ -137,7 +137,7 @@ class TopDown:
         1×3×h×w float32."""
         seen = box.grown(self._reach[2], _EIGHTH, self.frame)
         before = fast(self.maps[1].read(seen))
-        value = self._value(2, seen, before)
+        value = self._value(2, seen)
         return box.cut(self._model.synthesis.fine(before, value, self._quality), 1, seen)
 
     def x(self, box: Box) -> Tensor:
@@ -145,8 +145,7 @@ class TopDown:
         picture, fine = self.before_fine(box), self._model.fine
         if fine is None or len(self._latents) < 4:
             return picture
-        latent = box.cut(self._latents[3], STAGE_STRIDES[3])[None].float()
-        return picture + fine(fast(latent / self._model.gain(3, self._quality)))
+        return picture + fine(self._value(3, box))
 
     def _y1(self, box: Box) -> Tensor:
         return self._model.synthesis.y1(fast(self.maps[0].read(box)))

@@ -35,7 +35,7 @@ from torch import Tensor, nn
 
 from models.blocks import Down, Modulate, QualityCurve, Up, stage
 from models.exact.arithmetic import ExactBlock, ExactPointwise, ExactQualityCurve, ExactUp
-from models.exact.stage_prior import LayerPrior
+from models.exact.stage_prior import StagePrior
 from models.names import FINE_FROM
 from models.quantization import quantize
 from models.ssvae.representations import REPRESENTATIONS
@@ -67,8 +67,6 @@ class SSVAEConfig:
     """Width of the exact prior of u, z1, z2, fine."""
     prior_depth: int = 2
     """Exact blocks between one layer and the next."""
-    coding_steps: int = 4
-    """Steps in which each layer is coded: 2 or 4."""
     kernel: int = 3
     """Of the depthwise convolutions in the float trunk at 1/4 and 1/8."""
     coarse_kernel: int = 5
@@ -220,11 +218,9 @@ class Prior(nn.Module):
         super().__init__()
         c, w = config.latents, config.prior_widths
         self.quality = ExactQualityCurve(w[0], knots=config.knots)
-        steps, count = config.coding_steps, 4 if config.fine else 3
-        channels = (*c, config.fine)
-        self.layers = nn.ModuleList(
-            LayerPrior(channels[i], w[i], steps=steps) for i in range(count)
-        )
+        channels = (*c, config.fine) if config.fine else c
+        count = len(channels)
+        self.layers = nn.ModuleList(StagePrior(channels[i], w[i]) for i in range(count))
         self.latent_in = nn.ModuleList(ExactPointwise(c[i], w[i]) for i in range(count - 1))
         self.trunks = nn.ModuleList(
             nn.Sequential(*(ExactBlock(w[i]) for _ in range(config.prior_depth)))
@@ -234,9 +230,9 @@ class Prior(nn.Module):
         if config.fine:  # z2 and the fine stage have the same resolution
             self.ups.append(ExactPointwise(w[2], w[3]))
 
-    def layer(self, index: int) -> LayerPrior:
+    def stage(self, index: int) -> StagePrior:
         """The coding steps of one stage."""
-        return cast(LayerPrior, self.layers[index])
+        return cast(StagePrior, self.layers[index])
 
     def first_context(self, quality: Tensor, height: int, width: int) -> Tensor:
         """Context of u: B×D×height×width, from quality alone."""
@@ -297,16 +293,6 @@ class SSVAE(TrainableModel):
             return REPRESENTATIONS[self.config.representation](image)
         return super().small_target(image, factor)
 
-    def dequantize(
-        self, index: int, latent: Tensor, quality: Tensor, top_down: tuple[Tensor, ...]
-    ) -> Tensor:
-        """Latent in symbol units → what the synthesis takes: divided by the gain.
-
-        ``top_down`` holds the synthesis' features so far (empty for u), for models that correct the
-        latent with their help.
-        """
-        return latent / self.gain(index, quality)
-
     def forward(
         self,
         image: Tensor,
@@ -327,7 +313,7 @@ class SSVAE(TrainableModel):
             target = self.heads[i](bottom_up[i], *top_down) * gain
             with torch.autocast(image.device.type, enabled=False):
                 latent, layer_bits = quantize(
-                    self.prior.layer(i),
+                    self.prior.stage(i),
                     context.float(),
                     target,
                     kept > i,
@@ -340,12 +326,10 @@ class SSVAE(TrainableModel):
                 if i < 2:
                     context = self.prior.next_context(i, context.float(), told)
             bits.append(layer_bits)
-            value = self.dequantize(i, latent, quality, top_down)
-            top_down, picture = self.synthesis.advance(i, top_down, value, quality)
+            top_down, picture = self.synthesis.advance(i, top_down, latent / gain, quality)
             drawn.append(picture)
             if told is not latent:
-                value = self.dequantize(i, told, quality, ())
-                top_down, _ = self.synthesis.advance(i, (), value, quality)
+                top_down, _ = self.synthesis.advance(i, (), told / gain, quality)
         y1, y2, x = drawn
         if self.fine is not None:
             active = ((kept > 2) & (quality >= FINE_FROM)).nonzero().flatten()
@@ -375,7 +359,7 @@ class SSVAE(TrainableModel):
             target = self.fine.target(image[active] - base) * gain
             every = torch.ones_like(active, dtype=torch.bool)
             latent, more = quantize(
-                self.prior.layer(3), context, target, every, every * 0.0, noisy, self.stage_costs(3)
+                self.prior.stage(3), context, target, every, every * 0.0, noisy, self.stage_costs(3)
             )
             refined = base + self.fine(latent / gain)
         return x.index_copy(0, active, refined), more

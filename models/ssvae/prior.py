@@ -37,7 +37,7 @@ class SSVAEPriorState(PriorWalk):
         index = len(self.latents)
         stride = STAGE_STRIDES[index]
         context = FeatureMap(self.frame, self._config.prior_widths[index], stride, compute)
-        self.begin(self._prior.layer(index), stride, context)
+        self.begin(self._prior.stage(index), stride, context)
 
     def finished(self, latent: Tensor) -> None:
         index = len(self.latents)

@@ -27,7 +27,7 @@ from torch import Tensor
 
 from models.exact.scales import SKIP_INDEX, gaussian_bits, scale_index_of, scale_of
 from models.protocol import Progress
-from models.quantization import walk
+from models.quantization import as_coded, walk
 from models.ssvae.maps import BottomUp
 from models.ssvae.networks import SSVAE, STAGE_STRIDES
 from models.tiles import Box, tiles
@@ -182,11 +182,10 @@ class _Piece:
         top_down: tuple[Tensor, ...] = ()
         drawn = []
         for index in range(3):
-            target = model.heads[index](self._bottom_up[index], *top_down)
-            target = target * model.gain(index, quality)
+            gain = model.gain(index, quality)
+            target = model.heads[index](self._bottom_up[index], *top_down) * gain
             latent = self._price(index, context, target, free, costs)
-            value = model.dequantize(index, latent, quality, top_down)
-            top_down, picture = model.synthesis.advance(index, top_down, value, quality)
+            top_down, picture = model.synthesis.advance(index, top_down, latent / gain, quality)
             drawn.append(picture)
             if index + 1 < len(free):
                 context = model.prior.next_context(index, context, latent)
@@ -212,7 +211,7 @@ class _Piece:
     ) -> Tensor:
         """The latent of one stage, rounded as coded; its bits and spring join ``costs``."""
         target = target + self._offset(index, free[index])
-        latent, residual, raws = walk(self._model.prior.layer(index), context, target, _round)
+        latent, residual, raws = walk(self._model.prior.stage(index), context, target, as_coded)
         scales = scale_of(raws)
         symbols = torch.round(residual.detach())
         smooth = [gaussian_bits(residual + n, scales).sum() for n in _NOISE]
@@ -235,10 +234,3 @@ class _Piece:
             inside = self._small_inside[factor]
             total = total + share * squared(drawn[index], self._small[factor], inside)
         return lagrangian * total
-
-
-def _round(wanted: Tensor, mean: Tensor, raw: Tensor) -> Tensor:
-    """Rounded as coded, gradient straight through."""
-    residual = wanted - mean
-    symbols = torch.round(residual) * (scale_index_of(raw) > SKIP_INDEX)
-    return wanted + (symbols - residual).detach()

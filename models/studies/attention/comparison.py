@@ -16,7 +16,7 @@ import argparse
 import json
 import statistics
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -25,7 +25,8 @@ from PIL import Image, ImageDraw
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
-from models.studies.attention.networks import AttentiveDRAW
+from models.registry import build_convdraw
+from models.studies.attention.networks import AttentiveDRAW, AttentiveDRAWConfig
 from models.studies.attention.windows import Window
 from models.studies.network.search import QUALITIES
 from models.trainable import TrainableModel
@@ -36,7 +37,10 @@ from models.training.optimizer import OPTIMIZERS
 from models.training.trainer import Trainer
 
 #: The first one is what the other is compared with.
-MODELS = ("convdraw", "draw-attention")
+MODELS: dict[str, Callable[[], TrainableModel]] = {
+    "convdraw": build_convdraw,
+    "draw-attention": lambda: AttentiveDRAW(AttentiveDRAWConfig()),
+}
 SIDE = 64
 #: Validation images are reduced by this before the crop: 64 pixels of a photograph show little.
 REDUCTION = 2
@@ -64,7 +68,7 @@ def make_trainer(name: str, options: argparse.Namespace, steps: int = 10**6) -> 
         device="cpu",
         ema=0.998,
     )
-    return Trainer(config)
+    return Trainer(config, MODELS[name])
 
 
 def step_seconds(images: ImageSet, options: argparse.Namespace) -> dict[str, float]:

@@ -26,7 +26,7 @@ import torch
 from torch import Tensor, nn
 
 from models.blocks import QualityCurve
-from models.exact.scales import SKIP_INDEX, gaussian_bits, gaussian_costs, scale_index_of, scale_of
+from models.quantization import as_coded, filled, priced, whole_steps
 from models.studies.attention.windows import PARAMETERS, Window, read, window, write
 from models.trainable import TrainableModel, TrainingPass, starting_gains
 
@@ -232,13 +232,6 @@ def quantize(
     Returns:
         The latent as the decoder will know it, and bits per image (zero where not kept).
     """
-    residual = target - mean
-    symbols = torch.round(residual)
-    if noisy:
-        bits = gaussian_bits(residual + torch.rand_like(residual) - 0.5, scale_of(raw))
-    else:
-        symbols = symbols * (scale_index_of(raw) > SKIP_INDEX)
-        bits = gaussian_costs().bits(symbols, raw)
-    rounded = target + (symbols - residual).detach()
-    fill = mean + sample[:, None] * torch.randn_like(mean) * scale_of(raw).detach()
-    return torch.where(keep[:, None], rounded, fill), bits.sum(dim=1) * keep
+    rounded = (whole_steps if noisy else as_coded)(target, mean, raw)
+    latent = torch.where(keep[:, None], rounded, filled(mean, raw, sample[:, None]))
+    return latent, priced(target - mean, raw, noisy).sum(dim=1) * keep

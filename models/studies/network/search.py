@@ -22,8 +22,9 @@ import torch
 from torch import Tensor, nn
 
 from models.convdraw.networks import ConvDRAW, ConvDRAWConfig, Level
-from models.registry import build_convdraw, build_convdraw_two_levels, build_ssvae
-from models.ssvae.networks import SSVAE, SSVAEConfig
+from models.registry import build_convdraw, build_ssvae
+from models.ssvae.networks import SSVAE, SSVAEConfig, Synthesis
+from models.studies.network.two_steps import TwoStepSSVAE
 from models.trainable import TrainableModel
 from models.training.config import TrainConfig
 from models.training.data import ImageSet
@@ -36,15 +37,19 @@ QUALITIES = (5, 20, 35, 50, 70, 95)
 _TIMED_STEPS = 7
 
 
-class CorrectedSSVAE(SSVAE):
+class CorrectedSynthesis(Synthesis):
     """Latent residual correction (Minnen & Singh 2020): up to half a step is added to each latent.
 
-    The correction is drawn from the latent and the synthesis' features so far; it stays in the
-    synthesis, so that coding remains exact.
+    The correction is drawn from the latent and the features so far; it stays in the synthesis, so
+    that coding remains exact.
+
+    Args:
+        gain: symbols per unit of a latent, by stage and quality.
     """
 
-    def __init__(self, config: SSVAEConfig) -> None:
+    def __init__(self, config: SSVAEConfig, gain: Callable[[int, Tensor], Tensor]) -> None:
         super().__init__(config)
+        self._gain = gain
         c, w = config.latents, config.widths[::-1]
         # z1 and z2 see features of their own resolution: 1/16 and 1/8.
         inputs = [c[0], c[1] + w[1], c[2] + w[2]]
@@ -53,11 +58,20 @@ class CorrectedSSVAE(SSVAE):
             for i in range(3)
         )
 
-    def dequantize(
-        self, index: int, latent: Tensor, quality: Tensor, top_down: tuple[Tensor, ...]
-    ) -> Tensor:
-        drawn = self.corrections[index](torch.cat([latent, *top_down], dim=1))
-        return super().dequantize(index, latent + 0.5 * torch.tanh(drawn), quality, top_down)
+    def advance(
+        self, index: int, top_down: tuple[Tensor, ...], value: Tensor, quality: Tensor
+    ) -> tuple[tuple[Tensor, ...], Tensor]:
+        gain = self._gain(index, quality)
+        drawn = self.corrections[index](torch.cat([value * gain, *top_down], dim=1))
+        return super().advance(index, top_down, value + 0.5 * torch.tanh(drawn) / gain, quality)
+
+
+class CorrectedSSVAE(SSVAE):
+    """The ssVAE with such a synthesis."""
+
+    def __init__(self, config: SSVAEConfig) -> None:
+        super().__init__(config)
+        self.synthesis = CorrectedSynthesis(config, self.gain)
 
 
 def _with(**changes: object) -> Callable[[], SSVAE]:
@@ -71,7 +85,7 @@ _SSVAE: Variants = {
     "kernel 7": (_with(kernel=7, coarse_kernel=7), {}),
     "channels at 1/8": (_with(widths=(64, 160, 160, 192)), {}),
     "channels at 1/16": (_with(widths=(64, 96, 256, 320)), {}),
-    "2 coding steps": (_with(coding_steps=2), {}),
+    "2 coding steps": (lambda: TwoStepSSVAE(SSVAEConfig()), {}),
     "latent correction": (lambda: CorrectedSSVAE(SSVAEConfig()), {}),
     "96 channels of z2": (_with(latents=(64, 96, 96)), {}),
     "Adam": (build_ssvae, {"optimizer": "adam"}),
@@ -79,7 +93,19 @@ _SSVAE: Variants = {
 _FINE = Level(stride=8, steps=4, channels=16, hidden=96, prior_width=80)
 _CONVDRAW: Variants = {
     "one level": (build_convdraw, {"learning_rate": 2.4e-3}),
-    "two levels": (build_convdraw_two_levels, {"learning_rate": 2.4e-3}),
+    "two levels": (
+        lambda: ConvDRAW(
+            ConvDRAWConfig(
+                levels=(
+                    Level(stride=16, steps=4, channels=32, hidden=160, prior_width=128, kernel=5),
+                    _FINE,
+                ),
+                features=(64, 128, 160),
+                feature_depths=(1, 2, 2),
+            )
+        ),
+        {"learning_rate": 2.4e-3},
+    ),
     "three levels": (
         lambda: ConvDRAW(
             ConvDRAWConfig(

@@ -24,9 +24,10 @@ from torch import Tensor, nn
 
 from models.exact.arithmetic import ExactBlock, ExactLeakyReLU, ExactPointwise, ExactQualityCurve
 from models.exact.scales import gaussian_bits, scale_of
-from models.exact.stage_prior import LayerPrior
-from models.quantization import round_through
+from models.exact.stage_prior import StagePrior
+from models.quantization import round_through, walk, whole_steps
 from models.ssvae.networks import SSVAE
+from models.studies.network.two_steps import TwoStepPrior
 from models.training.data import ImageSet
 from models.weights_file import load_trainable, weights_info
 
@@ -58,21 +59,15 @@ class Factorized(UPrior):
 class Steps(UPrior):
     """The codec's own prior: quadtree steps, symbols relative to predicted means."""
 
-    def __init__(self, channels: int, width: int, steps: int) -> None:
+    def __init__(self, channels: int, width: int, kind: type[StagePrior] = StagePrior) -> None:
         super().__init__()
         self.quality = ExactQualityCurve(width, knots=KNOTS)
-        self.layer = LayerPrior(channels, width, steps=steps)
+        self.stage = kind(channels, width)
 
     def bits(self, u: Tensor, quality: Tensor) -> Tensor:
         context = self.quality(quality).expand(-1, -1, *u.shape[-2:])
-        known = torch.zeros_like(u)
-        means, raws = torch.zeros_like(u), torch.zeros_like(u)
-        for step, mask in enumerate(self.layer.masks(*u.shape[-2:])):
-            mean, raw = self.layer.predict(step, context, known)
-            rounded = mean + round_through(u - mean)
-            known = torch.where(mask, rounded, known)
-            means, raws = torch.where(mask, mean, means), torch.where(mask, raw, raws)
-        return gaussian_bits(round_through(u - means), scale_of(raws)).sum()
+        _, residual, raw = walk(self.stage, context, u, whole_steps)
+        return gaussian_bits(round_through(residual), scale_of(raw)).sum()
 
 
 class Coupling(nn.Module):
@@ -127,10 +122,10 @@ def candidates(channels: int) -> dict[str, Callable[[], UPrior]]:
     """Priors of about equal cost: 0.2 M multiplications a position, but for the factorized one."""
     return {
         "factorized": lambda: Factorized(channels),
-        "2 steps": lambda: Steps(channels, 176, 2),
-        "4 steps (shipped)": lambda: Steps(channels, 128, 4),
+        "2 steps": lambda: Steps(channels, 176, TwoStepPrior),
+        "4 steps (shipped)": lambda: Steps(channels, 128),
         "integer flow, factorized": lambda: Flow(channels, 96, 8, Factorized(channels)),
-        "integer flow, 4 steps": lambda: Flow(channels, 64, 4, Steps(channels, 96, 4)),
+        "integer flow, 4 steps": lambda: Flow(channels, 64, 4, Steps(channels, 96)),
     }
 
 

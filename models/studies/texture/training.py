@@ -23,8 +23,9 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from models.exact.scales import SKIP_INDEX, scale_index_of, scale_of
-from models.exact.stage_prior import LayerPrior
+from models.exact.scales import scale_of
+from models.exact.stage_prior import STEPS, StagePrior
+from models.quantization import as_coded, walk
 from models.ssvae.networks import SSVAE
 from models.studies.texture.loss import (
     Discriminator,
@@ -71,27 +72,25 @@ class Stop:
         return a, b
 
 
-def walk(
-    prior: LayerPrior, context: Tensor, target: Tensor | None, like: Tensor
-) -> tuple[Tensor, Tensor]:
-    """The latent as coded, or without ``target`` the prior's mean, and standard deviations.
+def code(prior: StagePrior, context: Tensor, target: Tensor, kept: bool) -> tuple[Tensor, Tensor]:
+    """The latent as coded, or where it is not ``kept`` the prior's mean, and standard deviations.
 
-    All B×C×H×W in symbol units; ``like`` gives shape and device.
+    All B×C×H×W in symbol units.
     """
-    known, spread = torch.zeros_like(like), torch.zeros_like(like)
-    for step, mask in enumerate(prior.masks(*like.shape[-2:])):
-        mean, raw = (x.float() for x in prior.predict(step, context, known))
-        value = mean
-        if target is not None:
-            value = mean + torch.round(target - mean) * (scale_index_of(raw) > SKIP_INDEX)
-        known = torch.where(mask, value, known)
-        spread = torch.where(mask, scale_of(raw), spread)
-    return known, spread
+
+    def fill(wanted: Tensor, mean: Tensor, raw: Tensor) -> Tensor:
+        return mean
+
+    latent, _, raws = walk(prior, context, target, as_coded if kept else fill)
+    spread = torch.empty_like(target)
+    for step, raw in enumerate(raws.chunk(STEPS, dim=1)):
+        prior.scatter(step, scale_of(raw), spread)
+    return latent, spread
 
 
 @torch.no_grad()
 def stop_at(model: SSVAE, image: Tensor, quality: Tensor, kept: int) -> Stop:
-    """Code a batch of B×3×H×W in [0, 1] at (B,) quality, and forget the layers behind ``kept``."""
+    """Code a batch of B×3×H×W in [0, 1] at (B,) quality, and forget the layers after ``kept``."""
     bottom_up = model.analysis(image, quality)[::-1]  # 1/32, 1/16, 1/8
     top_down: tuple[Tensor, ...] = ()
     context = model.prior.first_context(quality, *bottom_up[0].shape[-2:])
@@ -100,14 +99,12 @@ def stop_at(model: SSVAE, image: Tensor, quality: Tensor, kept: int) -> Stop:
     coarse = smooth = image
     for i in range(3):
         gain = model.gain(i, quality)
-        shape = (len(image), model.config.latents[i], *bottom_up[i].shape[-2:])
-        target = model.heads[i](bottom_up[i], *top_down) * gain if kept > i else None
+        target = model.heads[i](bottom_up[i], *top_down) * gain
         with torch.autocast(image.device.type, enabled=False):
-            like = context.new_zeros(shape, dtype=torch.float32)
-            latent, spread = walk(model.prior.layer(i), context.float(), target, like)
+            latent, spread = code(model.prior.stage(i), context.float(), target, kept > i)
             if i < 2:
                 context = model.prior.next_context(i, context.float(), latent)
-        values.append(model.dequantize(i, latent, quality, top_down))
+        values.append(latent / gain)
         spreads.append(None if kept > i else spread / gain)
         top_down, smooth = model.synthesis.advance(i, top_down, values[i], quality)
         if i == 0:

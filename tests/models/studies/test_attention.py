@@ -192,7 +192,7 @@ def test_another_size_is_an_error(model):
 
 
 def test_the_compared_models_have_equally_many_parameters():
-    a, b = (sum(p.numel() for p in BUILDERS[name]().parameters()) for name in comparison.MODELS)
+    a, b = (sum(p.numel() for p in build().parameters()) for build in comparison.MODELS.values())
     assert a == pytest.approx(b, rel=0.05)
 
 
@@ -208,8 +208,11 @@ def test_bits_at_equal_psnr_where_curves_overlap():
 
 def test_the_comparison_runs_and_continues(tmp_path, monkeypatch, photograph, capsys):
     Image.fromarray(photograph[:200, :260]).save(tmp_path / "a.png")
-    monkeypatch.setattr(comparison, "MODELS", ("convdraw-tiny", "draw-attention"))
-    monkeypatch.setitem(BUILDERS, "draw-attention", lambda: AttentiveDRAW(TINY))
+    models = {
+        "convdraw-tiny": BUILDERS["convdraw-tiny"],
+        "draw-attention": lambda: AttentiveDRAW(TINY),
+    }
+    monkeypatch.setattr(comparison, "MODELS", models)
     seconds = {"convdraw-tiny": 0.2, "draw-attention": 0.1}
     monkeypatch.setattr(comparison, "step_seconds", lambda *_: seconds)
     out = tmp_path / "out"

@@ -5,8 +5,12 @@ import torch
 from PIL import Image
 
 from models.registry import BUILDERS
+from models.ssvae.networks import SSVAEConfig
 from models.studies.network import search
+from models.studies.network.search import CorrectedSSVAE
+from models.studies.network.two_steps import TwoStepPrior, TwoStepSSVAE
 from models.studies.network.u_prior import Factorized, Flow, Steps, candidates, fit
+from tests.models.test_stage_prior import masks
 
 
 @pytest.fixture
@@ -37,7 +41,7 @@ def test_steps_and_flows_learn_what_a_factorized_prior_cannot(u):
     rates = {}
     for name, prior in (
         ("factorized", Factorized(8)),
-        ("steps", Steps(8, 16, 4)),
+        ("steps", Steps(8, 16)),
         ("flow", Flow(8, 16, 4, Factorized(8))),
     ):
         torch.manual_seed(2)
@@ -80,3 +84,21 @@ def test_the_table_gives_bits_at_equal_psnr():
         for name, points in (("default", curve), ("better", cheaper))
     ]
     assert search.table(results).splitlines()[-1] == "| better | 4.00 M | 100 | -20.0% |"
+
+
+def test_two_steps_are_a_checkerboard_that_leaves_nothing_out():
+    first, second = masks(TwoStepPrior(8, 8), 2, 2)
+    assert torch.equal(first ^ second, torch.ones_like(first))
+    assert first[0].tolist() == [[True, False], [False, True]]
+    assert first[7].tolist() == [[False, True], [True, False]]
+
+
+@pytest.mark.parametrize("variant", [CorrectedSSVAE, TwoStepSSVAE])
+def test_every_parameter_of_a_variant_is_trained(variant):
+    torch.manual_seed(0)
+    model = variant(SSVAEConfig(fine=0))
+    image = torch.rand(1, 3, 64, 64)
+    result = model(image, torch.tensor([50.0]), torch.tensor([3]))
+    parts = (result.image, *result.small.values(), result.bits)
+    sum(part.float().sum() for part in parts).backward()
+    assert all(parameter.grad is not None for parameter in model.parameters())

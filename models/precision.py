@@ -16,7 +16,7 @@ _allowed_outside = True
 
 @contextmanager
 def full_precision() -> Iterator[None]:
-    """No TF32 on GPUs: with it, pixels would differ by more than a level from other machines.
+    """No TF32 on GPUs: with it, pixels would differ by several steps of 255 from other machines.
 
     The flag is one for the whole process. The first thread to enter takes TF32 away, the last one
     to leave gives it back: none does so while another still computes.

@@ -39,7 +39,7 @@ def build_ssvae_tiny() -> SSVAE:
     """The same shape at a size for tests of the training system; not shipped."""
     return SSVAE(
         SSVAEConfig(
-            widths=(8, 16, 16, 16),
+            widths=(16, 16, 16, 8),
             latents=(8, 8, 8),
             fine=8,
             analysis_depths=(1, 1, 1, 1),
@@ -64,8 +64,8 @@ def build_convdraw_tiny() -> ConvDRAW:
                 Level(stride=16, steps=3, channels=8, hidden=16, prior_width=16),
                 Level(stride=8, steps=1, channels=8, hidden=16, prior_width=16),
             ),
-            layers=(2, 1, 1),
-            features=(8, 16, 16),
+            steps_per_layer=(2, 1, 1),
+            features=(16, 16, 8),
             feature_depths=(1, 1, 1),
             final_widths=(16, 8),
             final_depths=(1, 1),

@@ -108,7 +108,7 @@ def _part(canvas: Canvas, box: Box, stride: int) -> Canvas:
 def _join(box: Box, stride: int, seen: Box, states: Canvas | Memory) -> Tensor:
     """States as one map, so that tiles can be assembled.
 
-    Kept between steps in half precision, half the memory: an error of 0.03 levels at most.
+    Kept between steps in half precision, half the memory: an error of 0.03 of 255 at most.
     """
     return torch.cat([box.cut(x, stride, seen).half() for x in states], dim=1)
 
@@ -204,7 +204,7 @@ class ConvDRAWCoding(FrozenModel[ConvDRAW]):
         content: tuple[int, int] | None = None,
         progress: Progress | None = None,
     ) -> ConvDRAWPosterior:
-        return ConvDRAWPosterior(self._model, image, self._level(quality))
+        return ConvDRAWPosterior(self._model, image, self._at(quality))
 
     @torch.no_grad()
     def prior(self, height: int, width: int, quality: int) -> ConvDRAWPriorState:
@@ -225,9 +225,7 @@ class ConvDRAWCoding(FrozenModel[ConvDRAW]):
     ) -> Tensor:
         rows, columns = latents[0].shape[-2:]
         stride = self._model.level_of[0].stride
-        drawing = _Drawing(
-            self._model, self._level(quality), Box.of(rows * stride, columns * stride)
-        )
+        drawing = _Drawing(self._model, self._at(quality), Box.of(rows * stride, columns * stride))
         needed = sum(self._model.stages[: self.layers_for_scale(scale)])
 
         def report(done: float) -> None:

@@ -28,7 +28,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from models.blocks import Down, Modulate, QualityCurve, Up, stage
+from models.blocks import Down, Modulate, QualityCurve, Up, gated_blocks
 from models.convdraw.prior import ConvDRAWPrior
 from models.quantization import quantize
 from models.trainable import TrainableModel, TrainingPass, starting_gains
@@ -56,14 +56,14 @@ class Level:
 
 @dataclass(frozen=True)
 class ConvDRAWConfig:
-    """All the numbers of one model."""
+    """All the numbers of one model; tuples go from coarse to fine."""
 
     levels: tuple[Level, ...] = (Level(stride=8, steps=8, channels=16, hidden=80, prior_width=64),)
-    layers: tuple[int, int, int] = (2, 2, 4)
-    """Steps in u, z1, z2."""
-    features: tuple[int, ...] = (64, 128)
-    """Channels of what the encoder sees of the image at 1/4, 1/8, 1/16, …"""
-    feature_depths: tuple[int, ...] = (1, 2)
+    steps_per_layer: tuple[int, int, int] = (2, 2, 4)
+    """In u, z1, z2."""
+    features: tuple[int, ...] = (128, 64)
+    """Channels of what the encoder sees of the image at …, 1/16, 1/8, 1/4."""
+    feature_depths: tuple[int, ...] = (2, 1)
     final_widths: tuple[int, int] = (128, 64)
     """Channels of the final drawing at 1/8 and 1/4."""
     final_depths: tuple[int, int] = (3, 1)
@@ -166,11 +166,11 @@ class Features(nn.Module):
 
     def __init__(self, config: ConvDRAWConfig) -> None:
         super().__init__()
-        w, depths = config.features, config.feature_depths
+        w, depths = config.features[::-1], config.feature_depths[::-1]  # from fine to coarse
         downs = [Down(3, w[0], factor=4), *(Down(a, b) for a, b in itertools.pairwise(w))]
         self.downs = nn.ModuleList(downs)
         self.modulate = nn.ModuleList(Modulate(width, knots=config.knots) for width in w)
-        self.stages = nn.ModuleList(stage(a, d) for a, d in zip(w, depths, strict=True))
+        self.stages = nn.ModuleList(gated_blocks(a, d) for a, d in zip(w, depths, strict=True))
         #: Pixels that features depend on beyond their own position: the blocks are 3×3.
         self.reach = sum(depth * (4 << i) for i, depth in enumerate(depths))
 
@@ -194,9 +194,9 @@ class FinalDrawing(nn.Module):
         eighth, quarter = config.final_widths
         self.take = nn.Conv2d(PATCH_CHANNELS + config.levels[-1].hidden, eighth, 1)
         self.modulate = Modulate(eighth, knots=config.knots)
-        self.stage_8 = stage(eighth, config.final_depths[0])
+        self.stage_8 = gated_blocks(eighth, config.final_depths[0])
         self.up = Up(eighth, quarter)
-        self.stage_4 = stage(quarter, config.final_depths[1])
+        self.stage_4 = gated_blocks(quarter, config.final_depths[1])
         self.head = Up(quarter, 3, factor=4)
 
     def forward(self, canvas: Canvas, quality: Tensor) -> Tensor:
@@ -210,7 +210,7 @@ class ConvDRAW(TrainableModel):
 
     def __init__(self, config: ConvDRAWConfig) -> None:
         super().__init__()
-        self.config, self.stages = config, config.layers
+        self.config, self.stages = config, config.steps_per_layer
         self.features = Features(config)
         self.prior = ConvDRAWPrior(
             [(level.channels, level.prior_width, level.steps) for level in config.levels],

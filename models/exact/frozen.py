@@ -46,7 +46,7 @@ class FrozenModel(Generic[Networks]):
         self._model = model.eval().requires_grad_(False)
         self._model.costs = stage_costs(frequencies)
 
-    def _level(self, quality: int) -> Tensor:
+    def _at(self, quality: int) -> Tensor:
         """Quality as the networks take it, (1,)."""
         return torch.tensor([float(quality)], device=self.thresholds.device)
 
@@ -56,7 +56,7 @@ class FrozenModel(Generic[Networks]):
 
     def lagrangian(self, quality: int) -> float:
         """λ of a quality: bits per pixel that one unit of mean squared error is worth."""
-        return float(self._model.lagrangian(self._level(quality)))
+        return float(self._model.lagrangian(self._at(quality)))
 
     def layers_for_scale(self, scale: int) -> int:
         """How many layers the picture at that scale depends on."""

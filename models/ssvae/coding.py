@@ -135,14 +135,14 @@ class SSVAECoding(FrozenModel[SSVAE]):
         progress: Progress | None = None,
     ) -> SSVAEPosterior:
         image = image.to(self.thresholds.device)
-        level = self._level(quality)
+        at = self._at(quality)
         offsets = None
-        bottom_up = BottomUp(self._model, image, level)
+        bottom_up = BottomUp(self._model, image, at)
         if iterations := ITERATIONS[effort - 1]:
             content = content or bottom_up.frame.size()
             with full_precision():
-                offsets = refine(self._float_face, bottom_up, level, content, iterations, progress)
-        return SSVAEPosterior(self._model, bottom_up, level, offsets)
+                offsets = refine(self._float_face, bottom_up, at, content, iterations, progress)
+        return SSVAEPosterior(self._model, bottom_up, at, offsets)
 
     @torch.no_grad()
     def prior(self, height: int, width: int, quality: int) -> SSVAEPriorState:
@@ -161,6 +161,6 @@ class SSVAECoding(FrozenModel[SSVAE]):
         rows, columns = latents[0].shape[-2:]
         frame = Box.of(rows * LAYER_STRIDES[0], columns * LAYER_STRIDES[0])
         with full_precision():
-            top_down = TopDown(self._model, self._level(quality), frame)
+            top_down = TopDown(self._model, self._at(quality), frame)
             top_down.know(latents)
             return top_down.picture(scale, progress, finish)

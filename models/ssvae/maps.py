@@ -34,14 +34,14 @@ class BottomUp:
         config = model.config
         depth, fine, coarse = config.analysis_depths, config.kernel, config.coarse_kernel
         self._reach = (
-            _reach((depth[3], coarse, _THIRTY_SECOND)),
-            _reach((depth[2], coarse, _SIXTEENTH)),
-            _reach((depth[1], fine, _EIGHTH), (depth[0], fine, 4)),
+            _reach((depth[0], coarse, _THIRTY_SECOND)),
+            _reach((depth[1], coarse, _SIXTEENTH)),
+            _reach((depth[2], fine, _EIGHTH), (depth[3], fine, 4)),
         )
         self.frame = frame = Box.of(*image.shape[-2:])
         compute = (self._thirty_second, self._sixteenth, self._eighth)
         self.maps = tuple(
-            FeatureMap(frame, config.widths[3 - i], LAYER_STRIDES[i], compute[i]) for i in range(3)
+            FeatureMap(frame, config.widths[i], LAYER_STRIDES[i], compute[i]) for i in range(3)
         )
 
     def pixels(self, box: Box) -> Tensor:
@@ -89,8 +89,8 @@ class TopDown:
         )
         self._latents: list[Tensor] = []
         self.maps = (
-            FeatureMap(frame, config.widths[2], _SIXTEENTH, self._coarse),
-            FeatureMap(frame, config.widths[1], _EIGHTH, self._middle),
+            FeatureMap(frame, config.widths[1], _SIXTEENTH, self._coarse),
+            FeatureMap(frame, config.widths[2], _EIGHTH, self._middle),
         )
 
     def know(self, latents: Sequence[Tensor]) -> None:

@@ -33,7 +33,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from models.blocks import Down, Modulate, QualityCurve, Up, stage
+from models.blocks import Down, Modulate, QualityCurve, Up, gated_blocks
 from models.exact.arithmetic import ExactBlock, ExactPointwise, ExactQualityCurve, ExactUp
 from models.exact.stage_prior import StagePrior
 from models.names import FINE_FROM
@@ -51,14 +51,14 @@ _BLOCK_VALUES = 3 * FINE_STRIDE**2
 
 @dataclass(frozen=True)
 class SSVAEConfig:
-    """All the numbers of one model."""
+    """All the numbers of one model; tuples go from coarse to fine."""
 
-    widths: tuple[int, int, int, int] = (64, 128, 192, 256)
-    """Channels of the trunk at 1/4, 1/8, 1/16, 1/32."""
+    widths: tuple[int, int, int, int] = (256, 192, 128, 64)
+    """Channels of the trunk at 1/32, 1/16, 1/8, 1/4."""
     latents: tuple[int, int, int] = (64, 96, 64)
     """Channels of u, z1, z2."""
-    analysis_depths: tuple[int, int, int, int] = (1, 3, 3, 2)
-    """Blocks at 1/4, 1/8, 1/16, 1/32 on the way down."""
+    analysis_depths: tuple[int, int, int, int] = (2, 3, 3, 1)
+    """Blocks at 1/32, 1/16, 1/8, 1/4 on the way down."""
     synthesis_depths: tuple[int, int, int, int, int, int] = (2, 2, 2, 2, 3, 1)
     """Blocks at: 1/32; 1/16 before z1, after z1; 1/8 before z2, after z2; 1/4."""
     fine: int = 96
@@ -83,12 +83,12 @@ class Analysis(nn.Module):
 
     def __init__(self, config: SSVAEConfig) -> None:
         super().__init__()
-        w, d = config.widths, config.analysis_depths
+        w, d = config.widths[::-1], config.analysis_depths[::-1]  # from fine to coarse
         kernels = (config.kernel, config.kernel, config.coarse_kernel, config.coarse_kernel)
         self.embed = Down(3, w[0], factor=4)
         self.downs = nn.ModuleList(Down(w[i], w[i + 1]) for i in range(3))
         self.modulate = nn.ModuleList(Modulate(w[i], knots=config.knots) for i in range(4))
-        self.stages = nn.ModuleList(stage(w[i], d[i], kernel=kernels[i]) for i in range(4))
+        self.stages = nn.ModuleList(gated_blocks(w[i], d[i], kernel=kernels[i]) for i in range(4))
 
     def forward(self, image: Tensor, quality: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         eighth = self.eighth(image, quality)
@@ -117,22 +117,20 @@ class Synthesis(nn.Module):
         super().__init__()
         w, c, d = config.widths, config.latents, config.synthesis_depths
         fine, coarse = config.kernel, config.coarse_kernel
-        self.inject = nn.ModuleList(nn.Conv2d(c[i], w[3 - i], 1) for i in range(3))
-        self.modulate = nn.ModuleList(
-            Modulate(width, knots=config.knots) for width in (w[3], w[2], w[1], w[0])
-        )
-        self.stage_32 = stage(w[3], d[0], kernel=coarse)
-        self.up_16 = Up(w[3], w[2])
-        self.stage_16 = stage(w[2], d[1], kernel=coarse)
-        self.stage_16_z1 = stage(w[2], d[2], kernel=coarse)
-        self.up_8 = Up(w[2], w[1])
-        self.stage_8 = stage(w[1], d[3], kernel=fine)
-        self.stage_8_z2 = stage(w[1], d[4], kernel=fine)
-        self.up_4 = Up(w[1], w[0])
-        self.stage_4 = stage(w[0], d[5], kernel=fine)
-        self.head_y1 = Up(w[2], 3, factor=4)
-        self.head_y2 = Up(w[1], 3, factor=4)
-        self.head_x = Up(w[0], 3, factor=4)
+        self.inject = nn.ModuleList(nn.Conv2d(c[i], w[i], 1) for i in range(3))
+        self.modulate = nn.ModuleList(Modulate(width, knots=config.knots) for width in w)
+        self.stage_32 = gated_blocks(w[0], d[0], kernel=coarse)
+        self.up_16 = Up(w[0], w[1])
+        self.stage_16 = gated_blocks(w[1], d[1], kernel=coarse)
+        self.stage_16_z1 = gated_blocks(w[1], d[2], kernel=coarse)
+        self.up_8 = Up(w[1], w[2])
+        self.stage_8 = gated_blocks(w[2], d[3], kernel=fine)
+        self.stage_8_z2 = gated_blocks(w[2], d[4], kernel=fine)
+        self.up_4 = Up(w[2], w[3])
+        self.stage_4 = gated_blocks(w[3], d[5], kernel=fine)
+        self.head_y1 = Up(w[1], 3, factor=4)
+        self.head_y2 = Up(w[2], 3, factor=4)
+        self.head_x = Up(w[3], 3, factor=4)
 
     def coarse(self, u: Tensor, quality: Tensor) -> Tensor:
         x = self.stage_32(self.modulate[0](self.inject[0](u), quality))
@@ -174,7 +172,7 @@ class PosteriorHead(nn.Module):
         #: Places of its scale that it sees beyond its output.
         self.reach = kernel // 2 if top_down else 0
         self.merge = nn.Conv2d(2 * width, width, 1) if top_down else nn.Identity()
-        self.refine = stage(width, 1 if top_down else 0, kernel=kernel)
+        self.refine = gated_blocks(width, 1 if top_down else 0, kernel=kernel)
         self.out = nn.Conv2d(width, channels, 1)
 
     def forward(self, *features: Tensor) -> Tensor:
@@ -260,9 +258,9 @@ class SSVAE(TrainableModel):
         self.prior = Prior(config)
         self.heads = nn.ModuleList(
             [
-                PosteriorHead(w[3], c[0], top_down=False, kernel=config.coarse_kernel),
-                PosteriorHead(w[2], c[1], top_down=True, kernel=config.coarse_kernel),
-                PosteriorHead(w[1], c[2], top_down=True, kernel=config.kernel),
+                PosteriorHead(w[0], c[0], top_down=False, kernel=config.coarse_kernel),
+                PosteriorHead(w[1], c[1], top_down=True, kernel=config.coarse_kernel),
+                PosteriorHead(w[2], c[2], top_down=True, kernel=config.kernel),
             ]
         )
         start = starting_gains(config.knots)

@@ -28,8 +28,8 @@ class SSVAEPriorState(PriorWalk):
         super().__init__(thresholds, height, width)
         self._prior, self._config = model.prior, model.config
         self._stages = 4 if model.has_fine(quality) else 3
-        level = torch.tensor([quality], device=thresholds.device)
-        first = self._prior.first_context(level, 1, 1)
+        at = torch.tensor([quality], device=thresholds.device)
+        first = self._prior.first_context(at, 1, 1)
         self._next(lambda box: first.expand(-1, -1, *box.size(STAGE_STRIDES[0])))
 
     def _next(self, compute: Callable[[Box], Tensor]) -> None:

@@ -133,7 +133,7 @@ class _Piece:
         self._around = [
             seen.cut(o, s).clone() for o, s in zip(offsets, STAGE_STRIDES, strict=False)
         ]
-        self._frame = (
+        self._border = (
             piece.left - seen.left,
             seen.right - piece.right,
             piece.top - seen.top,
@@ -168,11 +168,11 @@ class _Piece:
 
     def _offset(self, index: int, free: Tensor) -> Tensor:
         """The free offsets in their surroundings."""
-        frame = tuple(side // STAGE_STRIDES[index] for side in self._frame)
-        if not any(frame):
+        border = tuple(side // STAGE_STRIDES[index] for side in self._border)
+        if not any(border):
             return free
-        hole = F.pad(torch.ones_like(free), frame)
-        return F.pad(free, frame) + self._around[index] * (1 - hole)
+        hole = F.pad(torch.ones_like(free), border)
+        return F.pad(free, border) + self._around[index] * (1 - hole)
 
     def _cost(self, free: Sequence[Tensor]) -> Cost:
         """One pass from offsets to bits and pictures."""

@@ -210,16 +210,16 @@ def draw_sheet(models: Sequence[TrainableModel], crops: Path, path: Path, qualit
     window after each of the last steps."""
     everything = validation_images(crops, 0)
     chosen = np.linspace(0, len(everything) - 1, min(SHEET_CROPS, len(everything))).astype(int)
-    level = torch.tensor([float(quality)])
+    at = torch.tensor([float(quality)])
     rows: list[list[tuple[str, Image.Image]]] = []
     for index in chosen:
         image = torch.from_numpy(everything[index]).permute(2, 0, 1)[None].float() / 255
         row = [("original", _shown(image))]
         for name, model in zip(MODELS, models, strict=True):
             kept = torch.tensor([sum(model.stages)])
-            row.append((name, _shown(model(image, level, kept, noisy=False).image)))
+            row.append((name, _shown(model(image, at, kept, noisy=False).image)))
             if isinstance(model, AttentiveDRAW):
-                steps = list(enumerate(model.unroll(image, level, kept, noisy=False), start=1))
+                steps = list(enumerate(model.unroll(image, at, kept, noisy=False), start=1))
                 for number, step in steps[-SHEET_STEPS:]:
                     picture = _shown(step.canvas + 0.5)
                     _frame(picture, step.target)

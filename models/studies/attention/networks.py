@@ -37,8 +37,8 @@ class AttentiveDRAWConfig:
 
     size: int = 64
     """Side of the images in pixels; others cannot be drawn."""
-    layers: tuple[int, int, int] = (4, 4, 8)
-    """Steps in u, z1, z2."""
+    steps_per_layer: tuple[int, int, int] = (4, 4, 8)
+    """In u, z1, z2."""
     latent: int = 64
     """Elements of z in one step."""
     hidden: int = 288
@@ -133,7 +133,7 @@ class AttentiveDRAW(TrainableModel):
 
     def __init__(self, config: AttentiveDRAWConfig) -> None:
         super().__init__()
-        self.config, self.stages = config, config.layers
+        self.config, self.stages = config, config.steps_per_layer
         hidden, latent, told = config.hidden, config.latent, config.quality_features
         read_values, write_values = 2 * 3 * config.read_points**2, 3 * config.write_points**2
         ramp = torch.linspace(-1, 1, config.knots)

@@ -50,7 +50,7 @@ class CorrectedSynthesis(Synthesis):
     def __init__(self, config: SSVAEConfig, gain: Callable[[int, Tensor], Tensor]) -> None:
         super().__init__(config)
         self._gain = gain
-        c, w = config.latents, config.widths[::-1]
+        c, w = config.latents, config.widths
         # z1 and z2 see features of their own resolution: 1/16 and 1/8.
         inputs = [c[0], c[1] + w[1], c[2] + w[2]]
         self.corrections = nn.ModuleList(
@@ -83,8 +83,8 @@ _SSVAE: Variants = {
     "default": (build_ssvae, {}),
     "kernel 3": (_with(kernel=3, coarse_kernel=3), {}),
     "kernel 7": (_with(kernel=7, coarse_kernel=7), {}),
-    "channels at 1/8": (_with(widths=(64, 160, 160, 192)), {}),
-    "channels at 1/16": (_with(widths=(64, 96, 256, 320)), {}),
+    "channels at 1/8": (_with(widths=(192, 160, 160, 64)), {}),
+    "channels at 1/16": (_with(widths=(320, 256, 96, 64)), {}),
     "2 coding steps": (lambda: TwoStepSSVAE(SSVAEConfig()), {}),
     "latent correction": (lambda: CorrectedSSVAE(SSVAEConfig()), {}),
     "96 channels of z2": (_with(latents=(64, 96, 96)), {}),
@@ -100,8 +100,8 @@ _CONVDRAW: Variants = {
                     Level(stride=16, steps=4, channels=32, hidden=160, prior_width=128, kernel=5),
                     _FINE,
                 ),
-                features=(64, 128, 160),
-                feature_depths=(1, 2, 2),
+                features=(160, 128, 64),
+                feature_depths=(2, 2, 1),
             )
         ),
         {"learning_rate": 2.4e-3},
@@ -114,7 +114,7 @@ _CONVDRAW: Variants = {
                     Level(stride=16, steps=2, channels=48, hidden=192, prior_width=128, kernel=5),
                     _FINE,
                 ),
-                features=(64, 128, 160, 192),
+                features=(192, 160, 128, 64),
                 feature_depths=(1, 2, 2, 1),
             )
         ),

@@ -27,7 +27,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from models.blocks import Down, Up, stage
+from models.blocks import Down, Up, gated_blocks
 from models.exact.scales import gaussian_bits
 from models.quantization import round_through
 from models.studies.priors.latent_priors import (
@@ -39,18 +39,18 @@ from models.studies.priors.latent_priors import (
 
 #: u has one position for so many pixels in each direction.
 STRIDE = 8
-_PIXEL = 2 / 255  # between neighbouring levels, in [−1, 1]
+_PIXEL = 2 / 255  # between neighbouring values, in [−1, 1]
 
 
 @dataclass(frozen=True)
 class SmallVAEConfig:
-    """All the numbers of the networks: 0.98 M parameters."""
+    """All the numbers of the networks, from coarse to fine: 0.98 M parameters."""
 
     latent: int = 32
     """Channels of u: 512 elements for 32×32 pixels."""
-    widths: tuple[int, int] = (96, 192)
-    """At 1/4 and 1/8."""
-    depths: tuple[int, int] = (2, 3)
+    widths: tuple[int, int] = (192, 96)
+    """At 1/8 and 1/4."""
+    depths: tuple[int, int] = (3, 2)
     first_log_scale: float = -1.5
     """Of the posterior: narrow, so that u tells something from the first step on."""
 
@@ -127,19 +127,19 @@ class SmallVAE(nn.Module):
 
     def __init__(self, config: SmallVAEConfig, prior: LatentPrior) -> None:
         super().__init__()
-        fine, coarse = config.widths
+        coarse, fine = config.widths
         self.encoder = nn.Sequential(
             Down(3, fine, factor=4),
-            stage(fine, config.depths[0]),
+            gated_blocks(fine, config.depths[1]),
             Down(fine, coarse),
-            stage(coarse, config.depths[1]),
+            gated_blocks(coarse, config.depths[0]),
             nn.Conv2d(coarse, 2 * config.latent, 1),
         )
         self.decoder = nn.Sequential(
             nn.Conv2d(config.latent, coarse, 1),
-            stage(coarse, config.depths[1]),
+            gated_blocks(coarse, config.depths[0]),
             Up(coarse, fine),
-            stage(fine, config.depths[0]),
+            gated_blocks(fine, config.depths[1]),
             Up(fine, 9, factor=4),
         )
         self.first_log_scale = config.first_log_scale
@@ -153,7 +153,7 @@ class SmallVAE(nn.Module):
     def likelihood(self, u: Tensor) -> PixelLikelihood:
         """p(x|u)."""
         mean, raw, mixing = self.decoder(u).chunk(3, dim=1)
-        # A scale below a quarter of a level would only make the few misses expensive.
+        # A scale below a quarter of that would only make the few misses expensive.
         return PixelLikelihood(mean, (raw - 2).clamp(-7, 2), torch.tanh(mixing))
 
     def terms(self, image: Tensor, posterior: GaussianPosterior, noise: Tensor) -> Terms:

@@ -58,9 +58,9 @@ class Drawer:
         """Mean fill and texture of one image, uint8 H×W×3."""
         torch.manual_seed(1)
         image = torch.from_numpy(rgb).permute(2, 0, 1)[None].float() / 255
-        level = torch.tensor([float(quality)])
-        stop = stop_at(self.model, image, level, kept)
-        drawn = self.synthesis(stop.coarse, stop.values, stop.noise(temperature), level)
+        at = torch.tensor([float(quality)])
+        stop = stop_at(self.model, image, at, kept)
+        drawn = self.synthesis(stop.coarse, stop.values, stop.noise(temperature), at)
         shown = {"mean": stop.smooth, "texture": drawn}
         return {
             name: x[0].mul(255).round().clamp(0, 255).byte().permute(1, 2, 0).numpy()

@@ -15,7 +15,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from models.blocks import GatedBlock, stage
+from models.blocks import GatedBlock, gated_blocks
 from models.ssvae.networks import SSVAEConfig, Synthesis
 
 #: Blocks at 1/4 beyond those of the ordinary synthesis, which has little to draw texture with.
@@ -39,13 +39,13 @@ class TextureSynthesis(Synthesis):
         super().__init__(config)
         self.load_state_dict(base.state_dict())
         width = config.widths
-        more = stage(width[0], _MORE_BLOCKS, kernel=config.kernel)
+        more = gated_blocks(width[3], _MORE_BLOCKS, kernel=config.kernel)
         for block in more:
             assert isinstance(block, GatedBlock)
             nn.init.zeros_(block.project.weight)
         self.stage_4.extend(more)
         self.noise = nn.ModuleList(
-            nn.Conv2d(config.latents[i], width[3 - i], 1, bias=False) for i in (1, 2)
+            nn.Conv2d(config.latents[i], width[i], 1, bias=False) for i in (1, 2)
         )
         with torch.no_grad():
             for noise, inject in zip(self.noise, list(base.inject)[1:], strict=True):

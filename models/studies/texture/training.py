@@ -125,7 +125,7 @@ class TextureTrainer:
         self.model = model.to(self.device).eval().requires_grad_(False)
         self.synthesis = TextureSynthesis(model.config, model.synthesis).to(self.device)
         self.ema = copy.deepcopy(self.synthesis).requires_grad_(False)
-        widths = model.config.widths
+        widths = model.config.widths[::-1]  # at 1/4, 1/8, 1/16, 1/32
         self.perception = Perception(model.analysis, widths[:3]).to(self.device)
         self.judge = Discriminator(widths).to(self.device)
         trained = [p for p in self.synthesis.parameters() if p.requires_grad]

@@ -15,7 +15,12 @@ from models.studies.attention.windows import filter_bank, read, window, write
 from models.training.losses import LossConfig, rate_distortion_loss
 
 TINY = AttentiveDRAWConfig(
-    layers=(1, 1, 2), latent=4, hidden=16, read_points=4, write_points=5, prior_width=8
+    steps_per_layer=(1, 1, 2),
+    latent=4,
+    hidden=16,
+    read_points=4,
+    write_points=5,
+    prior_width=8,
 )
 
 

@@ -29,7 +29,7 @@ from models.studies.priors.small_vae import (
 )
 
 SHAPE = (4, 2, 2)
-TINY = SmallVAEConfig(latent=4, widths=(8, 12), depths=(1, 1))
+TINY = SmallVAEConfig(latent=4, widths=(12, 8), depths=(1, 1))
 
 
 def disturbed(prior, size=0.3):

@@ -14,7 +14,7 @@ because every matrix library has a fast float64 product and none has a fast inte
 
 Every module here has two faces. While training it is an ordinary float32 layer with parameters.
 :meth:`freeze` rounds the parameters to integers once and for all; from then on ``forward`` takes
-and returns integers in float64. Rounding after training is enough, as DESIGN §3 measured:
+and returns integers in float64. Rounding after training is enough (docs/decisions/0001):
 the steps of 2^-12 and 2^-10 change the size of a file by less than 0.03%.
 """
 

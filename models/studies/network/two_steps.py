@@ -1,6 +1,6 @@
 """Coding a stage in two steps: two channel groups take opposite colours of a checkerboard in turn.
 
-Cheaper than the four steps of the codec, and worse: docs/decisions/0002-quadtree-steps.md.
+Compared with the codec's four steps in docs/decisions/0006-network-search.md.
 """
 
 from __future__ import annotations

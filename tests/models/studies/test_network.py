@@ -10,7 +10,7 @@ from models.studies.network import search
 from models.studies.network.search import CorrectedSSVAE
 from models.studies.network.two_steps import TwoStepPrior, TwoStepSSVAE
 from models.studies.network.u_prior import Factorized, Flow, Steps, candidates, fit
-from tests.models.test_stage_prior import masks
+from tests.models.exact.test_stage_prior import masks
 
 
 @pytest.fixture

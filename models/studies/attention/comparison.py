@@ -2,7 +2,7 @@
 worth.
 
 DRAW with attention and a convolutional DRAW of as many parameters are trained on crops of 64×64
-pixels for the same processor time on one thread, as in :mod:`models.studies.network.search`, then
+pixels for the same processor time on one thread, as :mod:`models.studies.equal_time` says, then
 measured on the same crops of the validation images with estimated bits. In ``DIR``:
 ``results.json``, the crops, and ``sheet.png`` with pictures of both models and the windows in which
 attention drew. What came of it: models/weights/convdraw.md, "Attention".
@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import statistics
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -28,9 +27,14 @@ from torch.utils.flop_counter import FlopCounterMode
 from models.registry import build_convdraw
 from models.studies.attention.networks import AttentiveDRAW, AttentiveDRAWConfig
 from models.studies.attention.windows import Window
-from models.studies.network.search import QUALITIES
+from models.studies.equal_time import (
+    QUALITIES,
+    bits_at_equal_psnr,
+    make_trainer,
+    step_seconds,
+    verdict,
+)
 from models.trainable import TrainableModel
-from models.training.config import TrainConfig
 from models.training.data import ImageSet
 from models.training.evaluate import evaluate_estimated, validation_images
 from models.training.optimizer import OPTIMIZERS
@@ -47,46 +51,17 @@ REDUCTION = 2
 SHEET_CROPS = 8
 SHEET_STEPS = 4
 _ZOOM = 3
-_TIMED_STEPS = 7
-
-Curve = list[tuple[int, float, float]]
-"""Quality, bpp, PSNR."""
 
 
-def make_trainer(name: str, options: argparse.Namespace, steps: int = 10**6) -> Trainer:
-    """A fresh run of so many steps; the schedule is that of the network search."""
-    config = TrainConfig(
-        data=options.data,
-        out=options.out,
-        model=name,
-        optimizer=options.optimizer,
-        steps=steps,
-        decay_steps=round(0.6 * steps),
-        warmup_steps=min(200, steps // 5),
-        batch=options.batch,
-        crop=SIDE,
-        device="cpu",
-        ema=0.998,
-    )
-    return Trainer(config, MODELS[name])
-
-
-def step_seconds(images: ImageSet, options: argparse.Namespace) -> dict[str, float]:
-    """Median processor time of a step of each model, taken in turns."""
-    trainers = {name: make_trainer(name, options) for name in MODELS}
-    times: dict[str, list[float]] = {name: [] for name in MODELS}
-    for _ in range(_TIMED_STEPS):
-        for name, trainer in trainers.items():
-            crops = trainer.draw(images)
-            begin = time.process_time()
-            trainer.train_step(crops)
-            times[name].append(time.process_time() - begin)
-    return {name: statistics.median(values[1:]) for name, values in times.items()}
+def time_steps(images: ImageSet, options: argparse.Namespace) -> dict[str, float]:
+    """Processor time of a step of each model."""
+    trainers = {name: make_trainer(build, options, crop=SIDE) for name, build in MODELS.items()}
+    return step_seconds(trainers, lambda trainer: trainer.draw(images), Trainer.train_step)
 
 
 def train(name: str, steps: int, images: ImageSet, options: argparse.Namespace) -> Trainer:
     """Train one model, from its checkpoint if there is one."""
-    trainer = make_trainer(name, options, steps)
+    trainer = make_trainer(MODELS[name], options, steps, crop=SIDE, model=name)
     checkpoint = f"{name}-{steps}.pt"  # a run of another length has another schedule
     if (options.out / checkpoint).exists():
         trainer.resume(options.out / checkpoint)
@@ -145,35 +120,8 @@ def measure(trainer: Trainer, crops: Path) -> dict:
     }
 
 
-def rising(curve: Curve) -> Curve:
-    """The points of a curve that have a higher PSNR than all cheaper ones, by bpp."""
-    found: Curve = []
-    for point in sorted(curve, key=lambda point: point[1]):
-        if not found or (point[1] > found[-1][1] and point[2] > found[-1][2]):
-            found.append(point)
-    return found
-
-
-def bits_at_equal_psnr(anchor: Curve, other: Curve) -> float | None:
-    """BD-rate in percent over the PSNR that both curves reach; None where they do not overlap.
-
-    Points that cost more than a better one are left out: the measure needs monotone curves.
-    """
-    import bjontegaard
-
-    axes = [np.array(rising(curve)).T[1:] for curve in (anchor, other)]
-    if min(len(psnr) for _, psnr in axes) < 2:
-        return None
-    if max(psnr[0] for _, psnr in axes) >= min(psnr[-1] for _, psnr in axes):
-        return None
-    (a_bpp, a_psnr), (b_bpp, b_psnr) = axes
-    rate = bjontegaard.bd_rate(a_bpp, a_psnr, b_bpp, b_psnr, method="akima", min_overlap=0)
-    return float(rate)
-
-
-def table(results: Sequence[dict], rate: float | None) -> str:
+def table(results: Sequence[dict]) -> str:
     """Markdown: one column per model."""
-    overlap = "no overlap" if rate is None else f"{rate:+.1f}%"
     lines = [
         ["", *(r["model"] for r in results)],
         ["---", *("---:" for _ in results)],
@@ -185,7 +133,7 @@ def table(results: Sequence[dict], rate: float | None) -> str:
     for points in zip(*(r["curve"] for r in results), strict=True):
         cells = (f"{bpp:.3f} bpp, {psnr:.2f} dB" for _, bpp, psnr in points)
         lines.append([f"quality {points[0][0]}", *cells])
-    lines.append(["bits at equal PSNR", "0", overlap])
+    lines.append(["bits at equal PSNR", "0", verdict(*(r["curve"] for r in results))])
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
@@ -256,7 +204,7 @@ def main(arguments: list[str] | None = None) -> None:
     images = ImageSet(options.data, device=torch.device("cpu"), limit=options.limit)
     timing = options.out / "step_seconds.json"
     if not timing.exists():
-        timing.write_text(json.dumps(step_seconds(images, options), indent=1))
+        timing.write_text(json.dumps(time_steps(images, options), indent=1))
     seconds = json.loads(timing.read_text())
     results, models = [], []
     for name in MODELS:
@@ -270,7 +218,7 @@ def main(arguments: list[str] | None = None) -> None:
         json.dumps({"models": results, "bd_rate": rate}, indent=1)
     )
     draw_sheet(models, crops, options.out / "sheet.png", options.sheet_quality)
-    print(table(results, rate))
+    print(table(results))
 
 
 if __name__ == "__main__":

@@ -1,10 +1,9 @@
 """``python -m models.studies.network.search TRAIN VALIDATION --out DIR``: networks at equal time.
 
 Each variant of a model family is trained from nothing for the same time on one thread, with the
-same images in the same order, then measured on the validation images with estimated bits. So that a
-busy machine does not disturb the comparison, the time of a step is measured first, for all variants
-in turns, and gives each its number of steps. The table gives the bits at equal PSNR relative to the
-first variant (BD-rate). What came of it: docs/decisions/0006-network-search.md for the ssVAE,
+same images in the same order, then measured on the validation images with estimated bits
+(:mod:`models.studies.equal_time`). The table gives the bits at equal PSNR relative to the first
+variant (BD-rate). What came of it: docs/decisions/0006-network-search.md for the ssVAE,
 0011-convdraw.md for ConvDRAW.
 """
 
@@ -13,8 +12,6 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
-import statistics
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -24,17 +21,13 @@ from torch import Tensor, nn
 from models.convdraw.networks import ConvDRAW, ConvDRAWConfig, Level
 from models.registry import build_convdraw, build_ssvae
 from models.ssvae.networks import SSVAE, SSVAEConfig, Synthesis
+from models.studies.equal_time import QUALITIES, make_trainer, step_seconds, verdict
 from models.studies.network.two_steps import TwoStepSSVAE
 from models.trainable import TrainableModel
-from models.training.config import TrainConfig
 from models.training.data import ImageSet
 from models.training.evaluate import evaluate_estimated
 from models.training.optimizer import OPTIMIZERS
 from models.training.trainer import Trainer
-
-#: Qualities of the measurement; enough for a curve of six points.
-QUALITIES = (5, 20, 35, 50, 70, 95)
-_TIMED_STEPS = 7
 
 
 class CorrectedSynthesis(Synthesis):
@@ -125,36 +118,16 @@ _CONVDRAW: Variants = {
 FAMILIES: dict[str, Variants] = {"ssvae": _SSVAE, "convdraw": _CONVDRAW}
 
 
-def step_seconds(options: argparse.Namespace) -> dict[str, float]:
-    """Median processor time of a step of each variant, taken in turns: a machine that slows down
-    for a while slows all."""
-    images = ImageSet(options.data, device=torch.device("cpu"), limit=20)
-    trainers = {name: _trainer(name, options) for name in FAMILIES[options.family]}
-    times: dict[str, list[float]] = {name: [] for name in trainers}
-    for _ in range(_TIMED_STEPS):
-        for name, trainer in trainers.items():
-            crops = trainer.draw(images)
-            begin = time.process_time()
-            trainer.train_step(crops)
-            times[name].append(time.process_time() - begin)
-    return {name: statistics.median(values[1:]) for name, values in times.items()}
-
-
 def _trainer(name: str, options: argparse.Namespace, steps: int = 10**6) -> Trainer:
     build, changes = FAMILIES[options.family][name]
-    config = TrainConfig(
-        data=options.data,
-        out=options.out,
-        optimizer=options.optimizer,
-        steps=steps,
-        decay_steps=round(0.6 * steps),
-        warmup_steps=min(200, steps // 5),
-        batch=options.batch,
-        crop=options.crop,
-        device="cpu",
-        ema=0.998,
-    )
-    return Trainer(dataclasses.replace(config, **changes), build)  # type: ignore[arg-type]
+    return make_trainer(build, options, steps, **{"crop": options.crop, **changes})
+
+
+def time_steps(options: argparse.Namespace) -> dict[str, float]:
+    """Processor time of a step of each variant."""
+    images = ImageSet(options.data, device=torch.device("cpu"), limit=20)
+    trainers = {name: _trainer(name, options) for name in FAMILIES[options.family]}
+    return step_seconds(trainers, lambda trainer: trainer.draw(images), Trainer.train_step)
 
 
 def run(name: str, seconds: float, options: argparse.Namespace) -> dict[str, object]:
@@ -181,28 +154,14 @@ def run(name: str, seconds: float, options: argparse.Namespace) -> dict[str, obj
 
 def table(results: list[dict]) -> str:
     """Markdown: the variants against the first."""
-    import bjontegaard
-
-    def axis(result: dict, column: int) -> list[float]:
-        return [point[column] for point in result["curve"]]
-
     lines = [
         "| variant | parameters | steps | bits at equal PSNR |",
         "| --- | ---: | ---: | ---: |",
     ]
-    first = results[0]
     for result in results:
-        rate = bjontegaard.bd_rate(
-            axis(first, 1),
-            axis(first, 2),
-            axis(result, 1),
-            axis(result, 2),
-            method="akima",
-            min_overlap=0,
-        )
         lines.append(
-            f"| {result['variant']} | {result['parameters'] / 1e6:.2f} M "
-            f"| {result['steps']} | {rate:+.1f}% |"
+            f"| {result['variant']} | {result['parameters'] / 1e6:.2f} M | {result['steps']} "
+            f"| {verdict(results[0]['curve'], result['curve'])} |"
         )
     return "\n".join(lines)
 
@@ -228,7 +187,7 @@ def main(arguments: list[str] | None = None) -> None:
     torch.set_num_threads(1)
     timing = options.out / "step_seconds.json"
     if not timing.exists():
-        timing.write_text(json.dumps(step_seconds(options), indent=1))
+        timing.write_text(json.dumps(time_steps(options), indent=1))
     seconds = json.loads(timing.read_text())
     found = options.out / "variants"
     found.mkdir(exist_ok=True)
@@ -239,10 +198,7 @@ def main(arguments: list[str] | None = None) -> None:
     results = [json.loads(path.read_text()) for path in found.glob("*.json")]
     order = list(FAMILIES[options.family])
     results.sort(key=lambda result: order.index(result["variant"]))
-    try:
-        print(table(results))
-    except ValueError as error:
-        print(f"no table: a curve is not monotone ({error}); train for longer")
+    print(table(results))
 
 
 if __name__ == "__main__":

@@ -30,6 +30,7 @@ import torch.nn.functional as F
 from PIL import Image, ImageDraw
 from torch import Tensor, nn
 
+from models.studies.equal_time import step_seconds
 from models.studies.priors.latent_priors import PRIORS, StandardNormal
 from models.studies.priors.small_vae import (
     SmallVAE,
@@ -38,7 +39,7 @@ from models.studies.priors.small_vae import (
     latent_shape,
 )
 from models.training.data import ImageSet
-from models.training.optimizer import ADAM_BETAS
+from models.training.optimizer import ADAM_BETAS, follow
 
 #: Photographs are reduced by this (ImageSet.crops reduces half of the crops by up to 2 more).
 REDUCTION = 4
@@ -56,7 +57,6 @@ IMPORTANCE_SAMPLES = 64
 TEMPERATURES = (1.0, 0.7)
 SHEET_COLUMNS = 16
 _ZOOM = 2
-_TIMED_STEPS = 7
 _CROPS_AT_ONCE = 8
 
 
@@ -125,16 +125,11 @@ class Trainer:
         norm = nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
         if bool(torch.isfinite(norm)) and float(reconstruction.detach()) < MOST_BITS:
             self.optimizer.step()
-            self._update_ema()
+            follow(self.ema, self.model, EMA, self.step)
         else:
             self.skipped += 1
         self.step += 1
         return float(reconstruction.detach()), float(divergence.detach())
-
-    def _update_ema(self) -> None:
-        decay = min(EMA, (1 + self.step) / (10 + self.step))
-        shadow: list[Tensor] = list(self.ema.parameters())
-        torch._foreach_lerp_(shadow, list(self.model.parameters()), 1 - decay)
 
     def run(self, crops: Tensor, label: str) -> float:
         """All steps; returns the processor time in seconds."""
@@ -151,19 +146,13 @@ class Trainer:
         return time.process_time() - begin
 
 
-def step_seconds(crops: Tensor, options: argparse.Namespace) -> dict[str, float]:
-    """Median processor time of a step with each prior, taken in turns."""
+def time_steps(crops: Tensor, options: argparse.Namespace) -> dict[str, float]:
+    """Processor time of a step with each prior."""
     trainers = {
         name: Trainer(name, build(name, options.size), 10**6, batch=options.batch, first=False)
         for name in PRIORS
     }
-    times: dict[str, list[float]] = {name: [] for name in PRIORS}
-    for _ in range(_TIMED_STEPS):
-        for name, trainer in trainers.items():
-            begin = time.process_time()
-            trainer.train_step(crops)
-            times[name].append(time.process_time() - begin)
-    return {name: statistics.median(values[1:]) for name, values in times.items()}
+    return step_seconds(trainers, lambda _: crops, Trainer.train_step)
 
 
 @torch.no_grad()
@@ -327,7 +316,7 @@ def main(arguments: list[str] | None = None) -> None:
     held_out = draw_crops(images, options.held_out, options.size, seed=1)
     timing = options.out / "step_seconds.json"
     if not timing.exists():
-        timing.write_text(json.dumps(step_seconds(crops, options), indent=1))
+        timing.write_text(json.dumps(time_steps(crops, options), indent=1))
     seconds = json.loads(timing.read_text())
     first = next(iter(PRIORS))
     steps = round(options.minutes * 60 / statistics.mean(seconds.values()))

@@ -38,6 +38,7 @@ from models.studies.texture.loss import (
 )
 from models.studies.texture.networks import TextureSynthesis
 from models.training.data import ImageSet
+from models.training.optimizer import follow
 from models.weights_file import WeightsError, load_trainable
 
 #: Share of batches that end in layer 1, 2, 3.
@@ -194,7 +195,7 @@ class TextureTrainer:
         self.optimizer.zero_grad()
         total.backward()
         norm = self._apply(self.synthesis, self.optimizer)
-        self._update_ema()
+        follow(self.ema, self.synthesis, self.options.ema, self.step)
         self.step += 1
         return figures | {"norm": norm}
 
@@ -228,12 +229,6 @@ class TextureTrainer:
         for optimizer, scale in ((self.optimizer, 1.0), (self.judge_optimizer, 2.0)):
             for group in optimizer.param_groups:
                 group["lr"] = self.options.learning_rate * scale * factor
-
-    @torch.no_grad()
-    def _update_ema(self) -> None:
-        decay = min(self.options.ema, (1 + self.step) / (10 + self.step))
-        current = [p.detach() for p in self.synthesis.parameters()]
-        torch._foreach_lerp_(list(self.ema.parameters()), current, 1 - decay)
 
 
 _WEIGHTS = [field.name for field in dataclasses.fields(TextureWeights)]

@@ -219,7 +219,7 @@ def test_the_comparison_runs_and_continues(tmp_path, monkeypatch, photograph, ca
     }
     monkeypatch.setattr(comparison, "MODELS", models)
     seconds = {"convdraw-tiny": 0.2, "draw-attention": 0.1}
-    monkeypatch.setattr(comparison, "step_seconds", lambda *_: seconds)
+    monkeypatch.setattr(comparison, "time_steps", lambda *_: seconds)
     out = tmp_path / "out"
     threads = torch.get_num_threads()
     options = [str(tmp_path), str(tmp_path), "--minutes", "0.01", "--batch", "2", "--limit", "1"]

@@ -65,7 +65,7 @@ def test_network_variants_are_compared_at_equal_time(tmp_path, monkeypatch, phot
     tiny = BUILDERS["ssvae-tiny"]
     variants = {"default": (tiny, {}), "Adam": (tiny, {"optimizer": "adam"})}
     monkeypatch.setattr(search, "FAMILIES", {"ssvae": variants})
-    monkeypatch.setattr(search, "step_seconds", lambda _: {"default": 0.01, "Adam": 0.005})
+    monkeypatch.setattr(search, "time_steps", lambda _: {"default": 0.01, "Adam": 0.005})
     out = tmp_path / "out"
     threads = torch.get_num_threads()
     options = ["--minutes", "0.01", "--batch", "2", "--crop", "64", "--out", str(out)]

@@ -370,7 +370,7 @@ def test_the_comparison_runs_and_continues(tmp_path, monkeypatch, capsys):
         Image.fromarray(rough).resize((150, 140)).save(data / f"{index}.png")
     monkeypatch.setattr(comparison, "SmallVAEConfig", lambda: TINY)
     monkeypatch.setattr(comparison, "SHEET_COLUMNS", 2)
-    monkeypatch.setattr(comparison, "step_seconds", lambda *_: dict.fromkeys(PRIORS, 0.3))
+    monkeypatch.setattr(comparison, "time_steps", lambda *_: dict.fromkeys(PRIORS, 0.3))
     threads = torch.get_num_threads()
     options = [str(data), str(data), "--minutes", "0.01", "--shared-minutes", "0.01"]
     options += ["--batch", "2", "--crops", "4", "--held-out", "3", "--samples", "4", "--size", "16"]

@@ -10,9 +10,9 @@ from unittest.mock import patch
 import torch
 from torch import Tensor, nn
 
-from models.exact import ExactDepthwise, ExactPointwise
-from models.family import TrainableModel
+from models.exact.arithmetic import ExactDepthwise, ExactPointwise
 from models.registry import BUILDERS
+from models.trainable import TrainableModel
 
 SIDE = 256
 #: Parts of the names of modules that only an encoder runs; the rest draws, but for the prior.

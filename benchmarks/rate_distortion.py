@@ -38,7 +38,7 @@ from benchmarks.bench.points import (
 from models.names import MODEL_IDS
 from models.training.data import IMAGE_SUFFIXES
 from models.training.hardware import machine
-from models.weights import weights_info
+from models.weights_file import weights_info
 
 
 def measure_ours(

@@ -20,7 +20,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from models.prior import LayerPrior
+from models.exact.stage_prior import StagePrior
 from models.registry import BUILDERS
 from models.training.arithmetic import keep_freed_memory
 from models.training.config import TrainConfig
@@ -56,12 +56,12 @@ def _replace_muon(optimizer: ModelOptimizer) -> None:
 def _predict_everywhere(model: nn.Module) -> None:
     """Every coding step predicts all places, of which it needs a quarter."""
 
-    def predict(prior: LayerPrior, step: int, *known: Tensor) -> tuple[Tensor, ...]:
-        return tuple(prior.gather(step, x) for x in prior.predict(step, *known))
+    def predict(prior: StagePrior, step: int, *known: Tensor) -> tuple[Tensor, ...]:
+        return tuple(prior.gather(step, x) for x in prior.steps[step](*known))
 
     for module in model.modules():
-        if isinstance(module, LayerPrior):
-            module.predict_coded = partial(predict, module)  # type: ignore[assignment, method-assign]
+        if isinstance(module, StagePrior):
+            module.predict = partial(predict, module)  # type: ignore[assignment, method-assign]
 
 
 def measure(kind: str, model: str, batch: int, crop: int, steps: int) -> float:

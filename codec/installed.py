@@ -9,7 +9,7 @@ import torch
 
 from codec.errors import ModelError, UnsupportedFileError
 from models.protocol import CodingModel
-from models.weights import WeightsError, load_coding_model, model_name, weights_info
+from models.weights_file import WeightsError, load_coding_model, model_name, weights_info
 
 DEFAULT_MODEL = "ssvae"
 

@@ -1,7 +1,7 @@
 """Float building blocks of analysis and synthesis.
 
-Everything here runs in ordinary float32 or bfloat16: a pixel may differ by one level between two
-machines. What decides how symbols are coded lives in :mod:`models.exact` instead.
+Everything here runs in ordinary float32 or bfloat16: a pixel may differ by one step of 255 between
+two machines. What decides how symbols are coded lives in :mod:`models.exact` instead.
 
 Tensors are B×C×H×W. The expensive operations are 1×1 convolutions (matrix products); the only
 spatial ones are depthwise, and nothing runs above quarter resolution.
@@ -61,7 +61,7 @@ class GatedBlock(nn.Module):
         return x + self.project((a * F.silu(b)).clamp_(-LARGEST_GATE, LARGEST_GATE))
 
 
-def stage(channels: int, depth: int, *, kernel: int = 3) -> nn.Sequential:
+def gated_blocks(channels: int, depth: int, *, kernel: int = 3) -> nn.Sequential:
     """``depth`` gated blocks of equal width."""
     return nn.Sequential(*(GatedBlock(channels, kernel=kernel) for _ in range(depth)))
 

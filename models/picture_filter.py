@@ -6,7 +6,7 @@ not plain neighbours of a pixel but sums of differences to them, steered by the 
 
 - rings of neighbours (4 beside, 4 diagonal, 4 at distance two), so that few coefficients do;
 - differences along and across the local direction of luma, weighted by how clear it is;
-- differences limited to a few levels, as a bilateral filter has them;
+- differences limited to a few steps of 255, as a bilateral filter has them;
 - all of that once more, weighted by the local activity;
 - for chroma, luma's rings times the local slope of chroma over luma: detail that chroma lost and
   luma kept (cross-component prediction).

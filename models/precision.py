@@ -2,15 +2,38 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor
 
+_lock = threading.Lock()
+_inside = 0
+_allowed_outside = True
 
-def full_precision() -> AbstractContextManager[None]:
-    """No TF32 on GPUs: with it, pixels would differ by more than a level from other machines."""
-    return torch.backends.cudnn.flags(allow_tf32=False)
+
+@contextmanager
+def full_precision() -> Iterator[None]:
+    """No TF32 on GPUs: with it, pixels would differ by several steps of 255 from other machines.
+
+    The flag is one for the whole process. The first thread to enter takes TF32 away, the last one
+    to leave gives it back: none does so while another still computes.
+    """
+    global _inside, _allowed_outside
+    with _lock:
+        if _inside == 0:
+            _allowed_outside = torch.backends.cudnn.allow_tf32
+            torch.backends.cudnn.allow_tf32 = False
+        _inside += 1
+    try:
+        yield
+    finally:
+        with _lock:
+            _inside -= 1
+            if _inside == 0:
+                torch.backends.cudnn.allow_tf32 = _allowed_outside
 
 
 def fast(x: Tensor) -> Tensor:

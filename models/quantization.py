@@ -11,8 +11,15 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from models.prior import LayerPrior
-from models.scales import SKIP_INDEX, Costs, gaussian_bits, gaussian_costs, scale_index_of, scale_of
+from models.exact.scales import (
+    SKIP_INDEX,
+    Costs,
+    gaussian_bits,
+    gaussian_costs,
+    scale_index_of,
+    scale_of,
+)
+from models.exact.stage_prior import StagePrior
 
 
 def round_through(x: Tensor) -> Tensor:
@@ -25,12 +32,12 @@ Settle = Callable[[Tensor, Tensor, Tensor], Tensor]
 
 
 def walk(
-    prior: LayerPrior, context: Tensor, target: Tensor, settle: Settle
+    prior: StagePrior, context: Tensor, target: Tensor, settle: Settle
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Walk the coding steps of one stage in the float face.
 
     Each step is computed at its own places alone, in the shape of
-    :meth:`models.prior.LayerPrior.gather`.
+    :meth:`models.exact.stage_prior.StagePrior.gather`.
 
     Args:
         prior: float face.
@@ -45,7 +52,7 @@ def walk(
     known = torch.zeros_like(target)
     residuals, raws = [], []
     for step in range(len(prior.steps)):
-        mean, raw = (x.float() for x in prior.predict_coded(step, context, known))
+        mean, raw = (x.float() for x in prior.predict(step, context, known))
         wanted = prior.gather(step, target)
         residuals.append(wanted - mean)
         raws.append(raw)
@@ -55,8 +62,33 @@ def walk(
     return known, torch.cat(residuals, dim=1), torch.cat(raws, dim=1)
 
 
+def whole_steps(wanted: Tensor, mean: Tensor, raw: Tensor) -> Tensor:
+    """The nearest value that is whole steps from the mean; the gradient passes straight through."""
+    residual = wanted - mean
+    return wanted + (torch.round(residual) - residual).detach()
+
+
+def as_coded(wanted: Tensor, mean: Tensor, raw: Tensor) -> Tensor:
+    """The same as a file has it: nothing is stored at the smallest scales."""
+    residual = wanted - mean
+    symbols = torch.round(residual) * (scale_index_of(raw) > SKIP_INDEX)
+    return wanted + (symbols - residual).detach()
+
+
+def filled(mean: Tensor, raw: Tensor, temperature: Tensor) -> Tensor:
+    """What stands for a missing value: the prior's mean, or with a temperature a sample."""
+    return mean + temperature * torch.randn_like(mean) * scale_of(raw).detach()
+
+
+def priced(residual: Tensor, raw: Tensor, noisy: bool, costs: Costs | None = None) -> Tensor:
+    """Bits of residuals, of whole symbols by ``costs`` (default: the Gaussian tables)."""
+    if noisy:
+        return gaussian_bits(residual + torch.rand_like(residual) - 0.5, scale_of(raw))
+    return (costs or gaussian_costs()).bits(torch.round(residual), raw)
+
+
 def quantize(
-    prior: LayerPrior,
+    prior: StagePrior,
     context: Tensor,
     target: Tensor,
     keep: Tensor,
@@ -79,19 +111,10 @@ def quantize(
         The latent as the decoder will know it, and bits per image (zero where not kept).
     """
     keep4, sample4 = keep[:, None, None, None], sample[:, None, None, None]
+    rounded = whole_steps if noisy else as_coded
 
     def settle(wanted: Tensor, mean: Tensor, raw: Tensor) -> Tensor:
-        residual = wanted - mean
-        symbols = torch.round(residual)
-        if not noisy:  # as coded: nothing is stored at the smallest scales
-            symbols = symbols * (scale_index_of(raw) > SKIP_INDEX)
-        rounded = wanted + (symbols - residual).detach()
-        fill = mean + sample4 * torch.randn_like(mean) * scale_of(raw).detach()
-        return torch.where(keep4, rounded, fill)
+        return torch.where(keep4, rounded(wanted, mean, raw), filled(mean, raw, sample4))
 
     known, residual, raw = walk(prior, context, target, settle)
-    if noisy:
-        bits = gaussian_bits(residual + torch.rand_like(residual) - 0.5, scale_of(raw))
-    else:
-        bits = (costs or gaussian_costs()).bits(torch.round(residual), raw)
-    return known, bits.sum(dim=(1, 2, 3)) * keep
+    return known, priced(residual, raw, noisy, costs).sum(dim=(1, 2, 3)) * keep

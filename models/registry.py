@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from models.convdraw import ConvDRAW, ConvDRAWConfig, Level
-from models.convdraw_coding import ConvDRAWCoding
-from models.draw import AttentiveDRAW, AttentiveDRAWConfig
-from models.family import TrainableModel
-from models.ssvae import SSVAE, SSVAEConfig
-from models.ssvae_coding import SSVAECoding
+from models.convdraw.coding import ConvDRAWCoding
+from models.convdraw.networks import ConvDRAW, ConvDRAWConfig, Level
+from models.protocol import CodingModel
+from models.ssvae.coding import SSVAECoding
+from models.ssvae.networks import SSVAE, SSVAEConfig
+from models.trainable import TrainableModel
 
 
 def build_ssvae() -> SSVAE:
@@ -39,7 +39,7 @@ def build_ssvae_tiny() -> SSVAE:
     """The same shape at a size for tests of the training system; not shipped."""
     return SSVAE(
         SSVAEConfig(
-            widths=(8, 16, 16, 16),
+            widths=(16, 16, 16, 8),
             latents=(8, 8, 8),
             fine=8,
             analysis_depths=(1, 1, 1, 1),
@@ -56,20 +56,6 @@ def build_convdraw() -> ConvDRAW:
     return ConvDRAW(ConvDRAWConfig())
 
 
-def build_convdraw_two_levels() -> ConvDRAW:
-    """Four steps at 1/16, four at 1/8; compared with one level, not shipped."""
-    return ConvDRAW(
-        ConvDRAWConfig(
-            levels=(
-                Level(stride=16, steps=4, channels=32, hidden=160, prior_width=128, kernel=5),
-                Level(stride=8, steps=4, channels=16, hidden=96, prior_width=80),
-            ),
-            features=(64, 128, 160),
-            feature_depths=(1, 2, 2),
-        )
-    )
-
-
 def build_convdraw_tiny() -> ConvDRAW:
     """The shape of ``convdraw`` at a size for tests of the training system; not shipped."""
     return ConvDRAW(
@@ -78,18 +64,13 @@ def build_convdraw_tiny() -> ConvDRAW:
                 Level(stride=16, steps=3, channels=8, hidden=16, prior_width=16),
                 Level(stride=8, steps=1, channels=8, hidden=16, prior_width=16),
             ),
-            layers=(2, 1, 1),
-            features=(8, 16, 16),
+            steps_per_layer=(2, 1, 1),
+            features=(16, 16, 8),
             feature_depths=(1, 1, 1),
             final_widths=(16, 8),
             final_depths=(1, 1),
         )
     )
-
-
-def build_draw_attention() -> AttentiveDRAW:
-    """Fully connected DRAW with attention for 64×64 pixels; compared, no codec by itself."""
-    return AttentiveDRAW(AttentiveDRAWConfig())
 
 
 BUILDERS: dict[str, Callable[[], TrainableModel]] = {
@@ -98,18 +79,15 @@ BUILDERS: dict[str, Callable[[], TrainableModel]] = {
     "ssvae-grey": build_ssvae_grey,
     "ssvae-tiny": build_ssvae_tiny,
     "convdraw": build_convdraw,
-    "convdraw-two-levels": build_convdraw_two_levels,
     "convdraw-tiny": build_convdraw_tiny,
-    "draw-attention": build_draw_attention,
 }
 
-CodecModel = SSVAECoding | ConvDRAWCoding
-_CODING: dict[type, Callable[..., CodecModel]] = {
+_CODING: dict[type, Callable[..., CodingModel]] = {
     SSVAE: SSVAECoding,
     ConvDRAW: ConvDRAWCoding,
 }
 
 
-def coding_model(model: TrainableModel, **identity: Any) -> CodecModel:
-    """Networks with frozen priors, ready for the codec; see :class:`models.frozen.FrozenModel`."""
+def coding_model(model: TrainableModel, **identity: Any) -> CodingModel:
+    """Networks with frozen priors, ready for the codec, as :mod:`models.exact.frozen` says."""
     return _CODING[type(model)](model, **identity)

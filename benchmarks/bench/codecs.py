@@ -232,6 +232,6 @@ def version(name: str) -> str:
             if name in names:
                 return f"{package} {package_version(package)}"
         return f"{OTHERS[name].made_by} {features.version(OTHERS[name].made_by)}"
-    from models.weights import weights_info
+    from models.weights_file import weights_info
 
     return f"weights {weights_info(name.partition(':')[0]).fingerprint.hex()}"

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from models.training.config import TrainConfig
 from models.training.loop import train
-from models.weights import WeightsError
+from models.weights_file import WeightsError
 
 _EXAMPLES = """examples:
   python -m models.training photos/ --out runs/a --validation held-out/

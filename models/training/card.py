@@ -17,7 +17,7 @@ import numpy as np
 from safetensors import safe_open
 
 from models.registry import BUILDERS
-from models.weights import WEIGHTS_FOLDER, fingerprint_of
+from models.weights_file import WEIGHTS_FOLDER, fingerprint_of
 
 _NOTES = "## Notes"
 _ANCHORS = {"jpeg": "JPEG", "jpeg2000": "JPEG 2000"}

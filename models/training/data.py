@@ -26,7 +26,7 @@ from models.training.pages import draw_pages
 
 #: Qualities whose crops are clean, and the least factor by which these are reduced.
 CLEAN_ABOVE, CLEAN_REDUCTION = 70.0, 1.5
-#: Largest standard deviation of the noise in enlarged crops, in levels of 0…255.
+#: Largest standard deviation of the noise in enlarged crops, in steps of 0…255.
 LARGEST_NOISE = 2.0
 
 IMAGE_SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".avif", ".tif", ".tiff", ".bmp", ".jp2"}

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from models.family import SIZE_MULTIPLE, TrainableModel
+from models.trainable import SIZE_MULTIPLE, TrainableModel
 from models.training.anchors import ANCHORS, decode_rgb, mean_curve, psnr
 from models.training.data import read_files
 from models.training.ssimulacra2 import scales_of
@@ -70,9 +70,9 @@ def evaluate_estimated(
         padded = padded.contiguous(memory_format=torch.channels_last)
         for quality in qualities:
             for count in layers:
-                level = torch.tensor([float(quality)], device=device)
+                at = torch.tensor([float(quality)], device=device)
                 kept = torch.tensor([sum(model.stages[:count])], device=device)
-                result = model(padded, level, kept, noisy=False)
+                result = model(padded, at, kept, noisy=False)
                 shown = result.image[0, :, :h, :w].mul(255).round().clamp(0, 255)
                 pixels = shown.to(torch.uint8).permute(1, 2, 0).cpu().numpy()
                 parts = result.bits[0].split(list(model.stages))

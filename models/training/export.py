@@ -22,13 +22,15 @@ from rich.console import Console
 from rich.progress import BarColumn, TaskProgressColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as ProgressBar
 
-from models.exact import freeze
-from models.family import TrainableModel
-from models.registry import BUILDERS, CodecModel, coding_model
-from models.tables import TableSet
+from models.exact.arithmetic import freeze
+from models.exact.scales import raw_thresholds
+from models.exact.tables import TableSet
+from models.protocol import CodingModel
+from models.registry import BUILDERS, coding_model
+from models.trainable import TrainableModel
 from models.training.card import keep_card, read_history, write_card, write_history
 from models.training.tables import CROPS, learn_tables
-from models.weights import (
+from models.weights_file import (
     WEIGHTS_FOLDER,
     WeightsError,
     export_weights,
@@ -78,7 +80,7 @@ def training_images(checkpoint: Path) -> Path:
 
 
 @torch.no_grad()
-def verify_export(model: TrainableModel, loaded: CodecModel) -> None:
+def verify_export(model: TrainableModel, loaded: CodingModel) -> None:
     """Raises ValueError unless the file predicts exactly what the frozen model predicts.
 
     Runs every layer and step of the prior on pseudo-random symbols, at several qualities.
@@ -89,7 +91,7 @@ def verify_export(model: TrainableModel, loaded: CodecModel) -> None:
         name=loaded.name,
         model_id=0,
         fingerprint=b"",
-        thresholds=loaded.thresholds,
+        thresholds=torch.from_numpy(raw_thresholds()).double(),
         frequencies=loaded.frequencies,
         skip_index=loaded.skip_index,
     )
@@ -107,7 +109,7 @@ def verify_export(model: TrainableModel, loaded: CodecModel) -> None:
                     state.push(symbols)
 
 
-def verify_tables(sets: list[TableSet], loaded: CodecModel, stages: tuple[int, ...]) -> None:
+def verify_tables(sets: list[TableSet], loaded: CodingModel, stages: tuple[int, ...]) -> None:
     """Raises ValueError unless the file codes each stage with its set of tables.
 
     ``stages`` holds the set of each stage.

@@ -1,8 +1,9 @@
 """``python -m models.training.fine_start INIT DATA -o OUT``: give a trained model a fine stage.
 
-The fine stage of z2 (:mod:`models.ssvae`) starts from the principal components of what the trained
-pictures lack; it and its prior are then trained at high qualities with all else frozen, which takes
-minutes, before a run trains everything together (``python -m models.training DATA --init OUT``).
+The fine stage of z2 (:mod:`models.ssvae.networks`) starts from the principal components of what the
+trained pictures lack; it and its prior are then trained at high qualities with all else frozen,
+which takes minutes, before a run trains everything together
+(``python -m models.training DATA --init OUT``).
 """
 
 from __future__ import annotations
@@ -19,13 +20,13 @@ from torch import Tensor, nn
 
 from models.names import FINE_FROM
 from models.registry import BUILDERS
-from models.ssvae import FINE_STRIDE, SSVAE
+from models.ssvae.networks import FINE_STRIDE, SSVAE
 from models.training.arithmetic import keep_freed_memory
 from models.training.card import read_history, write_history
 from models.training.data import ImageSet
 from models.training.hardware import machine
 from models.training.optimizer import ModelOptimizer
-from models.weights import export_weights, load_trainable
+from models.weights_file import export_weights, load_trainable
 
 #: Qualities whose pictures the principal components are of; crops at each.
 _QUALITIES, _CROPS = (65, 75, 85, 95), 24
@@ -119,7 +120,7 @@ def load_without_fine(path: Path, name: str) -> tuple[SSVAE, list[dict[str, Any]
     file; and the history of the weights.
 
     Raises:
-        models.weights.WeightsError: the weights file cannot be used.
+        models.weights_file.WeightsError: the weights file cannot be used.
     """
     if path.suffix == ".safetensors":
         model, history = load_trainable(path, name, partly=True), read_history(path)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from models.family import TrainableModel, TrainingPass
+from models.trainable import TrainableModel, TrainingPass
 from models.training.perceptual import LEAST_SIDE, XYB_SSIM_SCALES, xyb_ssim
 from models.training.ssimulacra2 import LOSS_SCALES, ssimulacra2_loss
 

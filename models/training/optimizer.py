@@ -68,3 +68,11 @@ class ModelOptimizer:
             raise ValueError("the checkpoint was written with another optimizer")
         for part, saved in zip(self._parts, state, strict=True):
             part.load_state_dict(saved)
+
+
+@torch.no_grad()
+def follow(average: nn.Module, model: nn.Module, decay: float, step: int) -> None:
+    """Move the averaged weights a step towards the model's; a young average follows faster."""
+    shadow: list[Tensor] = list(average.parameters())
+    current = [parameter.detach() for parameter in model.parameters()]
+    torch._foreach_lerp_(shadow, current, 1 - min(decay, (1 + step) / (10 + step)))

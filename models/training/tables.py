@@ -1,7 +1,7 @@
 """Learn the frequency tables of a model from the symbols that it stores of training crops.
 
 The crops are coded as the codec codes them, all layers, over all qualities. How far the counts are
-smoothed towards the Gaussian tables is decided by held-out crops (:mod:`models.tables`).
+smoothed towards the Gaussian tables is decided by held-out crops (:mod:`models.exact.tables`).
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from models.exact import freeze
-from models.family import TrainableModel
+from models.exact.arithmetic import freeze
+from models.exact.scales import FREQUENCY_BITS, SKIP_INDEX, frequency_tables, raw_thresholds
+from models.exact.tables import TableSet, smoothed_set
 from models.protocol import CodingModel, Progress
 from models.registry import coding_model
-from models.scales import FREQUENCY_BITS, SKIP_INDEX, frequency_tables, raw_thresholds
-from models.tables import TableSet, smoothed_set
+from models.trainable import TrainableModel
 from models.training.data import ImageSet
 
 CROPS = 600

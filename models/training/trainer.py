@@ -15,8 +15,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from models.family import TrainableModel
 from models.registry import BUILDERS
+from models.trainable import TrainableModel
 from models.training.arithmetic import (
     ARITHMETICS,
     Arithmetic,
@@ -35,8 +35,8 @@ from models.training.losses import (
     draw_stages,
     rate_distortion_loss,
 )
-from models.training.optimizer import ModelOptimizer
-from models.weights import load_trainable
+from models.training.optimizer import ModelOptimizer, follow
+from models.weights_file import load_trainable
 
 #: Brings the loss to the order of one, so that clipping and logs read well.
 LOSS_UNIT = 30.0
@@ -185,7 +185,7 @@ class Trainer:
         # the only place where the host waits for the device.
         if bool(torch.isfinite(norm)):
             self.optimizer.step()
-            self._update_ema()
+            follow(self.ema, self.model, self.config.ema, self.step)
         else:
             self.skipped += 1
         self.step += 1
@@ -231,10 +231,3 @@ class Trainer:
         times = ", ".join(f"{n} {s:.2f} s" for n, s in seconds.items())
         kind = "" if muon is None else f"; muon in {str(muon.dtype).removeprefix('torch.')}"
         return f"forward and backward: {times}; taken: {name}{kind}"
-
-    @torch.no_grad()
-    def _update_ema(self) -> None:
-        decay = min(self.config.ema, (1 + self.step) / (10 + self.step))
-        shadow: list[Tensor] = list(self.ema.parameters())
-        current = [p.detach() for p in self.model.parameters()]
-        torch._foreach_lerp_(shadow, current, 1 - decay)

@@ -9,7 +9,7 @@ from benchmarks.anchors import jpeg2000_of_size, jpeg_of_size
 from benchmarks.bench.bands import bd_rate
 from models.registry import BUILDERS
 from models.training.anchors import decode_rgb, psnr
-from models.weights import weights_info
+from models.weights_file import weights_info
 
 
 def test_psnr_of_a_known_error():

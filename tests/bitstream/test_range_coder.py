@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from bitstream import range_coder
 from bitstream.errors import CorruptError
 from bitstream.range_coder import SYMBOL_LIMIT, CodingTables, LayerDecoder, LayerEncoder
-from models.scales import SKIP_INDEX, frequency_tables, scale_table
-from models.tables import pack_tables, smoothed_table
+from models.exact.scales import SKIP_INDEX, frequency_tables, scale_table
+from models.exact.tables import pack_tables, smoothed_table
 from tests.bitstream.reference_decoder import decode_layer, stage_tables
 
 FREQUENCIES = frequency_tables()

@@ -444,7 +444,7 @@ def test_other_weights_are_a_clear_error(coded):
 def test_one_changed_bit_in_the_weights_is_caught(coded, model, tmp_path, monkeypatch):
     """Other weights have another fingerprint: both are named, and nothing is guessed."""
     from codec import installed
-    from models import weights
+    from models import weights_file as weights
 
     own = weights.weights_info(model)
     changed = bytearray(own.path.read_bytes())

@@ -1,0 +1,98 @@
+"""What comparisons at equal processor time share: how long a step takes, the schedule, the verdict.
+
+So that a busy machine does not disturb a comparison, the time of a step is measured first, for all
+models in turns, and gives each its number of steps.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import statistics
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar
+
+import numpy as np
+
+from models.trainable import TrainableModel
+from models.training.config import TrainConfig
+from models.training.trainer import Trainer
+
+#: Qualities of the measurement; enough for a curve of six points.
+QUALITIES = (5, 20, 35, 50, 70, 95)
+_TIMED_STEPS = 7
+
+Curve = Sequence[Sequence[float]]
+"""Points of quality, bpp, PSNR."""
+AnyTrainer = TypeVar("AnyTrainer")
+
+
+def make_trainer(
+    build: Callable[[], TrainableModel],
+    options: argparse.Namespace,
+    steps: int = 10**6,
+    **changes: Any,
+) -> Trainer:
+    """A fresh run of so many steps, with changes of its configuration."""
+    config = TrainConfig(
+        data=options.data,
+        out=options.out,
+        optimizer=options.optimizer,
+        steps=steps,
+        decay_steps=round(0.6 * steps),
+        warmup_steps=min(200, steps // 5),
+        batch=options.batch,
+        device="cpu",
+        ema=0.998,
+    )
+    return Trainer(dataclasses.replace(config, **changes), build)
+
+
+def step_seconds(
+    trainers: Mapping[str, AnyTrainer],
+    prepare: Callable[[AnyTrainer], Any],
+    step: Callable[[AnyTrainer, Any], Any],
+) -> dict[str, float]:
+    """Median processor time of a step of each, taken in turns: a machine that slows down for a
+    while slows all. What ``prepare`` takes is not counted; its result goes to ``step``."""
+    times: dict[str, list[float]] = {name: [] for name in trainers}
+    for _ in range(_TIMED_STEPS):
+        for name, trainer in trainers.items():
+            work = prepare(trainer)
+            begin = time.process_time()
+            step(trainer, work)
+            times[name].append(time.process_time() - begin)
+    return {name: statistics.median(values[1:]) for name, values in times.items()}
+
+
+def bits_at_equal_psnr(anchor: Curve, other: Curve) -> float | None:
+    """BD-rate in percent over the PSNR that both curves reach; None where they do not overlap.
+
+    Points that cost more than a better one are left out: the measure needs monotone curves.
+    """
+    import bjontegaard
+
+    axes = [np.array(_rising(curve)).T[1:] for curve in (anchor, other)]
+    if min(len(psnr) for _, psnr in axes) < 2:
+        return None
+    if max(psnr[0] for _, psnr in axes) >= min(psnr[-1] for _, psnr in axes):
+        return None
+    (a_bpp, a_psnr), (b_bpp, b_psnr) = axes
+    rate = bjontegaard.bd_rate(a_bpp, a_psnr, b_bpp, b_psnr, method="akima", min_overlap=0)
+    return float(rate)
+
+
+def _rising(curve: Curve) -> Curve:
+    """The points of a curve that have a higher PSNR than all cheaper ones, by bpp."""
+    kept: list[Sequence[float]] = []
+    for point in sorted(curve, key=lambda point: point[1]):
+        if not kept or (point[1] > kept[-1][1] and point[2] > kept[-1][2]):
+            kept.append(point)
+    return kept
+
+
+def verdict(anchor: Curve, other: Curve) -> str:
+    """:func:`bits_at_equal_psnr` for a table."""
+    rate = bits_at_equal_psnr(anchor, other)
+    return "no overlap" if rate is None else f"{rate:+.1f}%"

@@ -1,0 +1,172 @@
+"""Weights files: writing, reading, fingerprints.
+
+A weights file is safetensors. Float networks are stored in half precision; the exact prior as
+integers, together with everything else that decides how symbols are coded: the thresholds of the
+scale index and the frequency tables (:mod:`models.exact.tables`). Its fingerprint, the first four
+bytes of its SHA-256, is written into every coded file.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import torch
+from safetensors import safe_open
+from safetensors.torch import load_file, save
+from torch import Tensor
+
+from models.exact.arithmetic import ExactModule, freeze
+from models.exact.scales import SKIP_INDEX, frequency_tables, raw_thresholds
+from models.exact.tables import TableSet, pack_tables, stage_costs, unpack_tables
+from models.names import MODEL_IDS
+from models.protocol import CodingModel
+from models.registry import BUILDERS, coding_model
+from models.trainable import TrainableModel
+
+FINGERPRINT_BYTES = 4
+WEIGHTS_FOLDER = Path(__file__).parent / "weights"
+
+
+class WeightsError(Exception):
+    """Weights are missing, unreadable or not the ones asked for."""
+
+
+@dataclass(frozen=True)
+class WeightsInfo:
+    """What is known of an installed weights file without loading it."""
+
+    name: str
+    path: Path
+    fingerprint: bytes
+
+
+def _smallest_integers(value: Tensor) -> Tensor:
+    for kind in (torch.int8, torch.int16, torch.int32):
+        limits = torch.iinfo(kind)
+        if value.min() >= limits.min and value.max() <= limits.max:
+            return value.to(kind)
+    return value.to(torch.int64)
+
+
+def export_weights(
+    model: TrainableModel, name: str, sets: Sequence[TableSet] | None = None
+) -> bytes:
+    """Freeze ``model``'s prior (in place) and serialize everything a codec needs.
+
+    Args:
+        model: of any family.
+        name: of the model.
+        sets: frequency tables of each set; default: the Gaussian ones for all stages.
+
+    Raises:
+        ValueError: the prior cannot be represented exactly.
+    """
+    freeze(model)
+    tensors = {}
+    for key, value in model.state_dict().items():
+        exact = value.dtype == torch.float64
+        tensors[key] = _smallest_integers(value) if exact else value.half()
+    tensors["coding.thresholds"] = torch.from_numpy(raw_thresholds())
+    numbers = model.table_sets if sets is not None else [0] * len(model.table_sets)
+    tensors |= pack_tables(sets if sets is not None else [frequency_tables()], numbers)
+    # One entry: safetensors writes several in any order, and the fingerprint must not vary.
+    meta = {"coding": json.dumps({"model": name, "skip_index": SKIP_INDEX})}
+    return save({k: v.contiguous() for k, v in tensors.items()}, metadata=meta)
+
+
+def fingerprint_of(data: bytes) -> bytes:
+    """The fingerprint of a weights file's bytes."""
+    return hashlib.sha256(data).digest()[:FINGERPRINT_BYTES]
+
+
+def load_trainable(path: Path, name: str, *, partly: bool = False) -> TrainableModel:
+    """The model of a weights file, thawed: where a new training run can continue.
+
+    Exporting it again gives the same prior, integer for integer. The file's frequency tables price
+    its symbols (``costs``). With ``partly``, tensors that the model does not have, or has in
+    another shape, are left out, what the file lacks stays fresh, and tables are not known.
+
+    Raises:
+        WeightsError: the file is unreadable or does not fit the model.
+    """
+    model = BUILDERS[name]()
+    bits = {
+        f"{prefix}.{parameter}": unit
+        for prefix, module in model.named_modules()
+        if isinstance(module, ExactModule)
+        for parameter, unit in module.units.items()
+    }
+    try:
+        tensors = load_file(path)
+        state = {k: v for k, v in tensors.items() if not k.startswith("coding.")}
+        own = model.state_dict()
+        if partly:
+            state = {k: v for k, v in state.items() if k in own and own[k].shape == v.shape}
+        state = {k: v.double() * 2.0 ** -bits.get(k, 0) for k, v in state.items()}
+        model.load_state_dict(state, strict=not partly)
+        if not partly and "coding.sets" in tensors:  # older files have one set for all stages
+            model.costs = stage_costs(unpack_tables(tensors, len(model.table_sets)))
+    except Exception as error:
+        raise WeightsError(f"{path}: these weights cannot be used ({error})") from error
+    return model
+
+
+@lru_cache(maxsize=8)
+def weights_info(name: str) -> WeightsInfo:
+    """Locate the installed weights of a model.
+
+    Raises:
+        WeightsError: no such model, or no weights for it.
+    """
+    path = WEIGHTS_FOLDER / f"{name}.safetensors"
+    if name not in MODEL_IDS or not path.exists():
+        known = ", ".join(n for n in MODEL_IDS if (WEIGHTS_FOLDER / f"{n}.safetensors").exists())
+        raise WeightsError(f"no model named {name!r} is installed (installed: {known or 'none'})")
+    return WeightsInfo(name, path, fingerprint_of(path.read_bytes()))
+
+
+def model_name(model_id: int) -> str:
+    """Name of a header's model id. Raises WeightsError for an unknown id."""
+    for name, number in MODEL_IDS.items():
+        if number == model_id:
+            return name
+    raise WeightsError(f"model id {model_id} is not known to this version: a newer one is needed")
+
+
+def load_coding_model(path: Path, *, name: str, device: torch.device) -> CodingModel:
+    """Read a weights file into a model ready to code.
+
+    Raises:
+        WeightsError: the file is unreadable or does not fit the model.
+    """
+    model = BUILDERS[name]()
+    freeze(model)
+    try:
+        fingerprint = fingerprint_of(path.read_bytes())
+        with safe_open(path, framework="pt") as file:
+            meta = file.metadata() or {}
+            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+        frequencies = unpack_tables(tensors, len(model.table_sets))
+        thresholds = tensors["coding.thresholds"].to(torch.float64)
+        state = {k: v for k, v in tensors.items() if not k.startswith("coding.")}
+        own = model.state_dict()
+        model.load_state_dict({key: value.to(own[key].dtype) for key, value in state.items()})
+        skip_index = int(json.loads(meta["coding"])["skip_index"])
+    except Exception as error:  # safetensors raises its own and OSError, torch RuntimeError
+        detail = json.dumps(str(error).splitlines()[0])
+        raise WeightsError(f"{path}: these weights cannot be used ({detail})") from error
+    model = model.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return coding_model(
+        model,
+        name=name,
+        model_id=MODEL_IDS.get(name, 0),
+        fingerprint=fingerprint,
+        thresholds=thresholds.to(device),
+        frequencies=frequencies,
+        skip_index=skip_index,
+    )

@@ -11,8 +11,6 @@ from codec.errors import ModelError, UnsupportedFileError
 from models.protocol import CodingModel
 from models.weights import WeightsError, load_coding_model, model_name, weights_info
 
-DEFAULT_MODEL = "ssvae"
-
 
 def resolve_device(device: str) -> torch.device:
     """``auto`` → CUDA when there is one, else CPU. Raises ModelError."""

@@ -9,7 +9,7 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from bitstream.range_coder import CodingTables
-from codec.layer_coding import encode_layers, pad_image, tables_of
+from codec.walk import Coded, Recorder, pad_image, tables_of, walk
 from models.registry import BUILDERS
 from models.scales import FREQUENCY_BITS, frequency_tables
 from models.tables import pack_tables, smoothed_table, unpack_tables
@@ -219,9 +219,10 @@ def test_real_bits_fall_on_crops_the_tables_were_not_learned_from(photograph, tm
     right = photograph[128:384, 512:768]
 
     def size(tables):
-        image = pad_image(right, 64)
-        posterior, prior = coding.posterior(image, 50), coding.prior(256, 256, 50)
-        return sum(map(len, encode_layers(posterior, prior, coding.layers_at(50), tables)))
+        recorder = Recorder(coding.layers_at(50), tables)
+        coded = Coded(coding.posterior(pad_image(right, 64), 50), coding.skip_index, recorder)
+        walk(coding, (256, 256), 50, [coded] * 3)
+        return sum(map(len, recorder.payloads()))
 
     gaussian = size([CodingTables(GAUSSIAN, coding.skip_index)] * 4)
     assert size([CodingTables(tables, coding.skip_index) for tables in learned.sets]) < gaussian

@@ -12,12 +12,11 @@ import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 
 import torch
-from safetensors import safe_open
-from safetensors.torch import load_file, save
+from safetensors.torch import load, load_file, save
 from torch import Tensor
 
 from models.exact import ExactModule, freeze
@@ -41,7 +40,11 @@ class WeightsInfo:
 
     name: str
     path: Path
-    fingerprint: bytes
+
+    @cached_property
+    def fingerprint(self) -> bytes:
+        """As in files. Reads the weights; a loaded model knows its own."""
+        return fingerprint_of(self.path.read_bytes())
 
 
 def _smallest_integers(value: Tensor) -> Tensor:
@@ -81,6 +84,12 @@ def export_weights(
 def fingerprint_of(data: bytes) -> bytes:
     """The fingerprint of a weights file's bytes."""
     return hashlib.sha256(data).digest()[:FINGERPRINT_BYTES]
+
+
+def _metadata(data: bytes) -> dict[str, str]:
+    """Of a weights file's bytes: eight for the length of the header, then that as JSON."""
+    end = 8 + int.from_bytes(data[:8], "little")
+    return json.loads(data[8:end])["__metadata__"]
 
 
 def load_trainable(path: Path, name: str, *, partly: bool = False) -> TrainableModel:
@@ -126,7 +135,7 @@ def weights_info(name: str) -> WeightsInfo:
     if name not in MODEL_IDS or not path.exists():
         known = ", ".join(n for n in MODEL_IDS if (WEIGHTS_FOLDER / f"{n}.safetensors").exists())
         raise WeightsError(f"no model named {name!r} is installed (installed: {known or 'none'})")
-    return WeightsInfo(name, path, fingerprint_of(path.read_bytes()))
+    return WeightsInfo(name, path)
 
 
 def model_name(model_id: int) -> str:
@@ -146,16 +155,14 @@ def load_coding_model(path: Path, *, name: str, device: torch.device) -> CodecMo
     model = BUILDERS[name]()
     freeze(model)
     try:
-        fingerprint = fingerprint_of(path.read_bytes())
-        with safe_open(path, framework="pt") as file:
-            meta = file.metadata() or {}
-            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+        data = path.read_bytes()
+        fingerprint, tensors = fingerprint_of(data), load(data)
         frequencies = unpack_tables(tensors, len(model.table_sets))
         thresholds = tensors["coding.thresholds"].to(torch.float64)
         state = {k: v for k, v in tensors.items() if not k.startswith("coding.")}
         own = model.state_dict()
         model.load_state_dict({key: value.to(own[key].dtype) for key, value in state.items()})
-        skip_index = int(json.loads(meta["coding"])["skip_index"])
+        skip_index = int(json.loads(_metadata(data)["coding"])["skip_index"])
     except Exception as error:  # safetensors raises its own and OSError, torch RuntimeError
         detail = json.dumps(str(error).splitlines()[0])
         raise WeightsError(f"{path}: these weights cannot be used ({detail})") from error

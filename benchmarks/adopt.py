@@ -22,7 +22,7 @@ from models.training.card import history_path
 from models.training.evaluate import Row, evaluate_estimated, format_table
 from models.training.export import export
 from models.training.tables import CROPS
-from models.weights import WEIGHTS_FOLDER, WeightsError, load_trainable
+from models.weights_file import WEIGHTS_FOLDER, WeightsError, load_trainable
 
 #: Qualities whose means make the curves.
 QUALITIES = (0, 15, 30, 45, 60, 75, 90, 100)

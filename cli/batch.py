@@ -12,11 +12,12 @@ import typer
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
 
 from cli.jobs import FAILURE, errors_as_one_line
+from cli.options import DECODING, ENCODING, decoding, encoding, flag, refuse, takes
 from cli.output import complain, progress_bar, say
 from codec.errors import ArgumentError
-from codec.limits import DEFAULT_MAX_PIXELS
 
 if TYPE_CHECKING:
+    from codec.batch import Settings
     from codec.batch.driver import Summary
     from codec.batch.worker import Done
 
@@ -32,10 +33,33 @@ EXAMPLES = """Examples:
   codec batch --verify coded/
   codec batch --report page.html coded/
 
+With --decode: --to, --fill, --seed, --temperature, --scale, --strict.
 Several machines: start a Ray cluster, then add --engine ray.
 """
 
 
+#: How a run goes: keywords of :func:`codec.batch.run`.
+RUNNING = {
+    "workers": flag(int, "--workers", "-w", min=1, help="Default one per core, 4 on a GPU."),
+    "engine": flag(str, help="Who works. Default local.", metavar="local|ray"),
+    "manifest": flag(str, help="Default DST/manifest.parquet.", metavar="OUT.parquet"),
+    "resume": flag(bool, "--resume", help="Go on where an earlier run was stopped."),
+    "retry_failed": flag(bool, "--retry-failed", help="The same, and try again what failed."),
+    "force": flag(bool, "--force", help="Start anew, though there is a manifest."),
+}
+#: What is made of the results, beside the options of encoding and decoding.
+RESULTS = {
+    "psnr": flag(bool, "--psnr", help="Decode each result again and measure."),
+    "to": flag(str, help="Format of decoded images. Default png.", metavar="png|jpg|webp|…"),
+    "shards": flag(
+        int, min=0, help="Write tar shards of n pictures; 0: files, though SRC are shards."
+    ),
+}
+#: Those of them that checking knows.
+_CHECKING = {"workers", "engine", "manifest"}
+
+
+@takes(options={**DECODING, **ENCODING}, results=RESULTS, running=RUNNING)
 def batch(
     places: Annotated[
         list[str],
@@ -55,63 +79,10 @@ def batch(
     report: Annotated[
         str | None, typer.Option(help="Write a page about the results in DST.", metavar="OUT.html")
     ] = None,
-    layers: Annotated[
-        int | None, typer.Option("--layers", "-l", min=1, max=3, help="How many layers.")
-    ] = None,
-    stages: Annotated[int | None, typer.Option(min=1, help="How many stages of them.")] = None,
-    quality: Annotated[
-        int | None, typer.Option("--quality", "-q", min=0, max=100, help="Default 50.")
-    ] = None,
-    target_bpp: Annotated[
-        float | None, typer.Option(help="Best quality of at most so many bits per pixel.")
-    ] = None,
-    effort: Annotated[
-        int, typer.Option("--effort", "-e", min=1, max=9, help="Time spent for size.")
-    ] = 1,
-    fitted: Annotated[
-        bool,
-        typer.Option("--filter/--no-filter", help="Fit a filter to each picture where it pays."),
-    ] = True,
-    model: Annotated[str, typer.Option(help="Which installed model.")] = "ssvae",
-    device: Annotated[
-        str, typer.Option(help="auto, cpu or cuda.", metavar="auto|cpu|cuda")
-    ] = "auto",
-    strip: Annotated[bool, typer.Option("--strip", help="Drop ICC, EXIF and XMP.")] = False,
-    max_pixels: Annotated[
-        int, typer.Option(min=1, help="Refuse larger images.")
-    ] = DEFAULT_MAX_PIXELS,
-    psnr: Annotated[
-        bool, typer.Option("--psnr", help="Decode each result again and measure.")
-    ] = False,
-    to: Annotated[
-        str, typer.Option(help="With --decode: format of the images.", metavar="png|jpg|webp|…")
-    ] = "png",
-    scale: Annotated[int, typer.Option(help="With --decode: 1, or 2 and 4 for less.")] = 1,
-    strict: Annotated[
-        bool, typer.Option("--strict", help="With --decode: fail on cut or damaged files.")
-    ] = False,
-    shards: Annotated[
-        int | None,
-        typer.Option(
-            min=0, help="Write tar shards of so many pictures; 0: files, though SRC are shards."
-        ),
-    ] = None,
-    workers: Annotated[
-        int | None, typer.Option("--workers", "-w", min=1, help="Default one per core, 4 on a GPU.")
-    ] = None,
-    engine: Annotated[str, typer.Option(help="Who works.", metavar="local|ray")] = "local",
-    manifest: Annotated[
-        str | None, typer.Option(help="Default DST/manifest.parquet.", metavar="OUT.parquet")
-    ] = None,
-    resume: Annotated[
-        bool, typer.Option("--resume", help="Go on where an earlier run was stopped.")
-    ] = False,
-    retry_failed: Annotated[
-        bool, typer.Option("--retry-failed", help="The same, and try again what failed.")
-    ] = False,
-    force: Annotated[
-        bool, typer.Option("--force", help="Start anew, though there is a manifest.")
-    ] = False,
+    *,
+    options: dict[str, Any],
+    results: dict[str, Any],
+    running: dict[str, Any],
     as_json: Annotated[bool, typer.Option("--json", help="Print figures as JSON.")] = False,
 ) -> None:
     """Encode, decode or check whole archives: on all cores, resumable, with a manifest."""
@@ -121,69 +92,58 @@ def batch(
         extra.require("batch")
         if decode + verify + (report is not None) > 1:
             raise ArgumentError("--decode, --verify and --report: one at a time")
-        shared: dict[str, Any] = {"device": device, "max_pixels": max_pixels}
-        if verify or report is not None:
-            destination = _take(places, 1, "the finished set")[0]
-            if report is not None:
-                _report(report, destination, manifest)
-            else:
-                shared |= {"deep": deep}
-                _verify(destination, manifest, workers, engine, shared, as_json)
-            return
-        source, destination = _take(places, 2, "SRC and DST")
-        if decode:
-            _only_for_encoding(quality=quality, target_bpp=target_bpp, psnr=psnr or None)
-            options = shared | {
-                "layers": layers,
-                "stages": stages,
-                "scale": scale,
-                "strict": strict,
-            }
+        if deep and not verify:
+            raise ArgumentError("--deep: only with --verify")
+        if report is not None:
+            refuse(options | results | running, {"manifest"}, "not for --report")
+            _report(report, _take(places, 1, "the finished set")[0], **running)
+        elif verify:
+            allowed = {"device", "max_pixels", *_CHECKING}
+            refuse(options | results | running, allowed, "not for --verify")
+            _verify(_take(places, 1, "the finished set")[0], deep, options, running, as_json)
         else:
-            options = shared | {
-                "layers": layers or 3,
-                "stages": stages,
-                "quality": quality,
-                "target_bpp": target_bpp,
-                "effort": effort,
-                "filter": fitted,
-                "model": model,
-                "strip": strip,
-            }
-        from codec.batch import Settings, run
+            source, destination = _take(places, 2, "SRC and DST")
+            settings = _settings(source, destination, decode, options, results)
+            _run(settings, running, as_json)
 
-        settings = Settings(
-            source,
-            destination,
-            kind="decode" if decode else "encode",
-            options=options,
-            suffix=f".{to.lstrip('.')}" if decode else ".cci",
-            psnr=psnr,
-            shards=shards,
-        )
-        with _progress("decoding" if decode else "encoding") as show:
 
-            def watch(done: Done, summary: Summary, total: int) -> None:
-                for row in done.rows:
-                    if row["status"] != "ok":
-                        complain(f"{row['path']}: {row['error']}")
-                count = summary.ok + summary.failed
-                show(summary.before + summary.units, total, f"{count / summary.seconds:.1f}/s")
+def _settings(
+    source: str, destination: str, decode: bool, options: dict[str, Any], results: dict[str, Any]
+) -> Settings:
+    """What the run is to do. Raises ArgumentError where flags do not go together."""
+    from codec.batch import Settings
 
-            summary = run(
-                settings,
-                workers=workers,
-                engine=engine,
-                manifest=manifest,
-                resume=resume,
-                retry_failed=retry_failed,
-                force=force,
-                watch=watch,
-                on_stop=lambda: complain("finishing what is begun; Ctrl-C again stops at once"),
-            )
-        say(json.dumps(summary.figures()) if as_json else _line(summary))
-        if summary.interrupted:
-            complain("stopped; the same command with --resume goes on")
+    to = results.pop("to", None)
+    if decode:
+        refuse(options | results, {*DECODING, "shards"}, "not for --decode")
+        keywords, suffix = decoding(options), f".{(to or 'png').lstrip('.')}"
+    else:
+        refuse(options | ({"to": to} if to else {}), ENCODING, "only for --decode")
+        keywords, suffix = encoding(options), ".cci"
+    kind = "decode" if decode else "encode"
+    return Settings(source, destination, kind=kind, options=keywords, suffix=suffix, **results)
+
+
+def _run(settings: Settings, running: dict[str, Any], as_json: bool) -> None:
+    """Do the run behind a progress bar; print its figures."""
+    from codec.batch import run
+
+    with _progress("decoding" if settings.kind == "decode" else "encoding") as show:
+
+        def watch(done: Done, summary: Summary, total: int) -> None:
+            for row in done.rows:
+                if row["status"] != "ok":
+                    complain(f"{row['path']}: {row['error']}")
+            count = summary.ok + summary.failed
+            show(summary.before + summary.units, total, f"{count / summary.seconds:.1f}/s")
+
+        def on_stop() -> None:
+            complain("finishing what is begun; Ctrl-C again stops at once")
+
+        summary = run(settings, **running, watch=watch, on_stop=on_stop)
+    say(json.dumps(summary.figures()) if as_json else _line(summary))
+    if summary.interrupted:
+        complain("stopped; the same command with --resume goes on")
     if summary.failed or summary.failed_before or summary.interrupted:
         raise typer.Exit(FAILURE)
 
@@ -192,12 +152,6 @@ def _take(places: list[str], count: int, what: str) -> list[str]:
     if len(places) != count:
         raise ArgumentError(f"give {what}, not {len(places)} places")
     return places
-
-
-def _only_for_encoding(**options: object) -> None:
-    given = [f"--{name.replace('_', '-')}" for name, value in options.items() if value is not None]
-    if given:
-        raise ArgumentError(f"{', '.join(given)}: not for --decode")
 
 
 def _line(summary: Summary) -> str:
@@ -213,7 +167,7 @@ def _line(summary: Summary) -> str:
     return ", ".join(parts) + f"; {summary.manifest}"
 
 
-def _report(out: str, destination: str, manifest: str | None) -> None:
+def _report(out: str, destination: str, manifest: str | None = None) -> None:
     from codec.batch import write_report
 
     write_report(out, destination, manifest=manifest)
@@ -221,25 +175,18 @@ def _report(out: str, destination: str, manifest: str | None) -> None:
 
 
 def _verify(
-    destination: str,
-    manifest: str | None,
-    workers: int | None,
-    engine: str,
-    options: dict[str, Any],
-    as_json: bool,
+    destination: str, deep: bool, options: dict[str, Any], running: dict[str, Any], as_json: bool
 ) -> None:
+    """Check the results behind a progress bar; print what is wrong, and figures."""
     from codec.batch import verify_set
 
-    deep = options.pop("deep")
     with _progress("checking") as show:
         findings = verify_set(
             destination,
-            manifest=manifest,
             deep=deep,
             options=options,
-            workers=workers,
-            engine=engine,
-            watch=lambda found, total: show(found.units, total, ""),
+            **running,
+            watch=lambda so_far, total: show(so_far.units, total, ""),
         )
     for name, problem in findings.problems:
         complain(f"{name}: {problem}")

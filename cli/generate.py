@@ -12,9 +12,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cli.jobs import STANDARD, Job, errors_as_one_line, naming, run
+from cli.options import Device, Fill
 from cli.output import complain
 from codec.errors import ArgumentError
 from codec.limits import DEFAULT_MAX_PIXELS
+from codec.options import DEFAULT_MODEL, DEFAULT_QUALITY
 from models.protocol import Progress
 
 if TYPE_CHECKING:
@@ -52,13 +54,6 @@ VARY_EXAMPLES = """Examples:
 """
 
 
-class Fill(StrEnum):
-    """How missing layers are completed."""
-
-    mean = "mean"
-    sample = "sample"
-
-
 class Detail(StrEnum):
     """What becomes of the layers after u."""
 
@@ -84,7 +79,6 @@ _Quality = Annotated[
     typer.Option("--quality", "-q", min=0, max=100, help="Default 50, or that of a .cci file."),
 ]
 _Model = Annotated[str | None, typer.Option(help="Which installed model. Default ssvae.")]
-_Device = Annotated[str, typer.Option(help="auto, cpu or cuda.", metavar="auto|cpu|cuda")]
 _MaxPixels = Annotated[int, typer.Option(min=1, help="Refuse more, all pictures together.")]
 _Force = Annotated[bool, typer.Option("--force", help="Overwrite a result beside the input.")]
 _Separate = Annotated[
@@ -115,7 +109,7 @@ def reconstruct(
     temperature: _Temperature = 1.0,
     quality: _Quality = None,
     model: _Model = None,
-    device: _Device = "auto",
+    device: Device = "auto",
     separate: _Separate = False,
     force: _Force = False,
     max_pixels: _MaxPixels = DEFAULT_MAX_PIXELS,
@@ -133,8 +127,8 @@ def reconstruct(
                 fill=fill.value,
                 seed=seed,
                 temperature=temperature,
-                quality=50 if quality is None else quality,
-                model=model or "ssvae",
+                quality=DEFAULT_QUALITY if quality is None else quality,
+                model=model or DEFAULT_MODEL,
                 device=device,
                 max_pixels=max_pixels,
                 progress=show,
@@ -149,7 +143,7 @@ def upscale(
     output: _Output = None,
     factor: Annotated[int, typer.Option("--factor", "-f", help="2 or 4.")] = 2,
     model: _Model = None,
-    device: _Device = "auto",
+    device: Device = "auto",
     force: _Force = False,
     max_pixels: _MaxPixels = DEFAULT_MAX_PIXELS,
     as_json: _Json = False,
@@ -164,7 +158,7 @@ def upscale(
             enlarged = upscale(
                 job.read(),
                 factor=factor,
-                model=model or "ssvae",
+                model=model or DEFAULT_MODEL,
                 device=device,
                 max_pixels=max_pixels,
                 progress=show,
@@ -184,7 +178,7 @@ def sample(
     temperature: _Temperature = 1.0,
     quality: _Quality = None,
     model: _Model = None,
-    device: _Device = "auto",
+    device: Device = "auto",
     separate: _Separate = False,
     max_pixels: _MaxPixels = DEFAULT_MAX_PIXELS,
     as_json: _Json = False,
@@ -201,8 +195,8 @@ def sample(
                 size=size,
                 seed=seed,
                 temperature=temperature,
-                quality=50 if quality is None else quality,
-                model=model or "ssvae",
+                quality=DEFAULT_QUALITY if quality is None else quality,
+                model=model or DEFAULT_MODEL,
                 device=device,
                 max_pixels=max_pixels,
                 progress=show,
@@ -224,7 +218,7 @@ def interpolate(
     temperature: _Temperature = 1.0,
     quality: _Quality = None,
     model: _Model = None,
-    device: _Device = "auto",
+    device: Device = "auto",
     separate: _Separate = False,
     force: _Force = False,
     max_pixels: _MaxPixels = DEFAULT_MAX_PIXELS,
@@ -270,7 +264,7 @@ def vary(
     temperature: _Temperature = 1.0,
     quality: _Quality = None,
     model: _Model = None,
-    device: _Device = "auto",
+    device: Device = "auto",
     separate: _Separate = False,
     force: _Force = False,
     max_pixels: _MaxPixels = DEFAULT_MAX_PIXELS,

@@ -7,7 +7,6 @@ import json
 import sys
 import time
 from collections.abc import Callable
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -18,11 +17,11 @@ from cli import batch as batch_command
 from cli import bench as bench_command
 from cli import generate
 from cli.jobs import FAILURE, STANDARD, Job, errors_as_one_line, naming, plan, run
+from cli.options import DECODING, ENCODING, Device, MaxPixels, decoding, encoding, takes
 from cli.output import complain, say
-from cli.sizes import parse_size
 from cli.view import EXAMPLES as VIEW_EXAMPLES
 from cli.view import view
-from codec.errors import ArgumentError, CodecError, ModelError
+from codec.errors import CodecError, ModelError
 from codec.limits import DEFAULT_MAX_PIXELS, NEVER_READ
 
 app = typer.Typer(
@@ -68,18 +67,9 @@ _INFO_EXAMPLES = """Examples:
 """
 
 
-class Fill(StrEnum):
-    """How missing layers are completed."""
-
-    mean = "mean"
-    sample = "sample"
-
-
 _Json = Annotated[bool, typer.Option("--json", help="Print figures as JSON, one object per file.")]
-_Device = Annotated[str, typer.Option(help="auto, cpu or cuda.", metavar="auto|cpu|cuda")]
 _Recursive = Annotated[bool, typer.Option("--recursive", "-r", help="Look into subfolders.")]
 _Force = Annotated[bool, typer.Option("--force", help="Overwrite files found beside the input.")]
-_MaxPixels = Annotated[int, typer.Option(min=1, help="Refuse larger images.")]
 _Output = Annotated[
     str | None,
     typer.Option("--output", "-o", help="Output file (- is standard output), or a folder."),
@@ -87,74 +77,27 @@ _Output = Annotated[
 
 
 @app.command(epilog=_ENCODE_EXAMPLES)
+@takes(options=ENCODING)
 def encode(
     inputs: Annotated[
         list[str], typer.Argument(metavar="IN...", help="Images, or a folder; - is standard input.")
     ],
     output: _Output = None,
-    layers: Annotated[
-        int, typer.Option("--layers", "-l", min=1, max=3, help="How many layers to store.")
-    ] = 3,
-    stages: Annotated[
-        int | None, typer.Option(min=1, help="Store only the first so many stages of the layers.")
-    ] = None,
-    quality: Annotated[
-        int | None,
-        typer.Option(
-            "--quality",
-            "-q",
-            min=0,
-            max=100,
-            help="0 is smallest. Default 50. Above 90 only for pictures that gain by it.",
-        ),
-    ] = None,
-    target_bpp: Annotated[
-        float | None, typer.Option(help="Best quality of at most so many bits per pixel.")
-    ] = None,
-    target_size: Annotated[
-        str | None, typer.Option(help="Best quality of at most that size, e.g. 20kB.")
-    ] = None,
-    effort: Annotated[
-        int,
-        typer.Option("--effort", "-e", min=1, max=9, help="Time spent to make the file smaller."),
-    ] = 1,
-    fitted: Annotated[
-        bool,
-        typer.Option("--filter/--no-filter", help="Fit a filter to the picture where it pays."),
-    ] = True,
-    model: Annotated[str, typer.Option(help="Which installed model.")] = "ssvae",
-    device: _Device = "auto",
-    strip: Annotated[bool, typer.Option("--strip", help="Drop ICC, EXIF and XMP.")] = False,
-    srgb: Annotated[
-        bool, typer.Option("--srgb", help="Convert to sRGB by the ICC profile, and drop it.")
-    ] = False,
+    *,
+    options: dict[str, Any],
     recursive: _Recursive = False,
     force: _Force = False,
-    max_pixels: _MaxPixels = DEFAULT_MAX_PIXELS,
     as_json: _Json = False,
 ) -> None:
     """Encode images into .cci files."""
     with errors_as_one_line():
-        options: dict[str, Any] = {
-            "layers": layers,
-            "stages": stages,
-            "quality": quality,
-            "target_bpp": target_bpp,
-            "target_bytes": None if target_size is None else parse_size(target_size),
-            "effort": effort,
-            "filter": fitted,
-            "model": model,
-            "device": device,
-            "strip": strip,
-            "srgb": srgb,
-            "max_pixels": max_pixels,
-        }
+        keywords = encoding(options)
         jobs, batch = plan(
             inputs, output, ".cci", accepts=_is_image, recursive=recursive, force=force
         )
 
         def work(job: Job, show: Callable[[float], None]) -> tuple[dict, str]:
-            return _encode_one(job, show, options)
+            return _encode_one(job, show, keywords)
 
         run(jobs, batch, work, as_json=as_json, verb="encoding")
 
@@ -171,7 +114,6 @@ def _encode_one(
     for note in result.notes:
         complain(f"{job.source}: note: {note}")
     layers = dict(zip(("u", "z1", "z2"), result.layer_bytes, strict=False))
-    metadata = codec.info(result.data, max_pixels=None).metadata
     figures = {
         "bytes": len(result.data),
         "bpp": round(result.bpp, 5),
@@ -180,12 +122,12 @@ def _encode_one(
         "quality": result.quality,
         "layers": layers,
         "filter_bytes": result.filter_bytes,
-        "metadata": metadata,
+        "metadata": result.metadata,
         "notes": list(result.notes),
         "seconds": round(seconds, 3),
     }
     parts = ", ".join(f"{name} {size}" for name, size in layers.items())
-    beside = "".join(f", {name} {size}" for name, size in metadata.items())
+    beside = "".join(f", {name} {size}" for name, size in result.metadata.items())
     line = (
         f"{job.target}: {len(result.data)} bytes, {result.bpp:.4f} bpp, quality {result.quality}, "
         f"{len(layers)} layers ({parts}){beside}, {seconds:.2f} s"
@@ -194,74 +136,34 @@ def _encode_one(
 
 
 @app.command(epilog=_DECODE_EXAMPLES)
+@takes(options=DECODING)
 def decode(
     inputs: Annotated[
         list[str],
         typer.Argument(metavar="IN...", help=".cci files, or a folder; - is standard input."),
     ],
     output: _Output = None,
-    layers: Annotated[
-        int | None,
-        typer.Option("--layers", "-l", min=1, max=3, help="Use only the first so many."),
-    ] = None,
-    stages: Annotated[
-        int | None,
-        typer.Option(min=1, help="Use only the first so many stages; codec info counts them."),
-    ] = None,
-    fill: Annotated[
-        Fill, typer.Option(help="Missing layers: mean of the prior, or a sample of it.")
-    ] = Fill.mean,
-    seed: Annotated[
-        int | None, typer.Option(min=0, help="Of the sample.", show_default="0")
-    ] = None,
-    temperature: Annotated[
-        float | None,
-        typer.Option(
-            min=0.0, max=10.0, help="Of the sample; below 1 is calmer.", show_default="1.0"
-        ),
-    ] = None,
-    scale: Annotated[int, typer.Option(help="1, or 2 and 4 for a smaller picture.")] = 1,
-    device: _Device = "auto",
+    *,
+    options: dict[str, Any],
     recursive: _Recursive = False,
     force: _Force = False,
-    max_pixels: _MaxPixels = DEFAULT_MAX_PIXELS,
-    strict: Annotated[
-        bool, typer.Option("--strict", help="Fail on files that are cut or damaged.")
-    ] = False,
     as_json: _Json = False,
 ) -> None:
     """Decode .cci files into images; the suffix of the output chooses the format."""
     with errors_as_one_line():
-        options: dict[str, Any] = {
-            "layers": layers,
-            "stages": stages,
-            "fill": fill.value,
-            **_sampling(fill, seed=seed, temperature=temperature),
-            "scale": scale,
-            "device": device,
-            "max_pixels": max_pixels,
-            "strict": strict,
-        }
+        keywords = decoding(options)
         jobs, batch = plan(
             inputs, output, ".png", accepts=_is_cci, recursive=recursive, force=force
         )
 
         def work(job: Job, show: Callable[[float], None]) -> tuple[dict, str]:
-            return _decode_one(job, options, show)
+            return _decode_one(job, show, keywords)
 
         run(jobs, batch, work, as_json=as_json, verb="decoding")
 
 
-def _sampling(fill: Fill, **given: float | None) -> dict[str, Any]:
-    """The options of a sample that are given. Raises ArgumentError where nothing is sampled."""
-    found = {name: value for name, value in given.items() if value is not None}
-    if found and fill != Fill.sample:
-        raise ArgumentError(f"--{' and --'.join(found)}: only with --fill sample")
-    return found
-
-
 def _decode_one(
-    job: Job, options: dict[str, Any], show: Callable[[float], None]
+    job: Job, show: Callable[[float], None], options: dict[str, Any]
 ) -> tuple[dict, str]:
     source = job.read()
     suffix = ".png" if job.target == STANDARD else Path(job.target).suffix
@@ -311,8 +213,8 @@ def verify(
     deep: Annotated[
         bool, typer.Option("--deep", help="Decode the symbols too and compare their checksums.")
     ] = False,
-    device: _Device = "auto",
-    max_pixels: _MaxPixels = DEFAULT_MAX_PIXELS,
+    device: Device = "auto",
+    max_pixels: MaxPixels = DEFAULT_MAX_PIXELS,
     as_json: _Json = False,
 ) -> None:
     """Check that .cci files are complete and undamaged; the exit status is 1 if any is not."""

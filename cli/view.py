@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from cli.jobs import errors_as_one_line
+from cli.options import Device, MaxPixels
 from cli.output import complain
 from cli.sizes import parse_size
 from codec.errors import ArgumentError, CodecError
@@ -43,12 +44,8 @@ def view(
         str | None,
         typer.Option(help="With --terminal: as if so many bytes came per second, e.g. 4kB."),
     ] = None,
-    device: Annotated[
-        str, typer.Option(help="auto, cpu or cuda.", metavar="auto|cpu|cuda")
-    ] = "auto",
-    max_pixels: Annotated[int, typer.Option(min=1, help="Refuse larger images.")] = (
-        DEFAULT_MAX_PIXELS
-    ),
+    device: Device = "auto",
+    max_pixels: MaxPixels = DEFAULT_MAX_PIXELS,
 ) -> None:
     """Watch files sharpen as their bytes arrive: in the browser, or in the terminal."""
     options: dict[str, Any] = {"device": device, "max_pixels": max_pixels}

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import itertools
 import warnings
-import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from os import PathLike
-from typing import TypedDict, Unpack
+from typing import Unpack
 
 import numpy as np
 import torch
@@ -27,13 +27,12 @@ from codec.errors import (
 from codec.image_io import Picture, to_pillow, unpack_alpha, unpack_metadata
 from codec.inspection import read_bytes, require_whole, stages_of
 from codec.installed import model_for_file
-from codec.layer_coding import fill_rest, tables_of
-from codec.limits import DEFAULT_MAX_PIXELS, out_of_memory_as_limit
+from codec.limits import out_of_memory_as_limit
+from codec.options import DecodeKeywords, DecodeOptions
 from codec.progress import split
+from codec.walk import Filled, Source, Stored, tables_of, walk
 from models.picture_filter import PictureFilter
-from models.protocol import CodingModel, LayerSpec, PriorState, Progress
-
-FILLS = ("mean", "sample")
+from models.protocol import CodingModel, PriorState, Progress
 
 
 @dataclass(frozen=True)
@@ -58,23 +57,8 @@ class Decoded:
     filtered: bool = False
 
 
-class DecodeOptions(TypedDict, total=False):
-    """Options of :func:`decode`, explained at :func:`decode_detailed`."""
-
-    layers: int | None
-    stages: int | None
-    fill: str
-    seed: int
-    temperature: float
-    scale: int
-    device: str
-    max_pixels: int | None
-    strict: bool
-    progress: Progress | None
-
-
-def decode(data: bytes | str | PathLike[str], **options: Unpack[DecodeOptions]) -> Image.Image:
-    """Decode a .cci file (bytes or path); see :func:`decode_detailed` for the options.
+def decode(data: bytes | str | PathLike[str], **options: Unpack[DecodeKeywords]) -> Image.Image:
+    """Decode a .cci file (bytes or path) into an image; see :func:`decode_detailed`.
 
     Warns:
         codec.errors.DamageWarning: a later layer or metadata is damaged and was left out. A file
@@ -86,125 +70,195 @@ def decode(data: bytes | str | PathLike[str], **options: Unpack[DecodeOptions]) 
     return result.image
 
 
-@out_of_memory_as_limit
 def decode_detailed(
-    data: bytes | str | PathLike[str],
-    *,
-    layers: int | None = None,
-    stages: int | None = None,
-    fill: str = "mean",
-    seed: int = 0,
-    temperature: float = 1.0,
-    scale: int = 1,
-    device: str = "auto",
-    max_pixels: int | None = DEFAULT_MAX_PIXELS,
-    strict: bool = False,
-    progress: Progress | None = None,
+    data: bytes | str | PathLike[str], **keywords: Unpack[DecodeKeywords]
 ) -> Decoded:
-    """Decode a .cci file, whole or cut anywhere behind its first layer.
+    """Decode a .cci file, whole or cut anywhere after its first layer.
 
     Args:
         data: the file's bytes or its path.
-        layers: use only the first so many layers; default all that arrived.
-        stages: use only the first so many stages of those; a finer cut where the model's layers
-            consist of several (:func:`codec.info` lists them).
-        fill: how missing layers are completed: ``mean`` (smooth) or ``sample`` (drawn from the
-            prior: invented detail).
-        seed: makes samples reproducible.
-        temperature: of the samples; 0 equals ``mean``.
-        scale: 1, or 2 and 4 for the picture at half and quarter size (rounded up) without running
-            the rest of the network.
-        device: ``auto``, ``cpu`` or ``cuda``.
-        max_pixels: refuse files that declare more; None: no limit.
-        strict: a file that is cut or damaged anywhere is an error, even where the layers before
-            would give a picture.
-        progress: called with the share done, 0…1.
+        keywords: explained at :class:`codec.options.DecodeOptions`.
 
     Raises:
         codec.errors.CodecError: unreadable or damaged file, bad argument, missing weights.
     """
-    check_options(layers, stages, fill, seed, temperature, scale)
-    container = Container.from_bytes(read_bytes(data), max_pixels=max_pixels)
-    if strict:
+    options = DecodeOptions(**keywords)
+    container = Container.from_bytes(read_bytes(data), max_pixels=options.max_pixels)
+    if options.strict:
         require_whole(container)
-    header = container.header
-    model = model_of(header, device)
-    notes = arrival_notes(container)
-    upto = model.layers_for_scale(scale)
-    cut = Stages(model, container, stages)
-    stored = container.layers[: cut.layers(upto, layers)]
-    coding, drawing = split(progress, [1.0, 2.0])
-    before = len(notes)
-    while True:
-        # The generator is made anew, so that a picture depends on the layers used and the seed.
-        rng = fill_generator(fill, seed)
+    decoder = Decoder(container, options)
+    for layer in container.layers:
+        decoder.push(layer)
+    return decoder.finish()
+
+
+class Decoder:
+    """The layers of a file one by one, then the picture. All decoding goes through here.
+
+    Args:
+        container: the file; its header suffices, what stands before the first layer must be there
+            with the first :meth:`push`, and all that will ever arrive with :meth:`finish`.
+        options: of decoding.
+        drawing: how long the picture takes, as a multiple of decoding the symbols.
+
+    Raises:
+        CodecError: the file's model is not there, or an older one.
+    """
+
+    def __init__(
+        self, container: Container, options: DecodeOptions, *, drawing: float = 2.0
+    ) -> None:
+        self.header = container.header
+        self.model = model_of(self.header, options.device)
+        self.count = 0
+        """Layers decoded."""
+        self._container, self._options = container, options
+        self._size = self.header.height, self.header.width
+        self._layers = self.model.layers_at(self.header.quality)
+        self._upto = self.model.layers_for_scale(options.scale)
+        self._coding, self._drawing = split(options.progress, [1.0, drawing])
+        self._prior: PriorState | None = None
+        self._checksums: list[int] = []
+        self._failure: LayerError | None = None  # of the first layer that decodes to nothing
+        self._drawn: tuple[int, int, np.ndarray] | None = None  # layers, scale, pixels drawn last
+
+    @property
+    def latents(self) -> list[Tensor]:
+        """The stages that are known, each C×H×W float32 in symbol units."""
+        return [] if self._prior is None else self._prior.latents
+
+    @out_of_memory_as_limit
+    def push(self, layer: Chunk) -> bool:
+        """Decode the next layer. False where it is not wanted, or of no use.
+
+        Raises:
+            LayerError: its data are wrong, and there is no layer before it, or ``strict`` is asked.
+            CodecError: the file cannot be, or the model has not the stages asked for.
+        """
+        if self._prior is None:
+            self.cut = Stages(self.model, self._container, self._options.stages)
+            wanted = self.cut.layers(self._upto, self._options.layers)
+            self._wanted = min(wanted, self.header.layers)
+            densities = [spec.density for spec in self._layers[: self._wanted]]
+            self._reports = split(self._coding, densities)
+        if self.count == self._wanted or self._failure is not None:
+            return False
         try:
-            latents, checksums = decode_layers(
-                model,
-                stored,
-                header,
-                upto=upto,
-                stages=cut,
-                rng=rng,
-                temperature=temperature,
-                progress=coding,
-            )
-            break
+            self._read(layer, self.count)
         except LayerError as error:
-            if strict or error.index == 0:
+            if self._options.strict or self.count == 0:
                 raise
-            notes.append(error.note(header))
-            stored = stored[: error.index]
-    invented = rng is not None and temperature > 0
-    finish = fitted_filter(container, cut, len(stored), notes, scale=scale, invented=invented)
-    drawn = model.synthesize(latents, header.quality, scale, drawing, finish=finish)
-    del latents  # of a large image, as much memory as the picture
-    pixels = to_pixels(drawn, header, scale)
-    del drawn
-    picture = Picture(pixels, header.grey)
-    add_side_data(picture, container, scale, notes)
-    if strict and len(notes) > before:
-        raise CorruptError("; ".join(notes[before:]))
-    return Decoded(
-        to_pillow(picture),
-        len(stored),
-        header.layers,
-        cut.used(len(stored)),
-        cut.declared,
-        header.quality,
-        checksums,
-        tuple(notes),
-        damaged=container.damage is not None or len(notes) > before,
-        filtered=finish is not None,
-    )
+            self._failure = error
+            return False
+        self.count += 1
+        return True
 
+    def _read(self, chunk: Chunk, index: int) -> None:
+        """Walk on through a stored layer, as far as is wanted. Raises LayerError."""
+        report, end = self._reports[index], self.cut.used(index + 1)
+        try:
+            coder = LayerDecoder(chunk.payload)
+            source = Stored(coder, tables_of(self.model))
+            self._walk([source] * (index + 1), report, stages=end)
+            if self.cut.read_whole(index + 1):
+                coder.finish()
+        except CorruptError as error:
+            raise LayerError(index, f"layer {self._layers[index].name}: {error}") from error
+        self._checksums[index:] = [source.checksum]
 
-def check_options(
-    layers: int | None,
-    stages: int | None,
-    fill: str,
-    seed: int,
-    temperature: float,
-    scale: int,
-) -> None:
-    """Raises ArgumentError where an option of :func:`decode_detailed` is out of range."""
-    if layers is not None and not 1 <= layers <= 3:
-        raise ArgumentError(f"layers must be 1, 2 or 3, not {layers}")
-    if stages is not None and stages < 1:
-        raise ArgumentError(f"stages must be 1 or more, not {stages}")
-    if fill not in FILLS:
-        raise ArgumentError(f"fill must be mean or sample, not {fill!r}")
-    if scale not in (1, 2, 4):
-        raise ArgumentError(f"scale must be 1, 2 or 4, not {scale}")
-    if seed < 0:
-        raise ArgumentError(f"the seed must not be negative, not {seed}")
-    if not 0 <= temperature <= 10:
-        raise ArgumentError(f"the temperature must be between 0 and 10, not {temperature}")
+    def _walk(
+        self, sources: Sequence[Source], progress: Progress | None, *, stages: int | None = None
+    ) -> None:
+        quality = self.header.quality
+        self._prior = walk(
+            self.model, self._size, quality, sources, progress, prior=self._prior, stages=stages
+        )
 
+    @torch.no_grad()
+    def draw(self, scale: int) -> Picture:
+        """The picture of what is decoded so far, without what the file holds after its layers."""
+        finish = self._fitted_filter([]) if scale == 1 else None
+        picture = Picture(self._pixels(scale, finish), self.header.grey)
+        add_side_data(picture, self._container, scale, [])
+        return picture
 
-def fill_generator(fill: str, seed: int) -> np.random.Generator | None:
-    """What samples are drawn from; None for the mean."""
-    return np.random.Generator(np.random.Philox(seed)) if fill == "sample" else None
+    @out_of_memory_as_limit
+    @torch.no_grad()
+    def finish(self) -> Decoded:
+        """The picture, with what is missing filled. Nothing may be pushed after it.
+
+        Raises:
+            CorruptError: the alpha plane is damaged, or with ``strict`` anything is.
+        """
+        notes = arrival_notes(self._container)
+        before = len(notes)
+        if self._failure is not None:
+            notes.append(self._failure.note(self.header))
+        finish = self._fitted_filter(notes)
+        picture = Picture(self._completed(finish), self.header.grey)
+        add_side_data(picture, self._container, self._options.scale, notes)
+        if self._options.strict and len(notes) > before:
+            raise CorruptError("; ".join(notes[before:]))
+        return Decoded(
+            to_pillow(picture),
+            self.count,
+            self.header.layers,
+            self.cut.used(self.count),
+            self.cut.declared,
+            self.header.quality,
+            tuple(self._checksums),
+            tuple(notes),
+            damaged=self._container.damage is not None or len(notes) > before,
+            filtered=finish is not None,
+        )
+
+    def _completed(self, finish: PictureFilter | None) -> np.ndarray:
+        """Pixels at the scale asked for, missing layers filled."""
+        options = self._options
+        if self._drawn is not None and self._drawn[:2] == (self._upto, options.scale):
+            self._drawing(1.0)
+            return self._drawn[2]
+        if self._failure is not None:  # the prior stopped inside a layer: walk it once more
+            self._prior = None
+            for index, chunk in enumerate(self._container.layers[: self.count]):
+                self._read(chunk, index)
+        rng = None
+        if options.fill == "sample":
+            rng = np.random.Generator(np.random.Philox(options.seed))
+        self._walk([Filled(rng, options.temperature)] * self._upto, None)
+        return self._pixels(options.scale, finish, last=True)
+
+    def _fitted_filter(self, notes: list[str]) -> PictureFilter | None:
+        """The filter for the picture of :meth:`finish`, if the file has one that was fitted to it.
+
+        That is the picture of all stages that the file declares, in full size, with the prior's
+        mean for what it leaves out. A malformed filter is left out with a note.
+        """
+        payload, cut, options = self._container.filter, self.cut, self._options
+        whole = self.count == self.header.layers and cut.used(self.count) == cut.declared
+        invented = options.invents and cut.left_out
+        if payload is None or not whole or options.scale > 1 or invented:
+            return None
+        try:
+            return PictureFilter(unpack_filter(payload), UNIT)
+        except CorruptError as error:
+            notes.append(f"the picture's filter is left out: {error}")
+            return None
+
+    def _pixels(
+        self, scale: int, finish: PictureFilter | None, *, last: bool = False
+    ) -> np.ndarray:
+        """Draw, cropped to the image, H×W×3 uint8. ``last``: the walk is not needed after it."""
+        latents = self.latents
+        if last:  # the prior's maps and the latents take as much memory as a large picture
+            self._prior = None
+        progress = self._drawing if last else None
+        drawn = self.model.synthesize(latents, self.header.quality, scale, progress, finish=finish)
+        del latents
+        height, width = (-(-side // scale) for side in self._size)
+        pixels = drawn[:, :height, :width].permute(1, 2, 0).contiguous().cpu().numpy()
+        self._drawn = self.count, scale, pixels
+        return pixels
 
 
 def arrival_notes(container: Container) -> list[str]:
@@ -239,7 +293,7 @@ class Stages:
     Args:
         model: of the file.
         container: with all that stands before the first layer.
-        asked: use only the first so many; None: all.
+        asked: use only the first n; None: all.
 
     Raises:
         CorruptError: the file declares a number that its layers cannot hold.
@@ -247,13 +301,13 @@ class Stages:
     """
 
     def __init__(self, model: CodingModel, container: Container, asked: int | None) -> None:
-        counts = [layer.stages for layer in model.layers_at(container.header.quality)]
+        layers = model.layers_at(container.header.quality)
+        counts = [layer.stages for layer in layers]
         self._ends = list(itertools.accumulate(counts))
-        if asked is not None and asked > self._ends[-1]:
-            raise ArgumentError(
-                f"a file of model {model.name} has {self._ends[-1]} stages at quality "
-                f"{container.header.quality}, not {asked}"
-            )
+        self._corrections = [layer.corrections for layer in layers]
+        most = sum(layer.stages for layer in model.layers)
+        if asked is not None and asked > most:
+            raise ArgumentError(f"files of model {model.name} have {most} stages, not {asked}")
         self.declared = sum(stages_of(counts, container))
         self.asked = asked
 
@@ -265,48 +319,22 @@ class Stages:
         return min(upto, layers or upto, needed)
 
     def used(self, layers: int) -> int:
-        """How many stages are used of the first so many layers."""
-        there = min(self._ends[layers - 1], self.declared)
-        return there if self.asked is None else min(there, self.asked)
+        """How many stages are used of the first n layers."""
+        stored = min(self._ends[layers - 1], self.declared)
+        return stored if self.asked is None else min(stored, self.asked)
+
+    def read_whole(self, layers: int) -> bool:
+        """Whether the last of the first n layers is read to the end of its data."""
+        return self.used(layers) == min(self._ends[layers - 1], self.declared)
 
     @property
     def left_out(self) -> bool:
-        """Whether the file itself declares fewer stages than the model has."""
-        return self.declared < self._ends[-1]
+        """Whether the file itself declares so few stages that some are filled."""
+        return self.declared < self._ends[-1] - self._corrections[-1]
 
     def whole(self, layers: int) -> bool:
-        """Whether all stages of the first so many layers are used."""
-        return self.used(layers) == self._ends[layers - 1]
-
-
-def fitted_filter(
-    container: Container,
-    cut: Stages,
-    layers: int,
-    notes: list[str],
-    *,
-    scale: int,
-    invented: bool,
-) -> PictureFilter | None:
-    """The filter for the picture at hand, if the file has one and it was fitted to this picture.
-
-    That is the one of all stages that the file declares, in full size, with the prior's mean for
-    what it leaves out. A malformed filter is left out with a note.
-
-    Args:
-        layers: how many are used.
-        notes: where damage is noted.
-        invented: missing stages are filled with samples.
-    """
-    payload = container.filter
-    whole = layers == container.header.layers and cut.used(layers) == cut.declared
-    if payload is None or not whole or scale > 1 or (invented and cut.left_out):
-        return None
-    try:
-        return PictureFilter(unpack_filter(payload), UNIT)
-    except CorruptError as error:
-        notes.append(f"the picture's filter is left out: {error}")
-        return None
+        """Whether nothing of the first n layers is filled: a correction that is missing is not."""
+        return self.used(layers) >= self._ends[layers - 1] - self._corrections[layers - 1]
 
 
 class LayerError(CorruptError):
@@ -319,100 +347,6 @@ class LayerError(CorruptError):
     def note(self, header: Header) -> str:
         """What is done without it."""
         return f"{self}; {self.index} of {header.layers} layers are used"
-
-
-@torch.no_grad()
-def decode_layers(
-    model: CodingModel,
-    stored: list[Chunk],
-    header: Header,
-    *,
-    upto: int,
-    stages: Stages | None = None,
-    rng: np.random.Generator | None = None,
-    temperature: float = 0.0,
-    progress: Progress | None = None,
-) -> tuple[list[Tensor], tuple[int, ...]]:
-    """The loop of :mod:`models.protocol` with a range decoder, then with the fill.
-
-    Returns:
-        The latents of all stages of the first ``upto`` layers, and the checksum of each decoded
-        layer.
-
-    Raises:
-        LayerError: a layer's data are wrong.
-    """
-    prior = start_prior(model, header)
-    checksums = []
-    layers = model.layers_at(header.quality)[:upto]
-    parts = split(progress, [layer.density for layer in layers])
-    for index, chunk in enumerate(stored):
-        layer = layers[index]
-        checksums.append(decode_layer(model, prior, layer, chunk.payload, parts[index], stages))
-    fill_rest(layers, prior, rng, temperature, parts[len(stored) :])
-    return prior.latents, tuple(checksums)
-
-
-def start_prior(model: CodingModel, header: Header) -> PriorState:
-    """The prior of a file's image, before its first layer."""
-    multiple = model.size_multiple
-    height, width = (side + -side % multiple for side in (header.height, header.width))
-    return model.prior(height, width, header.quality)
-
-
-def decode_layer(
-    model: CodingModel,
-    prior: PriorState,
-    layer: LayerSpec,
-    payload: bytes,
-    progress: Progress | None = None,
-    stages: Stages | None = None,
-) -> int:
-    """Walk ``prior`` through one stored layer, as far as ``stages`` says; the CRC-32 of its symbols
-    as int32.
-
-    Raises:
-        LayerError: its data are wrong; the prior is then of no more use.
-    """
-    crc = 0
-    try:
-        coder = LayerDecoder(payload)
-        tables = tables_of(model)
-        for report in split(progress, [1.0] * (layer.stages * layer.steps)):
-            if stages is not None and len(prior.latents) == stages.declared:
-                break
-            if stages is not None and len(prior.latents) == stages.asked:
-                return crc
-            scale_index = prior.predict().scale_index.cpu().numpy()
-            symbols = coder.decode(scale_index, tables[len(prior.latents)])
-            crc = zlib.crc32(symbols.astype("<i4").tobytes(), crc)
-            prior.push(torch.from_numpy(symbols))
-            report(1.0)
-        coder.finish()
-    except CorruptError as error:
-        index = [each.name for each in model.layers].index(layer.name)
-        raise LayerError(index, f"layer {layer.name}: {error}") from error
-    return crc
-
-
-def verify_symbols(container: Container, device: str, progress: Progress | None) -> None:
-    """Decode the symbols of all layers of a parsed file. Raises LayerError where they are wrong."""
-    header = container.header
-    model = model_of(header, device)
-    decode_layers(
-        model,
-        container.layers,
-        header,
-        upto=header.layers,
-        stages=Stages(model, container, None),
-        progress=progress,
-    )
-
-
-def to_pixels(drawn: Tensor, header: Header, scale: int) -> np.ndarray:
-    """What a model draws, 3×H×W uint8, cropped to the image and as H×W×3."""
-    height, width = -(-header.height // scale), -(-header.width // scale)
-    return drawn[:, :height, :width].permute(1, 2, 0).contiguous().cpu().numpy()
 
 
 def add_side_data(picture: Picture, container: Container, scale: int, notes: list[str]) -> None:

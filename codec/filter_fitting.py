@@ -59,7 +59,10 @@ class Sample:
             places = {(i, k) for i in range(rows) for k in range(columns)}
         else:  # spread out: rows in turn, columns by the golden ratio
             golden = (5**0.5 - 1) / 2
-            places = {(i * rows // count, int(golden * i % 1 * columns)) for i in range(count)}
+            places = {
+                ((2 * i + 1) * rows // (2 * count), int(golden * i % 1 * columns))
+                for i in range(count)
+            }
         pieces = []
         for row, column in sorted(places):
             top, left = row * _PIECE, column * _PIECE

@@ -15,36 +15,17 @@ from os import PathLike
 from pathlib import Path
 from typing import BinaryIO, Unpack
 
-import numpy as np
-import torch
 from PIL import Image
 
-from bitstream.container import LAYER, Chunk, Container, Header
+from bitstream.container import LAYER, Chunk, Header
 from bitstream.incremental import ContainerReader
-from codec.decoding import (
-    Decoded,
-    DecodeOptions,
-    LayerError,
-    Stages,
-    add_side_data,
-    arrival_notes,
-    check_options,
-    decode_layer,
-    fill_generator,
-    fitted_filter,
-    model_of,
-    start_prior,
-    to_pixels,
-)
-from codec.errors import ArgumentError, CodecError, CorruptError, ImageError
-from codec.image_io import Picture, to_pillow
+from codec.decoding import Decoded, Decoder
+from codec.errors import ArgumentError, CodecError, ImageError
+from codec.image_io import to_pillow
 from codec.inspection import require_whole
-from codec.layer_coding import fill_rest
-from codec.limits import DEFAULT_MAX_PIXELS, out_of_memory_as_limit
-from models.picture_filter import PictureFilter
-from models.protocol import CodingModel, PriorState
+from codec.limits import out_of_memory_as_limit
+from codec.options import SCALES, DecodeKeywords, DecodeOptions
 
-_SCALES = (1, 2, 4)
 _PIECE = 1 << 16
 
 
@@ -53,8 +34,8 @@ class Frame:
     """The picture as far as the bytes go.
 
     ``image`` is the original's size divided by ``scale``, rounded up; ``layers`` of the file are in
-    it; its first ``end`` bytes were enough for it. ``final`` marks the frame of
-    :func:`progressive` behind which nothing follows.
+    it; its first ``end`` bytes were enough for it. ``final`` marks the last frame of
+    :func:`progressive`.
     """
 
     image: Image.Image
@@ -69,7 +50,7 @@ class ProgressiveDecoder:
 
     :meth:`push` gives a frame for each layer that a piece completes: u at a quarter of the size, z1
     at half, z2 the picture. Each layer is decoded once. :meth:`finish` gives exactly what
-    :func:`codec.decode_detailed` gives for the same bytes and options; for a file cut behind its
+    :func:`codec.decode_detailed` gives for the same bytes and options; for a file cut after its
     first layer that is the picture in full size with the missing layers filled.
 
     Args:
@@ -81,25 +62,12 @@ class ProgressiveDecoder:
             are checked before memory is taken.
     """
 
-    def __init__(self, **options: Unpack[DecodeOptions]) -> None:
-        self._layers = options.get("layers")
-        self._stages = options.get("stages")
-        self._scale = options.get("scale", 1)
-        self._device = options.get("device", "auto")
-        self._temperature = options.get("temperature", 1.0)
-        self._strict = options.get("strict", False)
-        self._fill, self._seed = options.get("fill", "mean"), options.get("seed", 0)
-        check_options(
-            self._layers, self._stages, self._fill, self._seed, self._temperature, self._scale
-        )
-        self._reader = ContainerReader(max_pixels=options.get("max_pixels", DEFAULT_MAX_PIXELS))
-        self._model: CodingModel | None = None
-        self._prior: PriorState
-        self._stored = 0  # layers decoded
-        self._checksums: list[int] = []
+    def __init__(self, **options: Unpack[DecodeKeywords]) -> None:
+        self._options = DecodeOptions(**options)
+        self._reader = ContainerReader(max_pixels=self._options.max_pixels)
+        self._decoder: Decoder | None = None
         self._failure: CodecError | None = None
-        self._wrong: LayerError | None = None  # a later layer that decodes to nothing
-        self._drawn: tuple[int, int, np.ndarray] | None = None  # layers, scale, pixels drawn last
+        self._result: Decoded | None = None
 
     @property
     def header(self) -> Header | None:
@@ -121,15 +89,15 @@ class ProgressiveDecoder:
             raise self._failure
         try:
             for chunk in self._reader.push(data):
-                self._start()
-                frame = self._advance(chunk) if chunk.type == LAYER else None
-                if frame is not None:
-                    yield frame
+                decoder = self._started()
+                if chunk.type == LAYER and decoder.push(chunk):
+                    frame = self._frame(decoder, chunk)
+                    if frame is not None:
+                        yield frame
         except CodecError as error:
             self._failure = error
             raise
 
-    @out_of_memory_as_limit
     def finish(self) -> Decoded:
         """No more bytes will come: the picture they give, as of :func:`codec.decode_detailed`.
 
@@ -139,110 +107,33 @@ class ProgressiveDecoder:
         for _ in self.frames(b""):
             pass
         container = self._reader.finish()
-        if self._strict:
+        if self._options.strict:
             require_whole(container)
-        self._start()
-        header, notes = container.header, arrival_notes(container)
-        stored = self._stored
-        before = len(notes)
-        if self._wrong is not None:
-            notes.append(self._wrong.note(header))
-        finish = self._fitted_filter(container, notes)
-        picture = Picture(self._complete(container, finish), header.grey)
-        add_side_data(picture, container, self._scale, notes)
-        if self._strict and len(notes) > before:
-            raise CorruptError("; ".join(notes[before:]))
-        return Decoded(
-            to_pillow(picture),
-            stored,
-            header.layers,
-            self._cut.used(stored),
-            self._cut.declared,
-            header.quality,
-            tuple(self._checksums),
-            tuple(notes),
-            damaged=container.damage is not None or len(notes) > before,
-            filtered=finish is not None,
-        )
+        if self._result is None:
+            self._result = self._started().finish()
+        return self._result
 
-    def _start(self) -> None:
-        header = self._reader.header
-        if self._model is not None or header is None:
-            return
-        model = model_of(header, self._device)
-        self._prior = start_prior(model, header)
-        self._model = model
+    def _started(self) -> Decoder:
+        """The decoder, from the first chunk on."""
+        if self._decoder is None:
+            assert self._reader.container is not None
+            self._decoder = Decoder(self._reader.container, self._options)
+        return self._decoder
 
     @out_of_memory_as_limit
-    @torch.no_grad()
-    def _advance(self, chunk: Chunk) -> Frame | None:
-        """Decode one more layer and draw what can be drawn from it."""
-        model, container = self._model, self._reader.container
-        assert model is not None
-        assert container is not None
-        index = self._stored
-        if index == 0:  # what stands before the first layer has arrived
-            self._specs = model.layers_at(container.header.quality)
-            self._upto = model.layers_for_scale(self._scale)
-            self._cut = Stages(model, container, self._stages)
-            self._use = min(self._cut.layers(self._upto, self._layers), container.header.layers)
-        if index == self._use or self._wrong is not None:
+    def _frame(self, decoder: Decoder, chunk: Chunk) -> Frame | None:
+        """What can be drawn since the layer was decoded; :meth:`finish` shows what needs a fill."""
+        count = decoder.count
+        if not decoder.cut.whole(count):
             return None
-        try:
-            layer = self._specs[index]
-            crc = decode_layer(model, self._prior, layer, chunk.payload, stages=self._cut)
-        except LayerError as error:
-            if self._strict or index == 0:
-                raise
-            self._wrong = error
-            return None
-        self._checksums.append(crc)
-        self._stored += 1
-        if not self._cut.whole(self._stored):
-            return None  # finish() shows the picture, filled
-        scales = [s for s in _SCALES if model.layers_for_scale(s) == index + 1]
+        scales = [s for s in SCALES if decoder.model.layers_for_scale(s) == count]
         if not scales:
             return None
-        finish = self._fitted_filter(container, []) if scales[0] == 1 else None
-        pixels = self._draw(container.header, scales[0], finish)
-        picture = Picture(pixels, container.header.grey)
-        add_side_data(picture, container, scales[0], [])
-        return Frame(to_pillow(picture), index + 1, scales[0], chunk.end)
-
-    @torch.no_grad()
-    def _complete(self, container: Container, finish: PictureFilter | None) -> np.ndarray:
-        """Pixels at the scale asked for, missing layers filled."""
-        model, header = self._model, container.header
-        assert model is not None
-        rng = fill_generator(self._fill, self._seed)
-        if self._wrong is not None:  # the prior stopped inside a layer: walk it once more
-            self._prior = start_prior(model, header)
-            whole = container.layers[: self._wrong.index]
-            for layer, chunk in zip(self._specs, whole, strict=False):
-                decode_layer(model, self._prior, layer, chunk.payload, stages=self._cut)
-        fill_rest(self._specs[: self._upto], self._prior, rng, self._temperature)
-        if self._drawn is not None and self._drawn[:2] == (self._upto, self._scale):
-            return self._drawn[2]
-        return self._draw(header, self._scale, finish)
-
-    def _fitted_filter(self, container: Container, notes: list[str]) -> PictureFilter | None:
-        """The filter for the picture of :meth:`finish`."""
-        invented = self._fill == "sample" and self._temperature > 0
-        return fitted_filter(
-            container, self._cut, self._stored, notes, scale=self._scale, invented=invented
-        )
-
-    def _draw(self, header: Header, scale: int, finish: PictureFilter | None) -> np.ndarray:
-        assert self._model is not None
-        latents = self._prior.latents
-        drawn = self._model.synthesize(latents, header.quality, scale, finish=finish)
-        pixels = to_pixels(drawn, header, scale)
-        self._drawn = self._stored, scale, pixels
-        return pixels
+        return Frame(to_pillow(decoder.draw(scales[0])), count, scales[0], chunk.end)
 
 
 def progressive(
-    source: bytes | str | PathLike[str] | BinaryIO, **options: Unpack[DecodeOptions]
+    source: bytes | str | PathLike[str] | BinaryIO, **options: Unpack[DecodeKeywords]
 ) -> Iterator[Frame]:
     """Frames of a file, coarse to fine, each as soon as it is drawn.
 
@@ -252,7 +143,7 @@ def progressive(
 
     Yields:
         A frame per layer, then one with ``final`` set: exactly the picture of
-        :func:`codec.decode`, with the metadata that stands behind the layers.
+        :func:`codec.decode`, with the metadata that stands after the layers.
 
     Raises:
         codec.errors.CodecError: while iterating, as :class:`ProgressiveDecoder`.

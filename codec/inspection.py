@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
 
-from bitstream.container import ALPHA, EXIF, ICC, XMP, Container
+from bitstream.container import ALPHA, EXIF, ICC, XMP, Chunk, Container
 from codec.errors import ArgumentError, CorruptError, ImageError, TruncatedError
 from codec.limits import DEFAULT_MAX_PIXELS
 from models.names import LAYER_NAMES, MODEL_IDS, stages_at
@@ -111,12 +111,17 @@ def stages_of(counts: Sequence[int], container: Container) -> list[int]:
     Raises:
         codec.errors.CorruptError: the file declares a number that its layers cannot hold.
     """
-    found = list(counts[: container.header.layers])
+    stored = list(counts[: container.header.layers])
     if container.stages is not None:
-        found[-1] = container.stages - sum(found[:-1])
-    if not 1 <= found[-1] <= counts[len(found) - 1]:
-        raise CorruptError(f"the file declares {sum(found)} stages in {len(found)} layers")
-    return found
+        stored[-1] = container.stages - sum(stored[:-1])
+    if not 1 <= stored[-1] <= counts[len(stored) - 1]:
+        raise CorruptError(f"the file declares {sum(stored)} stages in {len(stored)} layers")
+    return stored
+
+
+def metadata_of(chunks: Iterable[Chunk]) -> dict[str, int]:
+    """Bytes of each kind of metadata, and of the alpha plane."""
+    return {_METADATA[c.type]: len(c.payload) for c in chunks if c.type in _METADATA}
 
 
 def describe(data: bytes, container: Container) -> FileInfo:
@@ -133,7 +138,6 @@ def describe(data: bytes, container: Container) -> FileInfo:
         )
         for i, chunk in enumerate(container.layers)
     )
-    metadata = {_METADATA[c.type]: len(c.payload) for c in container.chunks if c.type in _METADATA}
     payload = sum(len(chunk.payload) for chunk in container.chunks)
     end = container.chunks[-1].end
     return FileInfo(
@@ -147,7 +151,7 @@ def describe(data: bytes, container: Container) -> FileInfo:
         grey=header.grey,
         layers=layers,
         layers_declared=header.layers,
-        metadata=metadata,
+        metadata=metadata_of(container.chunks),
         overhead_bytes=end - payload,
         complete=not container.truncated and container.damage is None,
         damage=str(container.damage) if container.damage else None,

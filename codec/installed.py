@@ -11,8 +11,6 @@ from codec.errors import ModelError, UnsupportedFileError
 from models.protocol import CodingModel
 from models.weights_file import WeightsError, load_coding_model, model_name, weights_info
 
-DEFAULT_MODEL = "ssvae"
-
 
 def resolve_device(device: str) -> torch.device:
     """``auto`` → CUDA when there is one, else CPU. Raises ModelError."""
@@ -44,12 +42,13 @@ def model_for_file(model_id: int, fingerprint: bytes, device: str) -> CodingMode
     """The model that wrote a file. Raises UnsupportedFileError where it is not installed."""
     try:
         name = model_name(model_id)
-        installed = weights_info(name)
+        weights_info(name)
     except WeightsError as error:
         raise UnsupportedFileError(str(error)) from error
-    if installed.fingerprint != fingerprint:
+    model = get_model(name, device)
+    if model.fingerprint != fingerprint:
         raise UnsupportedFileError(
             f"the file was written with weights {fingerprint.hex()} of model {name}; installed are "
-            f"{installed.fingerprint.hex()}: install the program version that wrote it"
+            f"{model.fingerprint.hex()}: install the program version that wrote it"
         )
-    return get_model(name, device)
+    return model

@@ -11,7 +11,7 @@
 ``layers`` (those that arrived whole) and ``layers_declared``. ``draft()``, and with it
 ``thumbnail()``, picks the smallest of full, half and quarter size that is large enough.
 
-A file *cut* behind its first layer is a .cci file with fewer layers and loads as such, silently, as
+A file *cut* after its first layer is a .cci file with fewer layers and loads as such, silently, as
 with :func:`codec.decode`. One that is *damaged* there raises OSError on loading, as Pillow's own
 plugins do; with ``ImageFile.LOAD_TRUNCATED_IMAGES`` set it loads what is whole, with a
 :class:`codec.errors.DamageWarning`. Without one whole layer there is nothing to open.
@@ -31,23 +31,11 @@ from PIL import Image, ImageFile
 from bitstream.container import ALPHA, EXIF, HEADER_BYTES, ICC, MAGIC, XMP, Container, Header
 from codec.errors import CodecError, DamageWarning, ImageError
 from codec.image_io import unpack_metadata
+from codec.options import EncodeOptions, names_of
 
 FORMAT = "CCI"
 MIME = "image/x-cci"
 _METADATA = {"icc_profile": ICC, "exif": EXIF, "xmp": XMP}
-_OPTIONS = (
-    "layers",
-    "quality",
-    "target_bpp",
-    "target_bytes",
-    "model",
-    "device",
-    "strip",
-    "max_pixels",
-    "effort",
-    "filter",
-    "progress",
-)
 
 
 class ConceptualImageFile(ImageFile.ImageFile):
@@ -142,7 +130,7 @@ def _save(image: Image.Image, fp: IO[bytes], filename: str | bytes) -> None:
     plain = image.copy()
     kept: dict[Any, Any] = {k: v for k, v in image.info.items() if k in ("transparency", "bits")}
     plain.info = kept | {key: value for key, value in metadata.items() if value}
-    options: dict[str, Any] = {name: given[name] for name in _OPTIONS if name in given}
+    options: dict[str, Any] = {k: given[k] for k in names_of(EncodeOptions) if k in given}
     try:
         fp.write(encode(plain, **options))
     except CodecError as error:

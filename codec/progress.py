@@ -8,7 +8,7 @@ from models.protocol import Progress
 
 
 def unheard(_: float) -> None:
-    """The report of somebody whom nobody listens to."""
+    """Take a report where nobody has asked for progress."""
 
 
 def split(progress: Progress | None, weights: Sequence[float]) -> list[Progress]:

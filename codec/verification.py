@@ -11,6 +11,7 @@ from codec.errors import CorruptError, ImageError
 from codec.image_io import unpack_alpha, unpack_metadata
 from codec.inspection import FileInfo, describe, read_bytes, require_whole
 from codec.limits import DEFAULT_MAX_PIXELS, out_of_memory_as_limit
+from codec.options import DecodeOptions
 
 if TYPE_CHECKING:
     from models.protocol import Progress
@@ -50,12 +51,17 @@ def verify(
     require_whole(container)
     _verify_side_data(container)
     if deep:
-        from codec.decoding import (
-            verify_symbols,  # brings torch, which a quick check can do without
-        )
-
-        verify_symbols(container, device, progress)
+        _verify_symbols(container, DecodeOptions(device=device, strict=True, progress=progress))
     return describe(data, container)
+
+
+def _verify_symbols(container: Container, options: DecodeOptions) -> None:
+    """Raises CorruptError where a layer's symbols are not those that were encoded."""
+    from codec.decoding import Decoder  # brings torch, which a quick check can do without
+
+    decoder = Decoder(container, options, drawing=0.0)
+    for layer in container.layers:
+        decoder.push(layer)
 
 
 def _verify_side_data(container: Container) -> None:

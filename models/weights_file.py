@@ -12,16 +12,16 @@ import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
+from typing import Any
 
 import torch
-from safetensors import safe_open
-from safetensors.torch import load_file, save
+from safetensors.torch import load, load_file, save
 from torch import Tensor
 
 from models.exact.arithmetic import ExactModule, freeze
-from models.exact.scales import SKIP_INDEX, frequency_tables, raw_thresholds
+from models.exact.scales import SCALE_COUNT, SKIP_INDEX, frequency_tables, raw_thresholds
 from models.exact.tables import TableSet, pack_tables, stage_costs, unpack_tables
 from models.names import MODEL_IDS
 from models.protocol import CodingModel
@@ -42,7 +42,11 @@ class WeightsInfo:
 
     name: str
     path: Path
-    fingerprint: bytes
+
+    @cached_property
+    def fingerprint(self) -> bytes:
+        """As in files. Reads the weights; a loaded model knows its own."""
+        return fingerprint_of(self.path.read_bytes())
 
 
 def _smallest_integers(value: Tensor) -> Tensor:
@@ -82,6 +86,12 @@ def export_weights(
 def fingerprint_of(data: bytes) -> bytes:
     """The fingerprint of a weights file's bytes."""
     return hashlib.sha256(data).digest()[:FINGERPRINT_BYTES]
+
+
+def _metadata(data: bytes) -> dict[str, str]:
+    """Of a weights file's bytes: eight for the length of the header, then that as JSON."""
+    end = 8 + int.from_bytes(data[:8], "little")
+    return json.loads(data[8:end])["__metadata__"]
 
 
 def load_trainable(path: Path, name: str, *, partly: bool = False) -> TrainableModel:
@@ -127,7 +137,7 @@ def weights_info(name: str) -> WeightsInfo:
     if name not in MODEL_IDS or not path.exists():
         known = ", ".join(n for n in MODEL_IDS if (WEIGHTS_FOLDER / f"{n}.safetensors").exists())
         raise WeightsError(f"no model named {name!r} is installed (installed: {known or 'none'})")
-    return WeightsInfo(name, path, fingerprint_of(path.read_bytes()))
+    return WeightsInfo(name, path)
 
 
 def model_name(model_id: int) -> str:
@@ -136,6 +146,26 @@ def model_name(model_id: int) -> str:
         if number == model_id:
             return name
     raise WeightsError(f"model id {model_id} is not known to this version: a newer one is needed")
+
+
+def _thresholds(tensors: dict[str, Tensor]) -> Tensor:
+    """Raw scale → scale index, (63,) float64. Raises ValueError unless they are rising integers."""
+    value = tensors["coding.thresholds"]
+    if value.is_floating_point() or value.shape != raw_thresholds().shape:
+        raise ValueError(f"the thresholds of the scale index must be {SCALE_COUNT - 1} integers")
+    if not bool((value.diff() > 0).all()):
+        raise ValueError("the thresholds of the scale index do not rise")
+    return value.to(torch.float64)
+
+
+def _skip_index(coding: dict[str, Any], name: str) -> int:
+    """Scale indices up to this one are not coded. Raises ValueError for another model's entry."""
+    if coding.get("model") != name:
+        raise ValueError(f"they are of model {coding.get('model')}, not {name}")
+    index = coding["skip_index"]
+    if not isinstance(index, int) or not 0 <= index < SCALE_COUNT:
+        raise ValueError(f"skip_index {index} is not between 0 and {SCALE_COUNT - 1}")
+    return index
 
 
 def load_coding_model(path: Path, *, name: str, device: torch.device) -> CodingModel:
@@ -147,16 +177,20 @@ def load_coding_model(path: Path, *, name: str, device: torch.device) -> CodingM
     model = BUILDERS[name]()
     freeze(model)
     try:
-        fingerprint = fingerprint_of(path.read_bytes())
-        with safe_open(path, framework="pt") as file:
-            meta = file.metadata() or {}
-            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+        data = path.read_bytes()
+        fingerprint, tensors = fingerprint_of(data), load(data)
         frequencies = unpack_tables(tensors, len(model.table_sets))
-        thresholds = tensors["coding.thresholds"].to(torch.float64)
+        thresholds = _thresholds(tensors)
+        skip_index = _skip_index(json.loads(_metadata(data)["coding"]), name)
         state = {k: v for k, v in tensors.items() if not k.startswith("coding.")}
         own = model.state_dict()
+        for key, value in state.items():
+            if key in own and own[key].dtype == torch.float64 and value.is_floating_point():
+                raise ValueError(f"{key} must be integers")
         model.load_state_dict({key: value.to(own[key].dtype) for key, value in state.items()})
-        skip_index = int(json.loads(meta["coding"])["skip_index"])
+        for module in model.modules():
+            if isinstance(module, ExactModule):
+                module.check()
     except Exception as error:  # safetensors raises its own and OSError, torch RuntimeError
         detail = json.dumps(str(error).splitlines()[0])
         raise WeightsError(f"{path}: these weights cannot be used ({detail})") from error

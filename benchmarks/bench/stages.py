@@ -1,8 +1,9 @@
 """Where the time of encoding and decoding goes: analysis, priors, entropy coding, synthesis.
 
-The loop of :mod:`models.protocol` is driven here with a clock around each part, so that the codec
-itself carries no timers. What is not among the parts (reading pixels, the container) is the
-difference to the times of ``codec.encode`` and ``codec.decode``.
+The codec itself carries no timers: :func:`codec.walk.walk` is given a posterior and range coders
+with a clock around each call, and what remains of its time is that of the priors. What is not among
+the parts (reading pixels, the container) is the difference to the times of ``codec.encode`` and
+``codec.decode``.
 """
 
 from __future__ import annotations
@@ -11,23 +12,26 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 import torch
 
-from bitstream.range_coder import SYMBOL_LIMIT, LayerDecoder, LayerEncoder
-from codec.layer_coding import pad_image, tables_of
+from bitstream.range_coder import LayerDecoder
+from codec.walk import Coded, Recorder, Stored, pad_image, tables_of, walk
 from models.protocol import CodingModel
 
 STAGES = ("analysis", "priors", "entropy coding", "synthesis")
 
 
 class Clock:
-    """Seconds per stage; waits for the GPU at each boundary, where there is one."""
+    """Seconds per stage, a stage inside another not counted in the outer one; waits for the GPU at
+    each boundary, where there is one."""
 
     def __init__(self, device: torch.device) -> None:
         self.seconds: dict[str, float] = defaultdict(float)
         self._device = device
+        self._inner = 0.0  # seconds of the stages inside the one that is going on
 
     def _now(self) -> float:
         if self._device.type == "cuda":
@@ -36,39 +40,43 @@ class Clock:
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
+        before, self._inner = self._inner, 0.0
         started = self._now()
         yield
-        self.seconds[name] += self._now() - started
+        seconds = self._now() - started
+        self.seconds[name] += seconds - self._inner
+        self._inner = before + seconds
+
+    def around(self, subject: Any, name: str) -> Any:
+        """The same object with its methods timed as a stage."""
+        return _Timed(self, subject, name)
+
+
+class _Timed:
+    def __init__(self, clock: Clock, subject: Any, name: str) -> None:
+        self._clock, self._subject, self._name = clock, subject, name
+
+    def __getattr__(self, method: str) -> Any:
+        def timed(*arguments: Any, **options: Any) -> Any:
+            with self._clock.stage(self._name):
+                return getattr(self._subject, method)(*arguments, **options)
+
+        return timed
 
 
 @torch.no_grad()
 def encode(model: CodingModel, image: torch.Tensor, quality: int, clock: Clock) -> list[bytes]:
     """One payload per layer, as the codec makes them. ``image``: padded uint8 3×H×W."""
-    with clock.stage("analysis"):
-        posterior = model.posterior(image, quality)
+    with clock.stage("analysis"):  # and the part of the synthesis that it needs
+        posterior = clock.around(model.posterior(image, quality), "analysis")
+    layers = model.layers_at(quality)
+    recorder = Recorder(layers, tables_of(model))
+    recorder.coders = [clock.around(coder, "entropy coding") for coder in recorder.coders]
+    coded = Coded(posterior, model.skip_index, recorder)
+    size = image.shape[-2], image.shape[-1]
     with clock.stage("priors"):
-        prior = model.prior(image.shape[-2], image.shape[-1], quality)
-    tables, payloads = tables_of(model), []
-    for layer in model.layers_at(quality):
-        coder = LayerEncoder()
-        for step in range(layer.stages * layer.steps):
-            if step % layer.steps == 0:
-                with clock.stage("analysis"):  # and the part of the synthesis that it needs
-                    target = posterior.target(prior.latents)
-            with clock.stage("priors"):
-                own = tables[len(prior.latents)]
-                prediction = prior.predict()
-                symbols = prior.gather(target).sub_(prediction.mean).round_()
-                symbols.clamp_(-SYMBOL_LIMIT, SYMBOL_LIMIT)
-                symbols.mul_(prediction.scale_index > model.skip_index)
-                prior.push(symbols)
-                values = symbols.to(torch.int16).cpu().numpy()
-                indices = prediction.scale_index.cpu().numpy()
-            with clock.stage("entropy coding"):
-                coder.encode(values, indices, own)
-        with clock.stage("entropy coding"):
-            payloads.append(coder.finish())
-    return payloads
+        walk(model, size, quality, [coded] * len(layers))
+    return recorder.payloads()
 
 
 @torch.no_grad()
@@ -80,20 +88,11 @@ def decode(
     clock: Clock,
 ) -> torch.Tensor:
     """uint8 3×H×W from whole payloads; ``size``: padded height and width."""
-    tables = tables_of(model)
+    coders = [clock.around(LayerDecoder(payload), "entropy coding") for payload in payloads]
     with clock.stage("priors"):
-        prior = model.prior(*size, quality)
-    for layer, payload in zip(model.layers_at(quality), payloads, strict=True):
-        coder = LayerDecoder(payload)
-        for _ in range(layer.stages * layer.steps):
-            with clock.stage("priors"):
-                indices = prior.predict().scale_index.cpu().numpy()
-            with clock.stage("entropy coding"):
-                symbols = coder.decode(indices, tables[len(prior.latents)])
-            with clock.stage("priors"):
-                prior.push(torch.from_numpy(symbols))
-        with clock.stage("entropy coding"):
-            coder.finish()
+        prior = walk(model, size, quality, [Stored(coder, tables_of(model)) for coder in coders])
+    for coder in coders:
+        coder.finish()
     with clock.stage("synthesis"):
         return model.synthesize(prior.latents, quality, 1)
 

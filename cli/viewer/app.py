@@ -24,6 +24,7 @@ from cli.viewer.pictures import describe, message, original_pixels, png, quality
 from cli.viewer.stream import StoppedError, Workers, play
 from codec.errors import ArgumentError, CodecError
 from codec.limits import DEFAULT_MAX_PIXELS
+from codec.options import DEFAULT_QUALITY, DecodeOptions
 
 STATIC = Path(__file__).parent / "static"
 MAX_BODY = 128 << 20
@@ -177,7 +178,7 @@ class _Viewer:
         return Response(message(head, picture), media_type=BINARY)
 
     async def encode(self, request: Request) -> Response:
-        quality = int(_number(request, "quality", 50, 0, 100))
+        quality = int(_number(request, "quality", DEFAULT_QUALITY, 0, 100))
         title = Path(request.query_params.get("title", "dropped")).name[:200]
         data = bytearray()
         async for piece in request.stream():
@@ -195,8 +196,8 @@ class _Viewer:
 
 def _fill(request: Request) -> dict[str, Any]:
     return {
-        "fill": request.query_params.get("fill", "mean"),
-        "seed": int(_number(request, "seed", 0, 0, 2**53)),
+        "fill": request.query_params.get("fill", DecodeOptions.fill),
+        "seed": int(_number(request, "seed", DecodeOptions.seed, 0, 2**53)),
     }
 
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import io
 import time
-from contextlib import suppress
 from typing import Any
 
 from codec.batch.planning import Entry
 from codec.batch.records import Row
 from codec.batch.settings import DECODE, ENCODE, VERIFY, Settings
-from codec.errors import CorruptError, FormatError, ImageError
+from codec.errors import CorruptError
+from codec.options import DecodeOptions, EncodeOptions
 
 #: Stands for no difference at all: averages need a number.
 MAX_PSNR = 100.0
@@ -40,23 +40,21 @@ class Coder:
             self._prepare_decoding()
 
     def _prepare_encoding(self) -> None:
-        from codec.encoding import DEFAULT_MODEL, encode_detailed
         from codec.installed import get_model
 
-        options = self._settings.options
-        with suppress(ImageError):  # the options are checked before the picture, which is none
-            encode_detailed(b"", **options)
-        model = get_model(options.get("model", DEFAULT_MODEL), options.get("device", "auto"))
+        options = EncodeOptions(**self._settings.options)
+        model = get_model(options.model, options.device)
+        options.check_model(model)
+        self._limit, self._device = options.max_pixels, options.device
         self._model = {"model": model.name, "fingerprint": model.fingerprint.hex()}
         self.facts = {"weights": f"{model.name} {model.fingerprint.hex()}"}
 
     def _prepare_decoding(self) -> None:
-        from codec.decoding import decode_detailed
         from codec.installed import resolve_device
 
-        resolve_device(self._settings.options.get("device", "auto"))
-        with suppress(FormatError):  # as above
-            decode_detailed(b"", **self._settings.options)
+        options = DecodeOptions(**self._settings.options)
+        resolve_device(options.device)
+        self._limit = options.max_pixels
 
     def code(self, data: bytes, entry: Entry) -> tuple[Row, bytes | None]:
         """What to put on record of a picture, and its result.
@@ -91,10 +89,8 @@ class Coder:
         from codec.decoding import decode
         from codec.image_io import load_picture
 
-        options = self._settings.options
-        limit = options.get("max_pixels")
-        original = load_picture(source, max_pixels=limit).rgb
-        decoded = decode(coded, device=options.get("device", "auto"), max_pixels=limit)
+        original = load_picture(source, max_pixels=self._limit).rgb
+        decoded = decode(coded, device=self._device, max_pixels=self._limit)
         error = original.astype(np.float32) - np.asarray(decoded.convert("RGB"), np.float32)
         mean = float(np.mean(np.square(error), dtype=np.float64))
         return min(MAX_PSNR, 10 * float(np.log10(255**2 / max(mean, 1e-12))))
@@ -104,7 +100,7 @@ class Coder:
         from codec.image_io import coded_image
         from codec.inspection import info
 
-        about = info(data, max_pixels=self._settings.options.get("max_pixels"))
+        about = info(data, max_pixels=self._limit)
         started = time.perf_counter()
         decoded = decode_detailed(data, **self._settings.options)
         seconds = time.perf_counter() - started

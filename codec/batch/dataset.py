@@ -13,9 +13,10 @@ from torch.utils.data import Dataset
 
 from codec.batch import extra
 from codec.batch.stores import Store
-from codec.decoding import check_options, decode
+from codec.decoding import decode
 from codec.errors import ArgumentError, CodecError, ImageError
 from codec.limits import DEFAULT_MAX_PIXELS
+from codec.options import DecodeOptions
 
 #: How much smaller than the picture each of the model's representations is.
 SIZES = {"full": 1, "y2": 2, "y1": 4}
@@ -57,14 +58,10 @@ class CodedImages(Dataset):
         extra.require("batch", "CodedImages")
         if size not in SIZES:
             raise ArgumentError(f"the size must be full, y2 or y1, not {size!r}")
-        check_options(layers, None, "mean", 0, 1.0, SIZES[size])
         self.place = place
-        self._options: dict[str, Any] = {
-            "layers": layers,
-            "scale": SIZES[size],
-            "device": device,
-            "max_pixels": max_pixels,
-        }
+        self._options = DecodeOptions(
+            layers=layers, scale=SIZES[size], device=device, max_pixels=max_pixels
+        )
         self._transform = transform
         if paths is None:
             paths = [f.path for f in Store(place).list() if f.path.endswith(".cci")]
@@ -91,7 +88,7 @@ class CodedImages(Dataset):
         threads = torch.get_num_threads()
         try:
             torch.set_num_threads(1)
-            image = decode(self._store.read(name), **self._options)
+            image = decode(self._store.read(name), **vars(self._options))
         except CodecError as error:
             raise type(error)(f"{name}: {error}") from error
         finally:

@@ -27,6 +27,7 @@ from codec.batch.records import (
     schema,
     stored_rows,
 )
+from codec.batch.settings import lasting_options
 from codec.batch.stores import Store, is_local, split_place
 from codec.errors import ArgumentError, OutputError
 
@@ -60,7 +61,7 @@ class Manifest:
         self._rows: list[Row] = []
         self._closed = False
         self._flushed = time.monotonic()
-        self.settings = settings
+        self.settings = settings = _completed(settings)
         self._lock = self._locked()
         try:
             known = self._known(resume, force)
@@ -76,22 +77,22 @@ class Manifest:
 
     def _known(self, resume: bool, force: bool) -> dict[str, Any] | None:
         """The settings of the run that is to be resumed; None where there is none."""
-        there = self._home.size(self._name) is not None
+        finished = self._home.size(self._name) is not None
         begun = self._parts.size("settings.json") is not None
         if force:
             self._home.remove(self._name)
             for name in (*self._part_names(), "journal.jsonl"):
                 self._parts.remove(name)
-        elif (there or begun) and not resume:
-            state = "exists already" if there else "was begun by a run that did not finish"
+        elif (finished or begun) and not resume:
+            state = "exists already" if finished else "was begun by a run that did not finish"
             raise ArgumentError(
                 f"{self.place}: {state}; --resume goes on, --force starts anew, --manifest names "
                 "another"
             )
         elif begun:
-            return json.loads(self._parts.read("settings.json"))
-        elif there:
-            return read_settings(self.place)
+            return _completed(json.loads(self._parts.read("settings.json")))
+        elif finished:
+            return _completed(read_settings(self.place))
         return None
 
     def _write_settings(self) -> None:
@@ -240,6 +241,13 @@ class Manifest:
 
 def _cell(value: Any) -> Any:
     return recordable(value) if isinstance(value, str) else value
+
+
+def _completed(settings: dict[str, Any]) -> dict[str, Any]:
+    """Settings with the defaults of options that they do not name: newer ones than the run."""
+    if "options" not in settings:
+        return settings
+    return settings | {"options": lasting_options(settings.get("kind", ""), settings["options"])}
 
 
 def _short(value: Any) -> str:

@@ -8,8 +8,14 @@ from typing import Any
 from codec.batch.stores import absolute
 from codec.errors import ArgumentError
 from codec.image_io import check_writable
+from codec.options import DecodeOptions, EncodeOptions
 
 ENCODE, DECODE, VERIFY = "encode", "decode", "verify"
+#: Options that decide about results, by kind.
+_OPTIONS: dict[str, type[EncodeOptions] | type[DecodeOptions]] = {
+    ENCODE: EncodeOptions,
+    DECODE: DecodeOptions,
+}
 
 
 @dataclass(frozen=True)
@@ -44,6 +50,8 @@ class Settings:
             raise ArgumentError(f"the kind must be encode, decode or verify, not {self.kind!r}")
         if self.shards is not None and self.shards < 0:
             raise ArgumentError(f"--shards takes 0 or more pictures per shard, not {self.shards}")
+        if self.kind in _OPTIONS:
+            _OPTIONS[self.kind](**self.options)  # checks them
         if self.kind == DECODE:
             check_writable(self.suffix)
             if absolute(self.source) == absolute(self.destination):
@@ -53,17 +61,23 @@ class Settings:
                 )
 
     def lasting(self) -> dict[str, Any]:
-        """What must stay the same when a run is resumed: all that decides about the results.
-
-        Where the work is done does not count.
-        """
-        options = {k: v for k, v in sorted(self.options.items()) if k != "device" and v is not None}
+        """What must stay the same when a run is resumed: all that decides about the results."""
         return {
             "kind": self.kind,
             "source": absolute(self.source),
             "destination": absolute(self.destination),
-            "options": options,
+            "options": lasting_options(self.kind, self.options),
             "suffix": self.suffix,
             "psnr": self.psnr,
             "shards": self.shards,
         }
+
+
+def lasting_options(kind: str, options: dict[str, Any]) -> dict[str, Any]:
+    """All options that decide about results, defaults included: a run may have been begun before
+    there were some of them."""
+    if kind not in _OPTIONS:
+        return options
+    values = vars(_OPTIONS[kind](**options))
+    elsewhere = ("device", "progress")
+    return {k: v for k, v in sorted(values.items()) if k not in elsewhere and v is not None}

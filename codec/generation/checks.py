@@ -8,15 +8,6 @@ from bitstream.container import MAX_SIDE, padded_pixels
 from codec.errors import ArgumentError, LimitError
 
 
-def whole_number(name: str, value: object, least: int, most: int) -> int:
-    """The value. Raises ArgumentError unless it is a whole number in the range."""
-    if not isinstance(value, Integral) or not least <= int(value) <= most:
-        raise ArgumentError(
-            f"{name} must be a whole number between {least} and {most}, not {value}"
-        )
-    return int(value)
-
-
 def check_randomness(seed: int, temperature: float) -> None:
     """Raises ArgumentError for a negative seed or a temperature outside 0…10."""
     if not isinstance(seed, Integral) or int(seed) < 0:

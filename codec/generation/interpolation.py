@@ -8,13 +8,15 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from codec.errors import ArgumentError
-from codec.generation.checks import check_randomness, check_room, whole_number
+from codec.generation.checks import check_randomness, check_room
 from codec.generation.sampling import MAX_COUNT
-from codec.generation.stack import Invented, generator
+from codec.generation.stack import generator
 from codec.generation.subject import SourceLike, Subject, is_coded, subject_of, subject_of_picture
 from codec.image_io import Picture, load_picture
 from codec.limits import DEFAULT_MAX_PIXELS, out_of_memory_as_limit
+from codec.options import whole_number
 from codec.progress import split
+from codec.walk import Filled
 from models.protocol import Progress
 
 #: What becomes of the layers after u.
@@ -72,7 +74,7 @@ def interpolate(
     shares = np.linspace(0.0, 1.0, steps)
     for share, report in zip(shares, split(progress, [1.0] * steps), strict=True):
         latents = [a.lerp(b, float(share)) for a, b in zip(start.latents, end.latents, strict=True)]
-        rest = Invented(generator(seed) if detail == "sample" else None, temperature)
+        rest = Filled(generator(seed) if detail == "sample" else None, temperature)
         pictures.append(start.with_latents(latents).draw(rest, report))
     return pictures
 

@@ -10,17 +10,18 @@ from PIL import Image
 from torch import Tensor
 
 from codec.decoding import decode_detailed
-from codec.encoding import DEFAULT_QUALITY, encode_detailed
+from codec.encoding import encode_detailed
 from codec.generation.checks import check_randomness, check_room
 from codec.generation.projection import settle, shrink
-from codec.generation.stack import Coded, Source, as_image, compose, synthesize
+from codec.generation.stack import as_image, synthesize
 from codec.generation.upscaling import completed, layers_of
 from codec.image_io import ImageLike, Picture, load_picture, to_pillow
 from codec.inspection import info
-from codec.installed import DEFAULT_MODEL, get_model
-from codec.layer_coding import pad_image
+from codec.installed import get_model
 from codec.limits import DEFAULT_MAX_PIXELS, out_of_memory_as_limit
+from codec.options import DEFAULT_MODEL, DEFAULT_QUALITY
 from codec.progress import split
+from codec.walk import Coded, Source, pad_image, walk
 from models.protocol import CodingModel, Progress
 
 
@@ -103,11 +104,11 @@ def reconstruct(
             progress=report,
         )
         panels.append(Panel(name, cut.image, end))
-    chosen = get_model(model, device)
+    network = get_model(model, device)
     original = torch.from_numpy(np.require(picture.rgb, requirements="W")).permute(2, 0, 1)
     half = shrink(original, 2)
-    expected = completed(chosen, half, 2, halving)
-    sharpened = _with_details(chosen, original, half, expected, quality, refining)
+    expected = completed(network, half, 2, halving)
+    sharpened = _with_details(network, original, half, expected, quality, refining)
     for name, drawn in (("y2", expected), ("y2 + z2", sharpened)):
         panels.append(Panel(name, as_image(drawn[:, :height, :width], grey=picture.grey)))
     return panels
@@ -137,5 +138,5 @@ def _with_details(
     details = Coded(model.posterior(padded, quality), model.skip_index)
     sources: list[Source] = [layers_of(model, expected, quality)] * kept
     sources += [details] * (len(model.layers) - kept)
-    latents = compose(model, size, quality, sources, coding)
+    latents = walk(model, size, quality, sources, coding).latents
     return settle(synthesize(model, latents, quality, size, drawing).cpu(), half, 2, 0)

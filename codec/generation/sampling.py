@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from PIL import Image
 
-from codec.encoding import DEFAULT_QUALITY
-from codec.generation.checks import check_randomness, check_room, whole_number
-from codec.generation.stack import Invented, as_image, compose, generator, synthesize
+from codec.generation.checks import check_randomness, check_room
+from codec.generation.stack import as_image, generator, synthesize
 from codec.generation.subject import SourceLike, subject_of
-from codec.installed import DEFAULT_MODEL, get_model
+from codec.installed import get_model
 from codec.limits import DEFAULT_MAX_PIXELS, out_of_memory_as_limit
+from codec.options import DEFAULT_MODEL, DEFAULT_QUALITY, whole_number
 from codec.progress import split
+from codec.walk import Filled, walk
 from models.protocol import Progress
 
 #: More pictures than this are asked for by mistake.
@@ -54,12 +55,13 @@ def sample(
     whole_number("quality", quality, 0, 100)
     check_randomness(seed, temperature)
     check_room(count, size, size, max_pixels)
-    chosen = get_model(model, device)
+    network = get_model(model, device)
     pictures = []
     for index, report in enumerate(split(progress, [1.0] * count)):
-        invented = Invented(generator(seed, index), temperature)
-        latents = compose(chosen, (size, size), quality, [invented] * len(chosen.layers))
-        pictures.append(as_image(synthesize(chosen, latents, quality, (size, size), report)))
+        filled = Filled(generator(seed, index), temperature)
+        sources = [filled] * len(network.layers)
+        latents = walk(network, (size, size), quality, sources).latents
+        pictures.append(as_image(synthesize(network, latents, quality, (size, size), report)))
     return pictures
 
 
@@ -108,6 +110,6 @@ def vary(
     )
     check_room(count, subject.size[1], subject.size[0], max_pixels)
     return [
-        subject.draw(Invented(generator(seed, index), temperature), report)
+        subject.draw(Filled(generator(seed, index), temperature), report)
         for index, report in enumerate(split(progress, [1.0] * count))
     ]

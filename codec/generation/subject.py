@@ -11,15 +11,14 @@ from PIL import Image
 from torch import Tensor
 
 from bitstream.container import MAGIC, Container
-from codec.decoding import Stages, decode_layers, model_of
-from codec.encoding import DEFAULT_QUALITY
+from codec.decoding import Decoder
 from codec.errors import ArgumentError, CorruptError, naming
-from codec.generation.checks import whole_number
-from codec.generation.stack import Coded, Given, Invented, Source, as_image, compose, synthesize
+from codec.generation.stack import as_image, synthesize
 from codec.image_io import ImageLike, Picture, load_picture
 from codec.inspection import read_bytes
-from codec.installed import DEFAULT_MODEL, get_model
-from codec.layer_coding import pad_image
+from codec.installed import get_model
+from codec.options import DEFAULT_MODEL, DEFAULT_QUALITY, DecodeOptions, whole_number
+from codec.walk import Coded, Filled, Given, Source, pad_image, walk
 from models.protocol import CodingModel, Progress
 
 #: An image, or a .cci file: path or bytes.
@@ -46,11 +45,11 @@ class Subject:
         return replace(self, latents=latents)
 
     def draw(self, rest: Source | None = None, progress: Progress | None = None) -> Image.Image:
-        """The picture; ``rest`` completes the layers that are not there, by default the mean."""
+        """The picture; ``rest`` completes the missing layers, by default the mean."""
         kept: list[Source] = [Given(self.latents)] * self.layers
         missing = len(self.model.layers) - self.layers
-        sources = kept + [rest or Invented(None, 0.0)] * missing
-        latents = compose(self.model, self.size, self.quality, sources)
+        sources = kept + [rest or Filled()] * missing
+        latents = walk(self.model, self.size, self.quality, sources).latents
         drawn = synthesize(self.model, latents, self.quality, self.size, progress)
         return as_image(drawn, grey=self.grey)
 
@@ -102,13 +101,13 @@ def subject_of_picture(
 ) -> Subject:
     """The first ``keep`` layers of an image, as a file would store them."""
     level = whole_number("quality", DEFAULT_QUALITY if quality is None else quality, 0, 100)
-    chosen = get_model(model or DEFAULT_MODEL, device)
-    image = pad_image(picture.rgb, chosen.size_multiple)
+    network = get_model(model or DEFAULT_MODEL, device)
+    image = pad_image(picture.rgb, network.size_multiple)
     with torch.no_grad():
-        coded = Coded(chosen.posterior(image, level), chosen.skip_index)
+        coded = Coded(network.posterior(image, level), network.skip_index)
     height, width = picture.rgb.shape[:2]
-    latents = compose(chosen, (height, width), level, [coded] * keep)
-    return Subject(chosen, level, (height, width), picture.grey, keep, latents)
+    latents = walk(network, (height, width), level, [coded] * keep).latents
+    return Subject(network, level, (height, width), picture.grey, keep, latents)
 
 
 def _of_file(
@@ -121,20 +120,20 @@ def _of_file(
 ) -> Subject:
     container = Container.from_bytes(read_bytes(source), max_pixels=max_pixels)
     header = container.header
-    chosen = model_of(header, device)
+    decoder = Decoder(container, DecodeOptions(device=device, layers=keep, strict=True))
+    network = decoder.model
     if quality not in (None, header.quality):
         raise ArgumentError(f"the .cci file has quality {header.quality}: leave out the quality")
-    if model not in (None, chosen.name):
-        raise ArgumentError(f"the .cci file is of model {chosen.name}: leave out the model")
-    there = Stages(chosen, container, None)
+    if model not in (None, network.name):
+        raise ArgumentError(f"the .cci file is of model {network.name}: leave out the model")
     stored = container.layers[:keep]
     if len(stored) < keep and container.damage is not None:
         raise CorruptError(f"{container.damage}; {len(stored)} of its layers are whole")
-    if len(stored) < keep or not there.whole(keep):
+    for layer in stored:
+        decoder.push(layer)
+    if len(stored) < keep or not decoder.cut.whole(keep):
         raise ArgumentError(
             f"the .cci file does not hold {keep} whole layers; keep fewer, or take the image itself"
         )
-    latents, _ = decode_layers(chosen, stored, header, upto=keep, stages=there)
-    return Subject(
-        chosen, header.quality, (header.height, header.width), header.grey, keep, latents
-    )
+    size = header.height, header.width
+    return Subject(network, header.quality, size, header.grey, keep, decoder.latents)

@@ -18,12 +18,13 @@ from torch import Tensor
 from codec.errors import ArgumentError
 from codec.generation.checks import check_room
 from codec.generation.projection import enlarge, project, settle
-from codec.generation.stack import Analysed, Invented, Source, compose, synthesize
+from codec.generation.stack import synthesize
 from codec.image_io import ImageLike, Picture, load_picture, to_pillow
-from codec.installed import DEFAULT_MODEL, get_model
-from codec.layer_coding import pad_image
+from codec.installed import get_model
 from codec.limits import DEFAULT_MAX_PIXELS, out_of_memory_as_limit
+from codec.options import DEFAULT_MODEL
 from codec.progress import split
+from codec.walk import Analysed, Filled, Source, pad_image, walk
 from models.protocol import CodingModel, Progress
 
 FACTORS = (2, 4)
@@ -68,9 +69,9 @@ def upscale(
     picture = load_picture(image, max_pixels=max_pixels)
     height, width = (factor * side for side in picture.rgb.shape[:2])
     check_room(1, width, height, max_pixels)
-    chosen = get_model(model, device)
+    network = get_model(model, device)
     small = torch.from_numpy(np.require(picture.rgb, requirements="W")).permute(2, 0, 1)
-    enlarged = completed(chosen, small, factor, progress)
+    enlarged = completed(network, small, factor, progress)
     alpha = picture.alpha
     if alpha is not None:
         alpha = np.array(Image.fromarray(alpha).resize((width, height), Image.Resampling.BICUBIC))
@@ -99,8 +100,8 @@ def _expected(
     coding, drawing = split(progress, [2.0, 1.0])
     kept = model.layers_for_scale(2)
     sources: list[Source] = [layers_of(model, picture, quality)] * kept
-    sources += [Invented(None, 0.0)] * (len(model.layers) - kept)
-    latents = compose(model, size, quality, sources, coding)
+    sources += [Filled()] * (len(model.layers) - kept)
+    latents = walk(model, size, quality, sources, coding).latents
     return synthesize(model, latents, quality, size, drawing).cpu()
 
 

@@ -13,8 +13,11 @@ from PIL import Image
 
 import codec
 from cli.batch import EXAMPLES
+from codec.batch import Settings
+from codec.batch.manifest import Manifest
 from codec.batch.records import COLUMNS
 from tests.batch.conftest import figures, results, rows_of, run
+from tests.codec.test_files import profile_with_other_gamma
 from tests.conftest import psnr
 
 
@@ -70,6 +73,27 @@ def test_options_reach_the_encoder(pictures, tmp_path):
     for row in rows_of(tmp_path / "out" / "manifest.parquet").values():
         assert row["bpp"] <= 0.8
         assert len(codec.info(tmp_path / "out" / row["result"]).layers) == 2
+
+
+def test_profiles_are_applied_when_asked(tmp_path, crop):
+    (tmp_path / "in").mkdir()
+    image = Image.fromarray(crop[:40, :40])
+    image.save(tmp_path / "in" / "a.png", icc_profile=profile_with_other_gamma())
+    assert run(tmp_path / "in", tmp_path / "out", "-w", 1, "--srgb").exit_code == 0
+    coded = (tmp_path / "out" / "a.cci").read_bytes()
+    assert "icc" not in codec.info(coded).metadata
+    assert np.mean(np.array(codec.decode(coded))) > np.mean(crop[:40, :40]) + 8  # linear values
+
+
+def test_a_run_begun_before_there_was_an_option_goes_on(tmp_path, crop):
+    (tmp_path / "in").mkdir()
+    Image.fromarray(crop[:40, :40]).save(tmp_path / "in" / "a.png")
+    settings = Settings(str(tmp_path / "in"), str(tmp_path / "out")).lasting()
+    assert settings["options"].pop("srgb") is False
+    Manifest(str(tmp_path / "out" / "manifest.parquet"), settings).finish()
+    other = run(tmp_path / "in", tmp_path / "out", "-w", 1, "--resume", "--srgb")
+    assert "begun with another options" in other.stderr
+    assert run(tmp_path / "in", tmp_path / "out", "-w", 1, "--resume").exit_code == 0
 
 
 def test_files_of_one_stem_do_not_meet(tmp_path, crop):
@@ -194,6 +218,12 @@ def test_decoding_in_bulk_gives_what_decode_gives(coded_set, tmp_path):
         (["--decode", "in", "in"], 2, "overwrite"),
         (["--decode", "in", "out", "--to", "xyz"], 2, ".xyz"),
         (["--decode", "in", "out", "--psnr"], 2, "not for --decode"),
+        (["--decode", "in", "out", "--effort", "2", "--srgb"], 2, "--effort, --srgb: not for"),
+        (["--decode", "in", "out", "--seed", "2"], 2, "only with --fill sample"),
+        (["in", "out", "--scale", "2"], 2, "--scale: only for --decode"),
+        (["in", "out", "--to", "jpg"], 2, "--to: only for --decode"),
+        (["--verify", "in", "--quality", "5"], 2, "not for --verify"),
+        (["--deep", "in", "out"], 2, "only with --verify"),
         (["--decode", "--verify", "in"], 2, "one at a time"),
         (["--verify", "in"], 1, "no such manifest"),
         (["--report", "page.html", "in"], 1, "no such manifest"),

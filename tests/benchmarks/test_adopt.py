@@ -8,7 +8,7 @@ from PIL import Image
 
 from benchmarks.adopt import main
 from models.training.card import history_path
-from models.weights import export_weights, fingerprint_of, load_trainable, weights_info
+from models.weights_file import export_weights, fingerprint_of, load_trainable, weights_info
 
 NAME = "ssvae"
 

@@ -7,7 +7,7 @@ import torch
 import codec
 from benchmarks.bench import peers, speed, stages
 from codec.installed import get_model
-from codec.layer_coding import pad_image
+from codec.walk import pad_image
 
 
 def test_the_timed_loops_code_what_the_codec_codes(crop):

@@ -306,7 +306,7 @@ def test_icc_profile_is_kept_byte_for_byte_and_strip_drops_it(model):
     assert len(stripped) < len(kept)
 
 
-def _profile_with_other_gamma() -> bytes:
+def profile_with_other_gamma() -> bytes:
     """sRGB's primaries with a linear tone curve."""
     curve = b"curv" + bytes(4) + struct.pack(">I", 0)  # no entries: the identity
     data = bytearray(ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
@@ -320,7 +320,7 @@ def _profile_with_other_gamma() -> bytes:
 
 
 def test_a_profile_can_be_applied_instead_of_kept(model):
-    image, linear = picture(), _profile_with_other_gamma()
+    image, linear = picture(), profile_with_other_gamma()
     data = saved(image, "PNG", icc_profile=linear)
     found = codec.encode_detailed(data, srgb=True, quality=90, model=model)
     assert "icc" not in codec.info(found.data).metadata

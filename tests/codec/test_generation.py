@@ -10,8 +10,9 @@ import codec
 from codec.errors import ArgumentError, ImageError, LimitError, ModelError
 from codec.generation import grid, interpolate, projection, reconstruct, sample, upscale, vary
 from codec.generation.projection import enlarge, settle, shrink
-from codec.generation.stack import Given, Invented, compose, generator
+from codec.generation.stack import generator
 from codec.generation.subject import subject_of
+from codec.walk import Filled, Given, walk
 from tests.conftest import psnr
 
 
@@ -57,12 +58,12 @@ def test_variants_keep_u_and_draw_the_rest_anew(small, model):
     subject = subject_of(small, 1, quality=40, model=model, device="cpu", max_pixels=None)
     count = subject.model.layers[0].stages
     stacks = [
-        compose(
+        walk(
             subject.model,
             subject.size,
             subject.quality,
-            [Given(subject.latents)] + [Invented(generator(1, index), 1.0)] * 2,
-        )
+            [Given(subject.latents)] + [Filled(generator(1, index), 1.0)] * 2,
+        ).latents
         for index in range(2)
     ]
     for stack in stacks:

@@ -15,6 +15,7 @@ from PIL import Image, ImageCms, ImageFile
 import codec
 import codec.pillow
 from codec.errors import ArgumentError, DamageWarning
+from tests.codec.test_files import profile_with_other_gamma
 
 DESKTOP = Path(__file__).parents[2] / "docs" / "desktop"
 
@@ -54,6 +55,16 @@ def test_save_takes_the_encoder_options(crop, tmp_path):
     buffer = io.BytesIO()
     image.save(buffer, "CCI", target_bytes=2000)
     assert 1000 < len(buffer.getvalue()) <= 2000
+
+
+def test_save_ignores_no_option_of_the_encoder(crop):
+    image = Image.fromarray(crop[:70, :90])
+    image.info["icc_profile"] = profile_with_other_gamma()
+    plain = codec.encode(image)
+    values = {"stages": 1, "srgb": True, "strip": True, "layers": 1, "quality": 9}
+    for name, value in values.items():
+        image.save(buffer := io.BytesIO(), "CCI", **{name: value})
+        assert buffer.getvalue() == codec.encode(image, **{name: value}) != plain, name
 
 
 def test_wrong_options_and_failures_leave_no_file(crop, tmp_path):

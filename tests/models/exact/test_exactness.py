@@ -7,9 +7,8 @@ import pytest
 import torch
 
 import codec
-from bitstream.container import Header
-from codec.decoding import decode_layers
 from codec.installed import get_model
+from codec.walk import Filled, walk
 
 
 @contextlib.contextmanager
@@ -77,11 +76,10 @@ def test_a_file_written_under_one_condition_reads_under_the_others(crop, model):
 def test_sampled_fill_is_the_same_under_all_conditions(model):
     """The fill feeds later priors too, so it is held to the same standard."""
     coding = get_model(model, "cpu")
-    header = Header(coding.model_id, coding.fingerprint, 128, 96, 40, 3)
 
     def latents():
         rng = np.random.Generator(np.random.Philox(3))
-        return decode_layers(coding, [], header, upto=3, rng=rng, temperature=1.0)[0]
+        return walk(coding, (96, 128), 40, [Filled(rng, 1.0)] * 3).latents
 
     reference = latents()
     for condition in CONDITIONS.values():

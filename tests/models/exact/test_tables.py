@@ -9,7 +9,7 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from bitstream.range_coder import CodingTables
-from codec.layer_coding import encode_layers, pad_image, tables_of
+from codec.walk import Coded, Recorder, pad_image, tables_of, walk
 from models.exact.scales import FREQUENCY_BITS, frequency_tables
 from models.exact.tables import pack_tables, smoothed_table, unpack_tables
 from models.registry import BUILDERS
@@ -165,6 +165,60 @@ def test_weights_with_wrong_tables_are_refused(weights, tmp_path, kind):
         load_coding_model(path, name="ssvae-tiny", device=CPU)
 
 
+def damaged(tensors: dict, kind: str) -> dict:
+    """Weights whose other entries decide on symbols that no decoder would agree on."""
+    thresholds, prior = tensors["coding.thresholds"], "prior.latent_in.0.weight"
+    if kind == "thresholds too many":
+        thresholds = torch.cat([thresholds, thresholds[-1:] + 1])
+    elif kind == "thresholds in rows":
+        thresholds = thresholds.reshape(7, 9)
+    elif kind == "thresholds that fall":
+        thresholds = thresholds.flip(0)
+    elif kind == "thresholds of floats":
+        thresholds = thresholds.float()
+    elif kind == "prior of floats":
+        tensors[prior] = tensors[prior].float() + 0.5
+    elif kind == "prior too large":
+        tensors[prior] = tensors[prior].to(torch.int64) * 2**40
+    return tensors | {"coding.thresholds": thresholds.contiguous()}
+
+
+@pytest.mark.parametrize(
+    ("kind", "message"),
+    [
+        ("thresholds too many", "must be 63 integers"),
+        ("thresholds in rows", "must be 63 integers"),
+        ("thresholds that fall", "do not rise"),
+        ("thresholds of floats", "must be 63 integers"),
+        ("prior of floats", "must be integers"),
+        ("prior too large", "too large for exact arithmetic"),
+    ],
+)
+def test_weights_that_are_not_exact_are_refused(weights, tmp_path, kind, message):
+    path = tmp_path / "w.safetensors"
+    meta = {"coding": '{"model": "ssvae-tiny", "skip_index": 0}'}
+    save_file(damaged(load_file(weights), kind), path, meta)
+    with pytest.raises(WeightsError, match=message):
+        load_coding_model(path, name="ssvae-tiny", device=CPU)
+
+
+@pytest.mark.parametrize(
+    ("entry", "message"),
+    [
+        ('{"model": "convdraw", "skip_index": 0}', "of model convdraw, not ssvae-tiny"),
+        ('{"model": "ssvae-tiny", "skip_index": 64}', "skip_index 64"),
+        ('{"model": "ssvae-tiny", "skip_index": -5}', "skip_index -5"),
+        ('{"model": "ssvae-tiny", "skip_index": 0.5}', "skip_index 0.5"),
+        ('{"model": "ssvae-tiny"}', "skip_index"),
+    ],
+)
+def test_weights_of_another_coding_are_refused(weights, tmp_path, entry, message):
+    path = tmp_path / "w.safetensors"
+    save_file(load_file(weights), path, {"coding": entry})
+    with pytest.raises(WeightsError, match=message):
+        load_coding_model(path, name="ssvae-tiny", device=CPU)
+
+
 @pytest.mark.parametrize("name", ["frequencies", "lengths", "sets"])
 def test_weights_without_tables_are_refused(weights, tmp_path, name):
     path = tmp_path / "w.safetensors"
@@ -219,9 +273,10 @@ def test_real_bits_fall_on_crops_the_tables_were_not_learned_from(photograph, tm
     right = photograph[128:384, 512:768]
 
     def size(tables):
-        image = pad_image(right, 64)
-        posterior, prior = coding.posterior(image, 50), coding.prior(256, 256, 50)
-        return sum(map(len, encode_layers(posterior, prior, coding.layers_at(50), tables)))
+        recorder = Recorder(coding.layers_at(50), tables)
+        coded = Coded(coding.posterior(pad_image(right, 64), 50), coding.skip_index, recorder)
+        walk(coding, (256, 256), 50, [coded] * 3)
+        return sum(map(len, recorder.payloads()))
 
     gaussian = size([CodingTables(GAUSSIAN, coding.skip_index)] * 4)
     assert size([CodingTables(tables, coding.skip_index) for tables in learned.sets]) < gaussian

@@ -6,6 +6,7 @@ import torch
 
 import codec
 from codec.installed import get_model
+from codec.walk import Filled, walk
 from models.names import FINE_FROM
 from models.registry import BUILDERS
 from models.ssvae.networks import Fine
@@ -55,6 +56,10 @@ def test_where_z2_is_missing_it_is_not_invented(fine_file, fill):
     same = codec.decode_detailed(fine_file, stages=2, fill=fill)
     assert cut.stages == 2
     assert np.array_equal(np.array(cut.image), np.array(same.image))
+    model = get_model("ssvae", "cpu")
+    rng = np.random.default_rng(0) if fill == "sample" else None
+    latents = walk(model, (128, 192), 85, [Filled(rng, 1.0)] * 3).latents
+    assert [latent.shape[0] for latent in latents] == [64, 96, 64]
 
 
 def test_a_stream_gives_the_same_picture(fine_file):

@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 from torch import nn
 
-import codec.layer_coding as layer_coding
+from codec.walk import Coded, Recorder, pad_image, tables_of, walk
 from models.registry import BUILDERS
 from models.ssvae.networks import SSVAE
 from models.training.__main__ import main, parse
@@ -252,11 +252,10 @@ def test_export_gives_the_codec_the_same_model(folder, tmp_path, name):
     Image.fromarray(picture).save(tmp_path / "a.png")
     model = load_ema(out, name)
     row = evaluate_estimated(model, tmp_path, qualities=(80,), layers=(3,))[0]
-    tables = layer_coding.tables_of(loaded)
-    posterior = loaded.posterior(layer_coding.pad_image(picture, 64), 80)
-    prior = loaded.prior(256, 384, 80)
-    payloads = layer_coding.encode_layers(posterior, prior, loaded.layers, tables)
-    real = 8 * sum(map(len, payloads)) / (256 * 384)
+    recorder = Recorder(loaded.layers, tables_of(loaded))
+    coded = Coded(loaded.posterior(pad_image(picture, 64), 80), loaded.skip_index, recorder)
+    prior = walk(loaded, (256, 384), 80, [coded] * 3)
+    real = 8 * sum(map(len, recorder.payloads())) / (256 * 384)
     assert real == pytest.approx(sum(row.bpp), rel=0.01)
     shown = loaded.synthesize(prior.latents, 80, 1).permute(1, 2, 0).numpy()
     assert psnr(picture, shown) == pytest.approx(row.psnr, abs=0.02)

@@ -10,7 +10,7 @@ from PIL import Image
 
 from models.training.resident import Resident, last_row, main
 
-REPOSITORY = Path(__file__).resolve().parents[2]
+REPOSITORY = Path(__file__).resolve().parents[3]
 pytestmark = pytest.mark.skipif(
     not (REPOSITORY / ".git").exists(), reason="no repository to clone the code of a run from"
 )

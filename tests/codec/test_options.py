@@ -1,0 +1,81 @@
+"""Options have one home: names, defaults and checks are the same whoever takes them."""
+
+import pytest
+import typer
+
+import codec
+from cli.batch import batch
+from cli.main import decode, encode
+from cli.options import DECODING, ENCODING
+from codec.errors import ArgumentError
+from codec.options import (
+    DecodeKeywords,
+    DecodeOptions,
+    EncodeKeywords,
+    EncodeOptions,
+    names_of,
+)
+
+
+def flags_of(command) -> set[str]:
+    """Names of a command's parameters."""
+    app = typer.Typer()
+    app.command()(command)
+    return {parameter.name for parameter in typer.main.get_command(app).params}
+
+
+def test_keywords_are_the_fields():
+    assert set(EncodeKeywords.__annotations__) == set(names_of(EncodeOptions))
+    assert set(DecodeKeywords.__annotations__) == set(names_of(DecodeOptions))
+
+
+def test_commands_have_a_flag_for_every_option():
+    encoding, decoding = set(names_of(EncodeOptions)), set(names_of(DecodeOptions))
+    assert encoding - flags_of(encode) == decoding - flags_of(decode) == {"progress"}
+    assert (encoding | decoding) - flags_of(batch) == {"progress"}
+    assert set(ENCODING) == encoding - {"progress"}
+    assert set(DECODING) == decoding - {"progress"}
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"layers": 4}, "layers must be 1, 2 or 3, not 4"),
+        ({"quality": 101}, "quality must be a whole number between 0 and 100, not 101"),
+        ({"quality": 5.5}, "not 5.5"),
+        ({"effort": 0}, "effort must be a whole number between 1 and 9"),
+        ({"target_bpp": -1.0}, "the target bpp must be positive"),
+        ({"target_bytes": 0}, "the target size must be positive"),
+        ({"quality": 5, "target_bytes": 9}, "only one of"),
+    ],
+)
+def test_bad_encoder_options_are_refused_before_the_image_is_read(options, words):
+    for take in (EncodeOptions, lambda **o: codec.encode("no such file", **o)):
+        with pytest.raises(ArgumentError, match=words):
+            take(**options)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"layers": 0},
+        {"stages": 0},
+        {"fill": "dream"},
+        {"scale": 3},
+        {"seed": -1},
+        {"temperature": 10.5},
+    ],
+)
+def test_bad_decoder_options_are_refused_before_the_file_is_read(options):
+    for take in (
+        DecodeOptions,
+        codec.ProgressiveDecoder,
+        lambda **o: codec.decode("no such file", **o),
+    ):
+        with pytest.raises(ArgumentError, match=next(iter(options))):
+            take(**options)
+
+
+def test_an_option_that_there_is_not_is_an_error():
+    with pytest.raises(TypeError, match="layer"):
+        codec.encode("no such file", layer=1)

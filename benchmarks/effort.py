@@ -20,9 +20,11 @@ import codec
 from benchmarks.bench.bands import bd_rate
 from benchmarks.bench.curves import mean_curves
 from benchmarks.bench.points import Point, rounded
+from codec.options import DEFAULT_MODEL
 from models.training.anchors import psnr
 from models.training.data import IMAGE_SUFFIXES
 from models.training.hardware import machine
+from models.weights_file import weights_info
 
 QUALITIES = (15, 40, 65, 90)
 EFFORTS = (1, 2, 4, 6, 9)
@@ -76,6 +78,8 @@ def main(arguments: list[str] | None = None) -> None:
     if options.output:
         result_ = {
             "images": [path.name for path in files],
+            "model": DEFAULT_MODEL,
+            "weights": weights_info(DEFAULT_MODEL).fingerprint.hex(),
             "machine": machine(),
             "device": options.device,
             "efforts": rows,

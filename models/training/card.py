@@ -72,14 +72,10 @@ def _training(history: list[dict[str, Any]]) -> list[str]:
     return lines
 
 
-def _results(result: dict[str, Any], title: str) -> list[str]:
+def results_table(result: dict[str, Any]) -> list[str]:
+    """The curve of a results file as a table: whole files, cut ones, the anchors at that rate."""
     curves = {name: np.array(rows) for name, rows in result["curves"].items()}
     lines = [
-        f"### {title}",
-        "",
-        f"{result['images']} images, files really written and decoded; {result['machine']}. "
-        "bpp counts every byte; PSNR in RGB, mean over images.",
-        "",
         "| quality | bpp | PSNR | cut after z1: bpp, PSNR | cut after u: bpp, PSNR "
         "| JPEG at that bpp | JPEG 2000 at that bpp |",
         "| ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
@@ -93,13 +89,26 @@ def _results(result: dict[str, Any], title: str) -> list[str]:
             curve = curves[anchor]
             order = np.argsort(curve[:, 1])
             x, y = curve[order, 1], curve[order, 2]
-            there = np.interp(bpp, x, y, left=np.nan, right=np.nan)
-            cells.append("–" if np.isnan(there) else f"{there:.2f}")
+            rival = np.interp(bpp, x, y, left=np.nan, right=np.nan)
+            cells.append("–" if np.isnan(rival) else f"{rival:.2f}")
         lines.append("| " + " | ".join(cells) + " |")
+    return lines
+
+
+def _results(result: dict[str, Any], title: str) -> list[str]:
     rates = result["bd_rate_percent"]
     known = [name for name in _RATED if rates.get(name) is not None]
-    found = ", ".join(f"**{rates[name]:+.1f}%** against {_RATED[name]}" for name in known)
-    return [*lines, "", f"BD-rate (PSNR, Akima, mean curves): {found}."]
+    summary = ", ".join(f"**{rates[name]:+.1f}%** against {_RATED[name]}" for name in known)
+    return [
+        f"### {title}",
+        "",
+        f"{result['images']} images, files really written and decoded; {result['machine']}. "
+        "bpp counts every byte; PSNR in RGB, mean over images.",
+        "",
+        *results_table(result),
+        "",
+        f"BD-rate (PSNR, Akima, mean curves): {summary}.",
+    ]
 
 
 def _continue(name: str) -> list[str]:
@@ -156,12 +165,21 @@ def render(weights: Path, results: dict[str, dict[str, Any]], notes: str) -> str
     return "\n".join([*lines, "## How to continue", "", *_continue(name), "", notes.strip(), ""])
 
 
+def _notes_of(path: Path) -> str:
+    text = path.read_text() if path.exists() else ""
+    return text[text.index(_NOTES) :] if _NOTES in text else _NOTES
+
+
+def render_card(name: str, results: dict[str, dict[str, Any]]) -> str:
+    """The card of installed weights with other results, its notes kept."""
+    weights = WEIGHTS_FOLDER / f"{name}.safetensors"
+    return render(weights, results, _notes_of(weights.with_suffix(".md")))
+
+
 def write_card(weights: Path, results: dict[str, dict[str, Any]]) -> Path:
     """Write ``NAME.md`` beside the weights, keeping the notes of the card that was there."""
     path = weights.with_suffix(".md")
-    old = path.read_text() if path.exists() else ""
-    notes = old[old.index(_NOTES) :] if _NOTES in old else _NOTES
-    path.write_text(render(weights, results, notes))
+    path.write_text(render(weights, results, _notes_of(path)))
     return path
 
 

@@ -1,0 +1,201 @@
+"""``python -m benchmarks.pages``: tables of README, results page and model cards.
+
+Every table of the shipped weights is made here, from JSON files that name the fingerprint of the
+weights they were measured with. Tables from other weights are refused, so that no page can speak of
+a codec that is not the one in the package.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.bench import plots
+from benchmarks.bench.codecs import OTHERS
+from models.names import MODEL_IDS
+from models.training.card import render_card, results_table
+from models.weights_file import WEIGHTS_FOLDER, weights_info
+
+ROOT = Path(__file__).resolve().parents[1]
+RESULTS = ROOT / "benchmarks" / "results"
+
+#: Title → results of ``benchmarks.rate_distortion``, per model: what its card shows.
+CARDS: dict[str, dict[str, str]] = {
+    "ssvae": {"Validation images": "eval-cpu.json", "Large photographs": "large-cpu.json"},
+    "convdraw": {"Validation images": "convdraw-eval-cpu.json"},
+    "ssvae-sketch": {"Validation images": "sketch-eval-cpu.json"},
+}
+EFFORT = "effort-cpu.json"
+_BLOCK = re.compile(r"(<!-- table: (\S+) -->\n).*?(<!-- end -->)", re.DOTALL)
+
+
+class PageError(Exception):
+    """Results are missing, or of weights that are not shipped."""
+
+
+def read(name: str, folder: Path = RESULTS) -> dict[str, Any]:
+    """A results file of the shipped weights.
+
+    Raises:
+        PageError: it is not there, or was measured with other weights.
+    """
+    path = folder / name
+    if not path.exists():
+        raise PageError(f"{path}: not measured yet")
+    result = json.loads(path.read_text())
+    model, weights = result.get("model", "ssvae"), result.get("weights")
+    shipped = weights_info(model).fingerprint.hex()
+    if weights != shipped:
+        raise PageError(
+            f"{path}: measured with weights {weights} of {model}, shipped are {shipped}; "
+            "measure again"
+        )
+    return result
+
+
+def _percent(value: float | None) -> str:
+    return "–" if value is None else f"{value:+.1f}%".replace("-", "−")
+
+
+def rates(results: dict[str, dict[str, Any]]) -> list[str]:
+    """BD-rates of several image sets against each anchor, by bands of PSNR and by SSIMULACRA2."""
+    anchors = list(dict.fromkeys(a for r in results.values() for a in r["bd_rate_percent"]))
+    lines = [
+        "| bits at equal quality, against | " + " | ".join(OTHERS[a].label for a in anchors) + " |",
+        "| --- |" + " ---: |" * len(anchors),
+    ]
+
+    def row(title: str, values: dict[str, float | None]) -> str:
+        return f"| {title} | " + " | ".join(_percent(values.get(a)) for a in anchors) + " |"
+
+    for title, result in results.items():
+        lines.append(row(f"**{title}, PSNR**", result["bd_rate_percent"]))
+        for band in result["bands"][anchors[0]]:
+            inside = {a: (result["bands"][a][band] or {}).get("percent") for a in result["bands"]}
+            lines.append(row(f"… {band}", inside))
+        if seen := result.get("bd_rate_ssimulacra2_percent"):
+            lines.append(row(f"**{title}, SSIMULACRA2**", seen))
+    return lines
+
+
+def about(result: dict[str, Any]) -> str:
+    """Of which weights and on what a table was measured."""
+    return (
+        f"{result['images'] if isinstance(result['images'], int) else len(result['images'])} "
+        f"images, weights `{result['weights']}` of `{result.get('model', 'ssvae')}`, "
+        f"{result['machine']}; files really written and decoded, every byte counted."
+    )
+
+
+def effort(result: dict[str, Any]) -> list[str]:
+    """What more effort saves, and what it takes."""
+    rows = result["efforts"]
+    return [
+        "| effort | " + " | ".join(str(r["effort"]) for r in rows) + " |",
+        "| --- |" + " ---: |" * len(rows),
+        "| size at equal PSNR (BD-rate) | "
+        + " | ".join("0" if i == 0 else _percent(r["bd_rate_percent"]) for i, r in enumerate(rows))
+        + " |",
+        "| encoding, seconds per megapixel | "
+        + " | ".join(f"{r['seconds_per_mpx']:.2g}" for r in rows)
+        + " |",
+    ]
+
+
+def blocks() -> dict[str, list[str]]:
+    """All generated tables by name."""
+    tables: dict[str, list[str]] = {}
+    sets = {title: read(name) for title, name in CARDS["ssvae"].items()}
+    main = sets["Validation images"]
+    named = {"49 validation images": main, "8 large photographs": sets["Large photographs"]}
+    tables["rates"] = [*rates(named), "", about(main)]
+    tables["curve"] = [*results_table(main), "", about(main)]
+    tables["large"] = [
+        *results_table(sets["Large photographs"]),
+        "",
+        about(sets["Large photographs"]),
+    ]
+    found = read(EFFORT)
+    tables["effort"] = [*effort(found), "", about(found)]
+    for model in ("convdraw", "ssvae-sketch"):
+        result = read(CARDS[model]["Validation images"])
+        tables[model] = [*rates({"49 validation images": result}), "", *results_table(result)]
+        tables[model] += ["", about(result)]
+    return tables
+
+
+def fill(text: str, tables: dict[str, list[str]]) -> str:
+    """A page with its tables renewed.
+
+    Raises:
+        PageError: it asks for a table that does not exist.
+    """
+
+    def block(match: re.Match[str]) -> str:
+        if match[2] not in tables:
+            raise PageError(f"no table {match[2]!r}; there are: {', '.join(tables)}")
+        return match[1] + "\n".join(tables[match[2]]) + "\n" + match[3]
+
+    return _BLOCK.sub(block, text)
+
+
+def pages() -> dict[Path, str]:
+    """Every generated page: path → text."""
+    tables = blocks()
+    made = {
+        path: fill(path.read_text(), tables)
+        for path in (ROOT / "README.md", ROOT / "docs" / "results.md")
+    }
+    for model in MODEL_IDS:
+        shown = {title: read(name) for title, name in CARDS[model].items()}
+        made[WEIGHTS_FOLDER / f"{model}.md"] = render_card(model, shown)
+    return made
+
+
+def figures() -> dict[Path, bytes]:
+    """The plots of the results page: path → bytes of a PNG."""
+    result = read(CARDS["ssvae"]["Validation images"])
+    made = {}
+    for metric, key in (("psnr", "curves"), ("ssimulacra2", "curves_ssimulacra2")):
+        curves = {
+            "ssvae" if name == "ours" else name: np.array(rows)
+            for name, rows in result[key].items()
+            if name == "ours" or name in OTHERS
+        }
+        if curves:
+            title = f"{result['images']} validation images"
+            made[ROOT / "docs" / f"{metric}.png"] = plots.rate_distortion(curves, metric, title)[
+                "png"
+            ]
+    return made
+
+
+def main(arguments: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.pages", description=__doc__)
+    parser.add_argument(
+        "--check", action="store_true", help="write nothing; fail where one differs"
+    )
+    options = parser.parse_args(arguments)
+    try:
+        made = pages()
+        stale = [path for path, text in made.items() if path.read_text() != text]
+        if options.check:
+            if stale:
+                raise PageError(f"to be made anew: {', '.join(str(p) for p in stale)}")
+            return
+        for path in stale:
+            path.write_text(made[path])
+        for path, picture in figures().items():
+            path.write_bytes(picture)
+    except PageError as error:
+        raise SystemExit(f"pages: {error}") from error
+    print("\n".join(str(path.relative_to(ROOT)) for path in stale) or "nothing has changed")
+
+
+if __name__ == "__main__":
+    main()

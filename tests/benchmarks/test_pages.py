@@ -1,0 +1,52 @@
+"""Pages say what was measured, with the weights that are shipped."""
+
+import json
+
+import pytest
+
+from benchmarks import pages
+from benchmarks.pages import CARDS, EFFORT, PageError, fill, read
+from models.names import MODEL_IDS
+from models.weights_file import weights_info
+
+
+@pytest.fixture
+def results(tmp_path):
+    """A folder with a results file of the shipped weights and one of others."""
+    for name, weights in (
+        ("shipped.json", weights_info("ssvae").fingerprint.hex()),
+        ("other.json", "00000000"),
+    ):
+        (tmp_path / name).write_text(json.dumps({"model": "ssvae", "weights": weights}))
+    (tmp_path / "nameless.json").write_text("{}")
+    return tmp_path
+
+
+def test_committed_pages_are_those_that_the_results_give():
+    for path, text in pages.pages().items():
+        assert path.read_text() == text, f"{path}: run python -m benchmarks.pages"
+
+
+def test_tables_of_other_weights_are_refused(results):
+    assert read("shipped.json", results)["model"] == "ssvae"
+    with pytest.raises(PageError, match="measured with weights 00000000"):
+        read("other.json", results)
+    with pytest.raises(PageError, match="measured with weights None"):
+        read("nameless.json", results)
+    with pytest.raises(PageError, match="not measured yet"):
+        read("missing.json", results)
+
+
+def test_every_shipped_model_has_results():
+    assert set(CARDS) == set(MODEL_IDS)
+    for name in (EFFORT, *(n for files in CARDS.values() for n in files.values())):
+        read(name)
+
+
+def test_a_block_is_filled_and_the_rest_stays():
+    page = "before\n<!-- table: a -->\nold\n<!-- end -->\nafter <!-- end -->\n"
+    new = fill(page, {"a": ["1", "2"]})
+    assert new == "before\n<!-- table: a -->\n1\n2\n<!-- end -->\nafter <!-- end -->\n"
+    assert fill(new, {"a": ["1", "2"]}) == new
+    with pytest.raises(PageError, match="no table 'a'"):
+        fill(page, {"b": []})

@@ -305,9 +305,11 @@ class Stages:
         counts = [layer.stages for layer in layers]
         self._ends = list(itertools.accumulate(counts))
         self._corrections = [layer.corrections for layer in layers]
-        most = sum(layer.stages for layer in model.layers)
-        if asked is not None and asked > most:
-            raise ArgumentError(f"files of model {model.name} have {most} stages, not {asked}")
+        if asked is not None and asked > self._ends[-1]:
+            raise ArgumentError(
+                f"a file of model {model.name} has {self._ends[-1]} stages at quality "
+                f"{container.header.quality}, not {asked}"
+            )
         self.declared = sum(stages_of(counts, container))
         self.asked = asked
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Unpack
 
 import torch
+from torch import Tensor
 
 from bitstream.container import (
     ALPHA,
@@ -37,7 +38,7 @@ from codec.limits import out_of_memory_as_limit
 from codec.options import DEFAULT_QUALITY, EncodeKeywords, EncodeOptions
 from codec.progress import split
 from codec.walk import Coded, Filled, Recorder, pad_image, tables_of, walk
-from models.protocol import CodingModel, Posterior, PriorState, Progress
+from models.protocol import CodingModel, Posterior, Progress
 
 
 @dataclass(frozen=True)
@@ -242,7 +243,12 @@ class _Encoder:
         prior = walk(model, size, quality, [coded] * len(layers), coding, stages=stages)
         del coded  # with the target of the last stage, which is as large as z2
         payloads = recorder.payloads()
-        fitted = self._filter(posterior, prior, quality)
+        fitted: list[Chunk] = []
+        if self._sample is not None:
+            missing = [Filled()] * len(model.layers)
+            latents = walk(model, size, quality, missing, prior=prior).latents
+            del prior  # its maps are no longer needed, and as large as the picture
+            fitted = self._filter(self._sample, posterior, latents, quality)
         fitting(1.0)
         del posterior
         made_by = model.model_id, model.fingerprint
@@ -257,12 +263,10 @@ class _Encoder:
         return Encoded(data, width, height, quality, sizes, self._notes, filter_bytes, metadata)
 
     @torch.no_grad()
-    def _filter(self, posterior: Posterior, prior: PriorState, quality: int) -> list[Chunk]:
-        """The fitted filter's chunk, if there is to be one. Fills what is not stored."""
-        if self._sample is None:
-            return []
-        missing = [Filled()] * len(self._model.layers)
-        latents = walk(self._model, self._size, quality, missing, prior=prior).latents
+    def _filter(
+        self, sample: Sample, posterior: Posterior, latents: Sequence[Tensor], quality: int
+    ) -> list[Chunk]:
+        """The fitted filter's chunk, if there is to be one; ``latents`` are those of all stages."""
         grey = bool(self._flags & FLAG_GREY)
-        chunk = fit_filter(self._sample, posterior, latents, self._model, quality, grey=grey)
+        chunk = fit_filter(sample, posterior, latents, self._model, quality, grey=grey)
         return [] if chunk is None else [chunk]

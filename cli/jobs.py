@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import typer
-from rich.progress import BarColumn, MofNCompleteColumn, SpinnerColumn, TextColumn
 
 from cli.output import complain, printable, progress_bar, say
 from codec import errors
@@ -197,6 +196,8 @@ def run(
 
 def _run_single(job: Job, work: Work, *, as_json: bool, verb: str) -> None:
     """Behind a spinner that becomes a bar once the work tells how far it is."""
+    from rich.progress import BarColumn, SpinnerColumn, TextColumn
+
     job.check()
     text = TextColumn("{task.description}", markup=False)
     with progress_bar(SpinnerColumn(), text, BarColumn()) as progress:
@@ -206,6 +207,8 @@ def _run_single(job: Job, work: Work, *, as_json: bool, verb: str) -> None:
 
 
 def _run_batch(jobs: list[Job], work: Work, *, as_json: bool, verb: str) -> None:
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
+
     started, failed, read, written = time.perf_counter(), 0, 0, 0
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
     with progress_bar(*columns) as progress, _folders() as make_folder:

@@ -177,8 +177,9 @@ def run(
     *,
     as_json: bool,
     verb: str,
+    threads: int | None = None,
 ) -> None:
-    """Do the jobs.
+    """Do the jobs, on so many threads.
 
     ``work`` takes a job and a function that it may call with the share done; it returns figures for
     ``--json`` and a summary line for people.
@@ -187,11 +188,27 @@ def run(
     """
     if as_json and any(job.target == STANDARD for job in jobs):
         raise ArgumentError("--json and -o - both want standard output; write to a file")
-    with libraries_silenced():
+    with libraries_silenced(), computing_on(threads):
         if batch:
             _run_batch(jobs, work, as_json=as_json, verb=verb)
         else:
             _run_single(jobs[0], work, as_json=as_json, verb=verb)
+
+
+@contextmanager
+def computing_on(threads: int | None) -> Iterator[None]:
+    """Within, torch computes on so many threads; None: on as many as it takes by itself."""
+    if threads is None:
+        yield
+        return
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def _run_single(job: Job, work: Work, *, as_json: bool, verb: str) -> None:

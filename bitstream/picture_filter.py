@@ -8,8 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
-
 from bitstream.errors import CorruptError
 
 #: Coefficients of luma and of the two chroma planes.
@@ -36,7 +34,8 @@ def pack_filter(planes: Sequence[Sequence[int]]) -> bytes:
     for index, plane in enumerate(planes):
         if plane:
             mask |= 1 << index
-            k = int(_rice_bits(plane).argmin())
+            sizes = _rice_bits(plane)
+            k = sizes.index(min(sizes))
             bits += f"{k:0{_RICE_BITS}b}" + "".join(_rice(value, k) for value in plane)
     bits += "0" * (-len(bits) % 8)
     return bytes([mask, *(int(bits[i : i + 8], 2) for i in range(0, len(bits), 8))])
@@ -44,15 +43,16 @@ def pack_filter(planes: Sequence[Sequence[int]]) -> bytes:
 
 def plane_bits(plane: Sequence[int]) -> int:
     """Bits that the coefficients of one plane take."""
-    return _RICE_BITS + int(_rice_bits(plane).min())
+    return _RICE_BITS + min(_rice_bits(plane))
 
 
-def _rice_bits(plane: Sequence[int]) -> np.ndarray:
+def _rice_bits(plane: Sequence[int]) -> list[int]:
     """Bits of a plane's codes for each parameter."""
-    values = np.asarray(plane)
-    unsigned = np.where(values >= 0, 2 * values, -2 * values - 1)
-    k = np.arange(1 << _RICE_BITS)
-    return (unsigned >> k[:, None]).sum(axis=1) + (k + 1) * len(values)
+    numbers = [_unsigned(value) for value in plane]
+    return [
+        sum([number >> k for number in numbers]) + (k + 1) * len(numbers)
+        for k in range(1 << _RICE_BITS)
+    ]
 
 
 def _unsigned(value: int) -> int:

@@ -9,7 +9,6 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
 
 from cli.jobs import FAILURE, errors_as_one_line
 from cli.options import DECODING, ENCODING, decoding, encoding, flag, refuse, takes
@@ -211,6 +210,8 @@ def _verify(
 
 @contextmanager
 def _progress(verb: str) -> Iterator[Callable[[int, int, str], None]]:
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
+
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
     rate = TextColumn("{task.fields[rate]}")
     with progress_bar(*columns, rate) as bar:

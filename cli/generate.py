@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cli.jobs import STANDARD, Job, errors_as_one_line, naming, run
-from cli.options import Device, Fill
+from cli.options import Device, Fill, Threads
 from cli.output import complain
 from codec.errors import ArgumentError
 from codec.limits import DEFAULT_MAX_PIXELS
@@ -110,6 +110,7 @@ def reconstruct(
     quality: _Quality = None,
     model: _Model = None,
     device: Device = "auto",
+    threads: Threads = None,
     separate: _Separate = False,
     force: _Force = False,
     max_pixels: _MaxPixels = DEFAULT_MAX_PIXELS,
@@ -135,7 +136,7 @@ def reconstruct(
             )
             return [panel.image for panel in panels], [panel.title for panel in panels]
 
-        _run(job, _named(job, draw), as_json, "reconstructing", 6 if separate else 1)
+        _run(job, _named(job, draw), as_json, threads, "reconstructing", 6 if separate else 1)
 
 
 def upscale(
@@ -144,6 +145,7 @@ def upscale(
     factor: Annotated[int, typer.Option("--factor", "-f", help="2 or 4.")] = 2,
     model: _Model = None,
     device: Device = "auto",
+    threads: Threads = None,
     force: _Force = False,
     max_pixels: _MaxPixels = DEFAULT_MAX_PIXELS,
     as_json: _Json = False,
@@ -165,7 +167,7 @@ def upscale(
             )
             return [enlarged], None
 
-        _run(job, _named(job, draw), as_json, "enlarging")
+        _run(job, _named(job, draw), as_json, threads, "enlarging")
 
 
 def sample(
@@ -179,6 +181,7 @@ def sample(
     quality: _Quality = None,
     model: _Model = None,
     device: Device = "auto",
+    threads: Threads = None,
     separate: _Separate = False,
     max_pixels: _MaxPixels = DEFAULT_MAX_PIXELS,
     as_json: _Json = False,
@@ -203,7 +206,7 @@ def sample(
             )
             return pictures, None
 
-        _run(job, draw, as_json, "drawing", count if separate else 1)
+        _run(job, draw, as_json, threads, "drawing", count if separate else 1)
 
 
 def interpolate(
@@ -219,6 +222,7 @@ def interpolate(
     quality: _Quality = None,
     model: _Model = None,
     device: Device = "auto",
+    threads: Threads = None,
     separate: _Separate = False,
     force: _Force = False,
     max_pixels: _MaxPixels = DEFAULT_MAX_PIXELS,
@@ -250,7 +254,7 @@ def interpolate(
             )
             return pictures, None
 
-        _run(job, draw, as_json, "interpolating", steps if separate else 1)
+        _run(job, draw, as_json, threads, "interpolating", steps if separate else 1)
 
 
 def vary(
@@ -265,6 +269,7 @@ def vary(
     quality: _Quality = None,
     model: _Model = None,
     device: Device = "auto",
+    threads: Threads = None,
     separate: _Separate = False,
     force: _Force = False,
     max_pixels: _MaxPixels = DEFAULT_MAX_PIXELS,
@@ -291,7 +296,7 @@ def vary(
             )
             return pictures, None
 
-        _run(job, _named(job, draw), as_json, "varying", count if separate else 1)
+        _run(job, _named(job, draw), as_json, threads, "varying", count if separate else 1)
 
 
 def _job(source: str, output: str | None, what: str, force: bool) -> Job:
@@ -316,7 +321,9 @@ def _named(job: Job, draw: Draw) -> Draw:
     return named
 
 
-def _run(job: Job, draw: Draw, as_json: bool, verb: str, separate: int = 1) -> None:
+def _run(
+    job: Job, draw: Draw, as_json: bool, threads: int | None, verb: str, separate: int = 1
+) -> None:
     """Draw and write: one file, or ``separate`` ones."""
     if separate > 1 and job.target == STANDARD:
         raise ArgumentError("--separate writes several files; name the output with -o")
@@ -339,7 +346,7 @@ def _run(job: Job, draw: Draw, as_json: bool, verb: str, separate: int = 1) -> N
             _write(target, picture, suffix)
         return _summary(job, targets, pictures, seconds)
 
-    run([job], False, work, as_json=as_json, verb=verb)
+    run([job], False, work, as_json=as_json, verb=verb, threads=threads)
 
 
 def _numbered(job: Job, count: int) -> list[Job]:

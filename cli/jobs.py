@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import typer
-from rich.progress import BarColumn, MofNCompleteColumn, SpinnerColumn, TextColumn
 
 from cli.output import complain, printable, progress_bar, say
 from codec import errors
@@ -178,8 +177,9 @@ def run(
     *,
     as_json: bool,
     verb: str,
+    threads: int | None = None,
 ) -> None:
-    """Do the jobs.
+    """Do the jobs, on so many threads.
 
     ``work`` takes a job and a function that it may call with the share done; it returns figures for
     ``--json`` and a summary line for people.
@@ -188,15 +188,33 @@ def run(
     """
     if as_json and any(job.target == STANDARD for job in jobs):
         raise ArgumentError("--json and -o - both want standard output; write to a file")
-    with libraries_silenced():
+    with libraries_silenced(), computing_on(threads):
         if batch:
             _run_batch(jobs, work, as_json=as_json, verb=verb)
         else:
             _run_single(jobs[0], work, as_json=as_json, verb=verb)
 
 
+@contextmanager
+def computing_on(threads: int | None) -> Iterator[None]:
+    """Within, torch computes on so many threads; None: on as many as it takes by itself."""
+    if threads is None:
+        yield
+        return
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
 def _run_single(job: Job, work: Work, *, as_json: bool, verb: str) -> None:
     """Behind a spinner that becomes a bar once the work tells how far it is."""
+    from rich.progress import BarColumn, SpinnerColumn, TextColumn
+
     job.check()
     text = TextColumn("{task.description}", markup=False)
     with progress_bar(SpinnerColumn(), text, BarColumn()) as progress:
@@ -206,6 +224,8 @@ def _run_single(job: Job, work: Work, *, as_json: bool, verb: str) -> None:
 
 
 def _run_batch(jobs: list[Job], work: Work, *, as_json: bool, verb: str) -> None:
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
+
     started, failed, read, written = time.perf_counter(), 0, 0, 0
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
     with progress_bar(*columns) as progress, _folders() as make_folder:

@@ -16,8 +16,17 @@ import codec
 from cli import batch as batch_command
 from cli import bench as bench_command
 from cli import generate
-from cli.jobs import FAILURE, STANDARD, Job, errors_as_one_line, naming, plan, run
-from cli.options import DECODING, ENCODING, Device, MaxPixels, decoding, encoding, takes
+from cli.jobs import (
+    FAILURE,
+    STANDARD,
+    Job,
+    computing_on,
+    errors_as_one_line,
+    naming,
+    plan,
+    run,
+)
+from cli.options import DECODING, ENCODING, Device, MaxPixels, Threads, decoding, encoding, takes
 from cli.output import complain, say
 from cli.view import EXAMPLES as VIEW_EXAMPLES
 from cli.view import view
@@ -85,6 +94,7 @@ def encode(
     output: _Output = None,
     *,
     options: dict[str, Any],
+    threads: Threads = None,
     recursive: _Recursive = False,
     force: _Force = False,
     as_json: _Json = False,
@@ -99,7 +109,7 @@ def encode(
         def work(job: Job, show: Callable[[float], None]) -> tuple[dict, str]:
             return _encode_one(job, show, keywords)
 
-        run(jobs, batch, work, as_json=as_json, verb="encoding")
+        run(jobs, batch, work, as_json=as_json, verb="encoding", threads=threads)
 
 
 def _encode_one(
@@ -145,6 +155,7 @@ def decode(
     output: _Output = None,
     *,
     options: dict[str, Any],
+    threads: Threads = None,
     recursive: _Recursive = False,
     force: _Force = False,
     as_json: _Json = False,
@@ -159,7 +170,7 @@ def decode(
         def work(job: Job, show: Callable[[float], None]) -> tuple[dict, str]:
             return _decode_one(job, show, keywords)
 
-        run(jobs, batch, work, as_json=as_json, verb="decoding")
+        run(jobs, batch, work, as_json=as_json, verb="decoding", threads=threads)
 
 
 def _decode_one(
@@ -214,13 +225,15 @@ def verify(
         bool, typer.Option("--deep", help="Decode the symbols too and compare their checksums.")
     ] = False,
     device: Device = "auto",
+    threads: Threads = None,
     max_pixels: MaxPixels = DEFAULT_MAX_PIXELS,
     as_json: _Json = False,
 ) -> None:
     """Check that .cci files are complete and undamaged; the exit status is 1 if any is not."""
     with errors_as_one_line():
         options: dict[str, Any] = {"deep": deep, "device": device, "max_pixels": max_pixels}
-        failed = [name for name in files if not _verify_one(name, as_json, options)]
+        with computing_on(threads if deep else None):  # only deep checks compute
+            failed = [name for name in files if not _verify_one(name, as_json, options)]
         sys.stdout.flush()
     if failed:
         raise typer.Exit(FAILURE)

@@ -21,6 +21,12 @@ from codec.options import DecodeOptions, EncodeOptions
 
 Device = Annotated[str, typer.Option(help="auto, cpu or cuda.", metavar="auto|cpu|cuda")]
 MaxPixels = Annotated[int, typer.Option(min=1, help="Refuse larger images.")]
+Threads = Annotated[
+    int | None,
+    typer.Option(
+        min=1, max=1024, envvar="CODEC_THREADS", help="CPU threads. Default one per core."
+    ),
+]
 
 #: Options that are set by programs alone.
 _WITHOUT_FLAG = {"progress"}

@@ -1,12 +1,16 @@
-"""What commands print: one line per message, whatever names and messages hold."""
+"""What commands print: one line per message, whatever names and messages hold.
+
+rich is imported where a bar is drawn: ``--help``, ``info`` and ``verify`` answer without it.
+"""
 
 from __future__ import annotations
 
 import sys
 import unicodedata
+from typing import TYPE_CHECKING
 
-from rich.console import Console
-from rich.progress import Progress, ProgressColumn, TimeRemainingColumn
+if TYPE_CHECKING:
+    from rich.progress import Progress, ProgressColumn
 
 #: Control characters, halves of code points (bytes of a name that are no UTF-8), line separators.
 _UNPRINTABLE = {"Cc", "Cs", "Zl", "Zp"}
@@ -29,6 +33,9 @@ def complain(message: str) -> None:
 
 def progress_bar(*columns: ProgressColumn) -> Progress:
     """On standard error, gone when it is done; none at all where that is no terminal."""
+    from rich.console import Console
+    from rich.progress import Progress, TimeRemainingColumn
+
     console = Console(stderr=True)
     return Progress(
         *columns,

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 from bitstream.container import ALPHA, EXIF, ICC, XMP, Container
 from bitstream.picture_filter import unpack_filter
 from codec.errors import CorruptError, ImageError
-from codec.image_io import unpack_alpha, unpack_metadata
 from codec.inspection import FileInfo, describe, read_bytes, require_whole
 from codec.limits import DEFAULT_MAX_PIXELS, out_of_memory_as_limit
 from codec.options import DecodeOptions
@@ -72,13 +71,17 @@ def _verify_side_data(container: Container) -> None:
             unpack_filter(container.filter)
         except CorruptError as error:
             raise CorruptError(f"the picture's filter: {error}") from error
+    metadata = {kind: container.first(kind) for kind in _METADATA}
+    if alpha is None and all(payload is None for payload in metadata.values()):
+        return
+    from codec.image_io import unpack_alpha, unpack_metadata  # brings numpy and Pillow
+
     part = "the alpha plane"
     try:
         if alpha is not None:
             unpack_alpha(alpha, header.width, header.height)
         for kind, part in _METADATA.items():  # noqa: B007 - named by the error below
-            payload = container.first(kind)
-            if payload is not None:
+            if (payload := metadata[kind]) is not None:
                 unpack_metadata(payload)
     except ImageError as error:
         raise CorruptError(f"{part}: {error}") from error

@@ -25,10 +25,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-import numpy as np
-from torch import Tensor
+if TYPE_CHECKING:  # commands that code nothing read this page too, and must not wait for torch
+    import numpy as np
+    from torch import Tensor
 
-if TYPE_CHECKING:
     from models.tiles import Box
 
 #: Takes the share of the work that is done, 0…1.

@@ -10,6 +10,7 @@ import zlib
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 from typer.testing import CliRunner
 
@@ -40,6 +41,26 @@ def test_encode_then_decode(here, crop):
     assert result.exit_code == 0
     assert "2 of 2 layers" in result.stdout
     assert psnr(crop[:96, :120], Image.open("a.png")) > 22
+
+
+def test_threads_are_set_while_a_command_computes(here, monkeypatch):
+    own, told = torch.get_num_threads(), []
+    monkeypatch.setattr(torch, "set_num_threads", told.append)
+    assert run("encode", "photo.png", "-o", "a.cci", "--threads", 7).exit_code == 0
+    assert told == [7, own]
+    monkeypatch.setenv("CODEC_THREADS", "5")
+    for line in (
+        ("decode", "a.cci", "-o", "a.png"),
+        ("sample", "-n", 1, "--size", 16, "-o", "s.png"),
+        ("verify", "--deep", "a.cci"),
+    ):
+        told.clear()
+        assert run(*line).exit_code == 0
+        assert told == [5, own], line
+    told.clear()
+    assert run("verify", "a.cci").exit_code == 0
+    assert run("encode", "photo.png", "-o", "a.cci", "--threads", 0).exit_code == 2
+    assert told == []
 
 
 def test_one_summary_line(here):

@@ -103,7 +103,8 @@ class Posterior(Protocol):
 
     def draw(self, latents: Sequence[Tensor], box: Box) -> Tensor:
         """What :meth:`CodingModel.synthesize` draws of all stages in a box, 1×3×h×w float32 around
-        [0, 1], before it is rounded. The box has its sides on multiples of 8."""
+        [0, 1], before it is rounded. The box has its sides on multiples of 8. No target may be
+        asked after it."""
 
 
 class Finish(Protocol):

@@ -167,6 +167,9 @@ class ConvDRAWPosterior:
 
     @torch.no_grad()
     def draw(self, latents: Sequence[Tensor], box: Box) -> Tensor:
+        if self._maps:  # all stages are known: what only their targets need is let go
+            self._maps.clear()
+            self._drawing.memory = Memory(*(x[..., :0].clone() for x in self._drawing.memory))
         with full_precision():
             for latent in latents[self._drawing.done :]:
                 self._drawing.draw(latent)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from codec.incremental import Frame, ProgressiveDecoder, progressive
     from codec.verification import verify
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 __all__ = [
     "Decoded",

@@ -6,7 +6,9 @@ import os
 import re
 import subprocess
 import sys
+import tomllib
 import zlib
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -386,6 +388,8 @@ def test_examples_of_the_help_run(here):
 
 def test_version():
     assert codec.__version__ in run("--version").stdout
+    project = tomllib.loads(Path(codec.__file__).parents[1].joinpath("pyproject.toml").read_text())
+    assert codec.__version__ == project["project"]["version"]
 
 
 @pytest.mark.parametrize(

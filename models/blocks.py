@@ -13,11 +13,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-#: On photographs the gates of the bundled models stay below 4 but for a few values below 10, and
-#: pictures do not change with this bound. Products of activations square what is large: without
-#: it, a picture unlike all that a network was trained on can drive one block after the other to
-#: infinity, and no pixel near it survives (docs/decisions/0017-colours.md).
-LARGEST_GATE = 4.0
+#: On photographs gates rarely reach this bound, and bits and pictures do not change with it.
+#: Products of activations square what is large: without it, a picture unlike all that a network was
+#: trained on can drive one block after the other to infinity, and no pixel near it survives
+#: (docs/decisions/0017-colours.md).
+LARGEST_GATE = 2.0
 
 
 class Depthwise(nn.Conv2d):

@@ -88,13 +88,8 @@ class Resident:
         if not self._pid_path.exists():
             return None
         number = int(self._pid_path.read_text())
-        try:
-            os.kill(number, 0)
-        except ProcessLookupError:
-            return None
-        except PermissionError:
-            pass
-        return None if _ended(number) else number
+        # After a restart of the machine the number may be another process'.
+        return number if not _ended(number) and str(self.folder) in _command(number) else None
 
     def branch(self) -> Path:
         """The folder of the newest decay, or the constant phase where there is none younger."""
@@ -244,7 +239,20 @@ def _ended(number: int) -> bool:
             os.kill(number, 0)
         except ProcessLookupError:
             return True
+        except PermissionError:
+            return False
         return False
+
+
+def _command(number: int) -> str:
+    """The command line of a process; empty where there is none."""
+    listed = Path(f"/proc/{number}/cmdline")
+    if listed.exists():
+        return listed.read_bytes().replace(b"\0", b" ").decode(errors="replace")
+    done = subprocess.run(
+        ["ps", "-p", str(number), "-o", "command="], capture_output=True, text=True, check=False
+    )
+    return done.stdout
 
 
 def _git(*arguments: str) -> str:

@@ -1,6 +1,8 @@
 """A resident run, for real: its own clone, its own process, checkpoints, and a decay."""
 
 import re
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -85,6 +87,18 @@ def test_a_run_keeps_to_the_code_it_was_started_with(run, images):
     assert (run.folder / "code" / ".git").exists()
     assert len(run.plan.commit) == 40
     assert run.plan.commit[:8] in run.status()
+
+
+def test_another_process_of_the_same_number_is_left_alone(run, images):
+    """The number that a crash left behind may be anybody's after a restart."""
+    main(["start", str(run.folder), str(images), "--", *OPTIONS])
+    run.stop()
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as stranger:
+        (run.folder / "pid").write_text(str(stranger.pid))
+        assert run.process() is None
+        assert not run.stop()
+        assert stranger.poll() is None
+        stranger.kill()
 
 
 @pytest.mark.parametrize(

@@ -70,7 +70,7 @@ ENCODING = _flags(
         "-q",
         min=0,
         max=100,
-        help="0 is smallest. Default 50. Above 90 only for pictures that gain by it.",
+        help="0 is smallest, 100 best. Default 50.",
     ),
     target_bpp=flag(float, help="Best quality of at most that many bits per pixel."),
     target_bytes=flag(

@@ -21,8 +21,9 @@ from PIL import Image, ImageDraw
 from rich.progress import track
 
 import codec
+from models.metrics.psnr import psnr
 from models.names import MODEL_IDS, STAGES
-from models.training.anchors import ANCHORS, decode_rgb, psnr
+from models.training.anchors import ANCHORS, decode_rgb
 from models.training.data import IMAGE_SUFFIXES
 from models.training.hardware import machine
 

@@ -13,7 +13,7 @@ from rich.table import Table
 
 import codec
 from benchmarks.anchors import jpeg2000_of_size, jpeg_of_size
-from models.training.anchors import psnr
+from models.metrics.psnr import psnr
 
 PHOTOGRAPH = Path(__file__).parent / "images" / "pier.png"
 

@@ -15,7 +15,8 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 import codec
-from models.training.anchors import decode_rgb, psnr
+from models.metrics.psnr import psnr
+from models.training.anchors import decode_rgb
 from models.training.data import IMAGE_SUFFIXES
 
 MODEL = "ssvae-sketch"

@@ -21,7 +21,7 @@ from benchmarks.bench.bands import bd_rate
 from benchmarks.bench.curves import mean_curves
 from benchmarks.bench.points import Point, rounded
 from codec.options import DEFAULT_MODEL
-from models.training.anchors import psnr
+from models.metrics.psnr import psnr
 from models.training.data import IMAGE_SUFFIXES
 from models.training.hardware import machine
 from models.weights_file import weights_info

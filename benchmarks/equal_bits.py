@@ -27,7 +27,8 @@ import codec
 from benchmarks.bench.metrics import ssimulacra2
 from benchmarks.conceptual import rival
 from codec.errors import TargetError
-from models.training.anchors import decode_rgb, psnr
+from models.metrics.psnr import psnr
+from models.training.anchors import decode_rgb
 from models.training.data import IMAGE_SUFFIXES
 from models.training.hardware import machine
 

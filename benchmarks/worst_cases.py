@@ -18,7 +18,8 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 import codec
-from models.training.anchors import ANCHORS, decode_rgb, psnr
+from models.metrics.psnr import psnr
+from models.training.anchors import ANCHORS, decode_rgb
 
 #: Side of the square cut out of each image for the sheet; shown twice as large.
 _CROP = 224

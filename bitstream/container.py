@@ -8,8 +8,8 @@ Header, little endian::
     6   4   weights fingerprint
     10  4   width, pixels
     14  4   height, pixels
-    18  1   quality, 0…100
-    19  1   layers (low four bits), flags (high four bits)
+    18  1   quality, 0…100, its whole part
+    19  1   layers (low four bits); flags: bit 4 grey, bits 5 and 6 quarters of quality
     20  4   CRC-32 of bytes 0…19
 
 Chunk: type (1 byte, an ASCII letter), payload length (LEB128), CRC-32 of type, length and payload,
@@ -54,7 +54,15 @@ FILTER = b"f"
 KNOWN = {LAYER, ICC, EXIF, XMP, ALPHA, STAGES, FILTER}
 
 FLAG_GREY = 1
-_KNOWN_FLAGS = FLAG_GREY
+#: Two bits: quarters that the quality has beyond its whole part.
+_QUARTERS = 6
+_KNOWN_FLAGS = FLAG_GREY | _QUARTERS
+
+
+def nearest_quality(value: float) -> float:
+    """The nearest quality that a file can have: whole numbers (as int) and quarters."""
+    quarters = round(value * 4)
+    return quarters / 4 if quarters % 4 else quarters // 4
 
 
 def padded_pixels(width: int, height: int) -> int:
@@ -70,15 +78,18 @@ class Header:
     fingerprint: bytes
     width: int
     height: int
-    quality: int
+    quality: float
+    """0…100 in steps of 1/4."""
     layers: int
     flags: int = 0
+    """Without the quarters of the quality."""
 
     @property
     def grey(self) -> bool:
         return bool(self.flags & FLAG_GREY)
 
     def to_bytes(self) -> bytes:
+        whole, quarters = divmod(round(self.quality * 4), 4)
         body = _HEADER.pack(
             MAGIC,
             VERSION,
@@ -86,8 +97,8 @@ class Header:
             self.fingerprint,
             self.width,
             self.height,
-            self.quality,
-            self.layers | self.flags << 4,
+            whole,
+            self.layers | (self.flags | quarters << 1) << 4,
         )
         return body + struct.pack("<I", zlib.crc32(body))
 
@@ -115,10 +126,11 @@ class Header:
             )
         if struct.unpack_from("<I", data, _HEADER.size)[0] != zlib.crc32(body):
             raise CorruptError("the header is damaged (its checksum does not match)")
-        _, _, model_id, fingerprint, width, height, quality, packed = _HEADER.unpack(body)
+        _, _, model_id, fingerprint, width, height, whole, packed = _HEADER.unpack(body)
         layers, flags = packed & 15, packed >> 4
         if not (0 < width <= MAX_SIDE and 0 < height <= MAX_SIDE):
             raise FormatError(f"the header declares an impossible size of {width}×{height} pixels")
+        quality = nearest_quality(whole + (flags & _QUARTERS) / 8)
         if quality > MAX_QUALITY or layers < 1:
             raise FormatError(f"the header declares quality {quality} and {layers} layers")
         if flags & ~_KNOWN_FLAGS:
@@ -129,7 +141,7 @@ class Header:
                 "(sides rounded up to multiples of 64); "
                 "raise it with --max-pixels (max_pixels=…) if you trust the file"
             )
-        return Header(model_id, fingerprint, width, height, quality, layers, flags)
+        return Header(model_id, fingerprint, width, height, quality, layers, flags & ~_QUARTERS)
 
 
 @dataclass(frozen=True)

@@ -75,7 +75,7 @@ _Temperature = Annotated[
     float, typer.Option(min=0.0, max=10.0, help="Of all samples; below 1 is calmer.")
 ]
 _Quality = Annotated[
-    int | None,
+    float | None,
     typer.Option("--quality", "-q", min=0, max=100, help="Default 50, or that of a .cci file."),
 ]
 _Model = Annotated[str | None, typer.Option(help="Which installed model. Default ssvae.")]

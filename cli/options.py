@@ -34,6 +34,13 @@ _WITHOUT_FLAG = {"progress"}
 Flags = Mapping[str, Any]
 
 
+class Tune(StrEnum):
+    """What a model's weights are trained for."""
+
+    eye = "eye"
+    psnr = "psnr"
+
+
 class Fill(StrEnum):
     """How missing layers are completed."""
 
@@ -65,17 +72,22 @@ ENCODING = _flags(
     layers=flag(int, "--layers", "-l", min=1, max=3, help="How many layers to store."),
     stages=flag(int, min=1, help="Store only the first n stages of the layers."),
     quality=flag(
-        int,
+        float,
         "--quality",
         "-q",
         min=0,
         max=100,
-        help="0 is smallest, 100 best. Default 50.",
+        help="0 is smallest, 100 best, in steps of 1/4. Default 50.",
     ),
     target_bpp=flag(float, help="Best quality of at most that many bits per pixel."),
     target_bytes=flag(
         str, "--target-size", help="Best quality of at most that size, e.g. 20kB.", metavar="SIZE"
     ),
+    target_ssimulacra2=flag(
+        float, help="Smallest file of at least so many points: 90 visually lossless, 70 good."
+    ),
+    target_psnr=flag(float, help="Smallest file of at least so many dB."),
+    tune=flag(Tune, help="What the picture is good for: the eye (default of ssvae), or PSNR."),
     effort=flag(int, "--effort", "-e", min=1, max=9, help="Time spent to make the file smaller."),
     filter=flag(
         bool, "--filter/--no-filter", help="Fit a filter to the picture where it pays (default)."
@@ -135,7 +147,7 @@ def takes(**groups: Flags) -> Callable[[Callable[..., None]], Callable[..., None
 
 def encoding(given: Mapping[str, Any]) -> dict[str, Any]:
     """Keywords for the encoder, from flags that were given. Raises ArgumentError."""
-    options = dict(given)
+    options = _plain(given)
     if "target_bytes" in options:
         options["target_bytes"] = parse_size(options["target_bytes"])
     EncodeOptions(**options)
@@ -148,7 +160,12 @@ def decoding(given: Mapping[str, Any]) -> dict[str, Any]:
     if sampling and given.get("fill") != Fill.sample:
         raise ArgumentError(f"{' and '.join(sampling)}: only with --fill sample")
     DecodeOptions(**given)
-    return {k: str(v) if isinstance(v, Fill) else v for k, v in given.items()}
+    return _plain(given)
+
+
+def _plain(given: Mapping[str, Any]) -> dict[str, Any]:
+    """The library takes strings where flags are choices."""
+    return {k: str(v) if isinstance(v, StrEnum) else v for k, v in given.items()}
 
 
 def refuse(given: Mapping[str, Any], allowed: Container[str], why: str) -> None:

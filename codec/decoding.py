@@ -50,7 +50,7 @@ class Decoded:
     layers_declared: int
     stages: int
     stages_declared: int
-    quality: int
+    quality: float
     symbol_checksums: tuple[int, ...]
     notes: tuple[str, ...]
     damaged: bool = False

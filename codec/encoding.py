@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Unpack
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -22,7 +23,7 @@ from bitstream.container import (
     Chunk,
     Header,
 )
-from codec.errors import LimitError, TargetError
+from codec.errors import LimitError
 from codec.filter_fitting import Sample, fit_filter
 from codec.image_io import (
     ImageLike,
@@ -35,10 +36,18 @@ from codec.image_io import (
 from codec.inspection import metadata_of
 from codec.installed import get_model
 from codec.limits import out_of_memory_as_limit
-from codec.options import DEFAULT_QUALITY, EncodeKeywords, EncodeOptions
+from codec.measures import Measured
+from codec.options import DEFAULT_QUALITY, EncodeKeywords, EncodeOptions, quality_of
 from codec.progress import split
+from codec.search import Rung, Search, ladder
 from codec.walk import Coded, Filled, Recorder, pad_image, tables_of, walk
-from models.protocol import CodingModel, Posterior, Progress
+from models.names import tuning_of
+from models.protocol import CodingModel, LayerSpec, Posterior, Progress
+
+#: What says which of several files of one size is best, by what the model is tuned for.
+_MEASURE_OF = {"eye": "ssimulacra2", "psnr": "psnr"}
+#: Numbers of layers that a search for a target tries.
+_LAYERS = (3,)
 
 
 @dataclass(frozen=True)
@@ -48,7 +57,7 @@ class Encoded:
     data: bytes
     width: int
     height: int
-    quality: int
+    quality: float
     layer_bytes: tuple[int, ...]
     notes: tuple[str, ...]
     filter_bytes: int = 0
@@ -79,7 +88,7 @@ def encode_detailed(image: ImageLike | bytes, **keywords: Unpack[EncodeKeywords]
         codec.errors.CodecError: unreadable image, bad argument, unreachable target, missing model.
     """
     options = EncodeOptions(**keywords)
-    model = get_model(options.model, options.device)
+    model = get_model(options.weights, options.device)
     options.check_model(model)
     picture = load_picture(image, max_pixels=options.max_pixels)
     if options.srgb:
@@ -88,118 +97,40 @@ def encode_detailed(image: ImageLike | bytes, **keywords: Unpack[EncodeKeywords]
     if max(height, width) > MAX_SIDE:
         raise LimitError(f"sides above {MAX_SIDE} pixels cannot be stored ({width}×{height})")
     encoder = _Encoder(picture, model, options)
+    if options.has_target:
+        return _search(encoder, model, picture.rgb, options)
     del picture  # of a large image, one copy is enough
-    effort, limit = int(options.effort), options.target_bytes
+    quality = quality_of(DEFAULT_QUALITY if options.quality is None else options.quality)
+    layers = len(model.layers) if options.layers is None else options.layers
+    rung = Rung(quality, layers, options.stages)
+    return encoder.encode(rung, options.effort, options.progress, last=True)
+
+
+def _search(
+    encoder: _Encoder, model: CodingModel, original: np.ndarray, options: EncodeOptions
+) -> Encoded:
+    """The file that meets the target."""
+    device = options.device
+    tuned = Measured(_MEASURE_OF[tuning_of(model.name)], original, device)
+    search = Search(encoder, model, options.effort, tuned, options.progress)
+    counts = _LAYERS if options.layers is None and options.stages is None else (options.layers,)
+    ladders = [ladder(model, count or len(model.layers), options.stages) for count in counts]
+    if options.target_psnr is not None:
+        measure = Measured("psnr", original, device)
+        return search.reaching(measure, options.target_psnr, ladders, "dB")
+    if options.target_ssimulacra2 is not None:
+        measure = Measured("ssimulacra2", original, device)
+        return search.reaching(measure, options.target_ssimulacra2, ladders, "points")
+    limit = options.target_bytes
     if options.target_bpp is not None:
-        limit = int(options.target_bpp * width * height / 8)
-    if limit is not None:
-        return _search(encoder, limit, effort, options.progress)
-    quality = DEFAULT_QUALITY if options.quality is None else int(options.quality)
-    return encoder.encode(_Rung(quality, options.stages), effort, options.progress, last=True)
-
-
-@dataclass(frozen=True)
-class _Rung:
-    """A step of the ladder that a search for a size climbs; ``stages`` as of _Encoder."""
-
-    quality: int
-    stages: int | None
-
-
-#: Where a quality brings one more stage, its files are a good deal larger than those before. So
-#: many qualities are tried without that stage too.
-_BRIDGE = 8
-
-
-def _ladder(model: CodingModel, layers: int, stages: int | None) -> list[_Rung]:
-    """All there is to choose from, by rising size (about)."""
-
-    def count(quality: int) -> int:
-        whole = sum(layer.stages for layer in model.layers_at(quality)[:layers])
-        return whole if stages is None else min(whole, stages)
-
-    rungs = [_Rung(0, stages)]
-    for quality in range(1, 101):
-        if (fewer := count(quality - 1)) < count(quality):
-            rungs += [_Rung(q, fewer) for q in range(quality, min(100, quality + _BRIDGE))]
-        rungs.append(_Rung(quality, stages))
-    return rungs
-
-
-def _bisect(
-    encoder: _Encoder, limit: int, progress: Progress | None = None
-) -> tuple[int, Encoded | None, int]:
-    """The highest rung whose file has at most ``limit`` bytes at effort 1 (-1: none), its file,
-    and the smallest size seen that has more."""
-    low, high, smallest = -1, len(encoder.ladder), 0  # low fits (or nothing does), high does not
-    best = None
-    steps = iter(split(progress, [1.0] * len(encoder.ladder).bit_length()))
-    while high - low > 1:
-        middle = (low + high) // 2
-        result = encoder.encode(encoder.ladder[middle], progress=next(steps))
-        if len(result.data) <= limit:
-            low, best = middle, result
-        else:
-            high, smallest = middle, len(result.data)
-    return low, best, smallest
-
-
-def _search(encoder: _Encoder, limit: int, effort: int, progress: Progress | None) -> Encoded:
-    """The highest quality whose file has at most ``limit`` bytes.
-
-    Found at effort 1. More effort then shrinks the file, which leaves room for a higher quality;
-    the search goes on from where the shrinkage lets expect it.
-    """
-    rung, best, smallest = _bisect(encoder, limit, progress if effort == 1 else None)
-    if effort > 1:
-        known = max(0, rung)
-        refined = encoder.encode(encoder.ladder[known], effort, progress)
-        plain = len(best.data) if best else smallest
-        reach, _, _ = _bisect(encoder, limit * plain // len(refined.data))
-        start = max(known + 1, reach)
-        best = _climb(encoder, limit, effort, progress, known, refined, start) or best
-        smallest = min(smallest, len(refined.data))
-    if best is None:
-        raise TargetError(
-            f"{limit} bytes cannot be reached: quality 0 with {encoder.layers} layers needs "
-            f"{smallest}; use fewer --layers, --strip metadata, or reduce the image"
-        )
-    return best
-
-
-def _climb(
-    encoder: _Encoder,
-    limit: int,
-    effort: int,
-    progress: Progress | None,
-    known: int,
-    refined: Encoded,
-    start: int,
-) -> Encoded | None:
-    """The highest rung that fits with effort: up from ``start``, or down to ``known``, whose file
-    is ``refined``."""
-    best = refined if len(refined.data) <= limit else None
-    rung, step = start, 0
-    while known < rung < len(encoder.ladder):
-        result = encoder.encode(encoder.ladder[rung], effort, progress)
-        fits = len(result.data) <= limit
-        if fits:
-            best = result
-        if step and fits != (step > 0):
-            break  # turned: the step before was the last that fits, or this one is the first
-        step = 1 if fits else -1
-        rung += step
-    return best
+        limit = int(options.target_bpp * original.shape[0] * original.shape[1] / 8)
+    return search.within(limit or 0, ladders)
 
 
 class _Encoder:
     """One image on its way into a file; what does not depend on quality is prepared once."""
 
     def __init__(self, picture: Picture, model: CodingModel, options: EncodeOptions) -> None:
-        stages = options.stages
-        ends = list(itertools.accumulate(layer.stages for layer in model.layers))
-        self.layers = options.layers if stages is None else 1 + sum(end < stages for end in ends)
-        self.ladder = _ladder(model, self.layers, stages)
         self._model = model
         self._tables = tables_of(model)
         self._notes = tuple(picture.notes)
@@ -216,9 +147,17 @@ class _Encoder:
     def _metadata(items: list[tuple[bytes, bytes | None]], strip: bool) -> list[Chunk]:
         return [Chunk(kind, pack_metadata(d)) for kind, d in items if d and not strip]
 
+    def _layers(self, rung: Rung) -> tuple[LayerSpec, ...]:
+        """Those that hold the stages that are to be stored."""
+        layers = self._model.layers_at(rung.quality)[: rung.layers]
+        ends = list(itertools.accumulate(layer.stages for layer in layers))
+        if rung.stages is None:
+            return layers
+        return layers[: 1 + sum(end < rung.stages for end in ends[:-1])]
+
     def encode(
         self,
-        rung: _Rung,
+        rung: Rung,
         effort: int = 1,
         progress: Progress | None = None,
         *,
@@ -235,7 +174,7 @@ class _Encoder:
         )
         if last:  # else it would lie in memory while z2 is coded (docs/decisions/0009-tiles.md)
             del self._image
-        layers = model.layers_at(quality)[: self.layers]
+        layers = self._layers(rung)
         whole = sum(layer.stages for layer in layers)
         stages = whole if rung.stages is None else min(whole, rung.stages)
         recorder = Recorder(layers, self._tables)
@@ -252,7 +191,7 @@ class _Encoder:
         fitting(1.0)
         del posterior
         made_by = model.model_id, model.fingerprint
-        header = Header(*made_by, width, height, quality, self.layers, self._flags)
+        header = Header(*made_by, width, height, quality, len(layers), self._flags)
         count = [Chunk(STAGES, bytes([stages]))] if stages < whole else []
         *first, final = (Chunk(LAYER, payload) for payload in payloads)
         chunks = [*self._before, *count, *first, *fitted, final, *self._after]
@@ -264,7 +203,7 @@ class _Encoder:
 
     @torch.no_grad()
     def _filter(
-        self, sample: Sample, posterior: Posterior, latents: Sequence[Tensor], quality: int
+        self, sample: Sample, posterior: Posterior, latents: Sequence[Tensor], quality: float
     ) -> list[Chunk]:
         """The fitted filter's chunk, if there is to be one; ``latents`` are those of all stages."""
         grey = bool(self._flags & FLAG_GREY)

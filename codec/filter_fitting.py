@@ -77,7 +77,7 @@ def fit_filter(
     posterior: Posterior,
     latents: Sequence[Tensor],
     model: CodingModel,
-    quality: int,
+    quality: float,
     *,
     grey: bool,
 ) -> Chunk | None:

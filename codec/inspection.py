@@ -42,7 +42,7 @@ class FileInfo:
     bpp: float
     model: str
     weights: str
-    quality: int
+    quality: float
     grey: bool
     layers: tuple[LayerInfo, ...]
     layers_declared: int

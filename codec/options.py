@@ -8,11 +8,13 @@ Needs no torch.
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
-from numbers import Integral
+from numbers import Integral, Real
 from typing import TYPE_CHECKING, TypedDict
 
+from bitstream.container import MAX_QUALITY, nearest_quality
 from codec.errors import ArgumentError
 from codec.limits import DEFAULT_MAX_PIXELS
+from models.names import TUNINGS, VARIANTS, tuning_of
 
 if TYPE_CHECKING:
     from models.protocol import CodingModel, Progress
@@ -26,11 +28,14 @@ SCALES = (1, 2, 4)
 class EncodeKeywords(TypedDict, total=False):
     """:class:`EncodeOptions` as keywords."""
 
-    layers: int
+    layers: int | None
     stages: int | None
-    quality: int | None
+    quality: float | None
     target_bpp: float | None
     target_bytes: int | None
+    target_ssimulacra2: float | None
+    target_psnr: float | None
+    tune: str | None
     model: str
     device: str
     strip: bool
@@ -47,12 +52,19 @@ class EncodeOptions:
 
     Args:
         layers: how many layers to store, 1…3; those of a file with fewer are the first of one with
-            more.
+            more. Default: all, but for targets the number that is best by what the model is tuned
+            for.
         stages: store only the first n stages of those; a finer cut where the model's layers consist
             of several.
-        quality: 0…100, default 50. Excludes the targets.
+        quality: 0…100 in steps of 1/4 (others are rounded to them), default 50. Excludes the
+            targets.
         target_bpp: take the best quality whose file has at most that many bits per pixel.
         target_bytes: the same in bytes.
+        target_ssimulacra2: take the smallest file whose picture has at least so many points of
+            SSIMULACRA2: 90 is visually lossless, 70 good, 50 medium.
+        target_psnr: the same in dB of PSNR.
+        tune: ``eye`` or ``psnr``, what the model's weights are trained for; default: the model's
+            own, ``eye`` for ``ssvae``.
         model: name of an installed model.
         device: ``auto``, ``cpu`` or ``cuda``.
         strip: leave out ICC profile, EXIF and XMP.
@@ -68,11 +80,14 @@ class EncodeOptions:
         ArgumentError: a value is out of range, or two exclude each other.
     """
 
-    layers: int = 3
+    layers: int | None = None
     stages: int | None = None
-    quality: int | None = None
+    quality: float | None = None
     target_bpp: float | None = None
     target_bytes: int | None = None
+    target_ssimulacra2: float | None = None
+    target_psnr: float | None = None
+    tune: str | None = None
     model: str = DEFAULT_MODEL
     device: str = "auto"
     strip: bool = False
@@ -83,29 +98,50 @@ class EncodeOptions:
     progress: Progress | None = None
 
     def __post_init__(self) -> None:
-        aims = self.quality, self.target_bpp, self.target_bytes
+        aims = [self.quality, self.target_bpp, self.target_bytes]
+        aims += [self.target_ssimulacra2, self.target_psnr]
         if sum(aim is not None for aim in aims) > 1:
-            raise ArgumentError("give only one of quality, target bpp and target size")
+            raise ArgumentError("give only one of quality and the targets")
         if self.target_bpp is not None and not 0 < self.target_bpp < float("inf"):
             raise ArgumentError(f"the target bpp must be positive, not {self.target_bpp}")
         if self.target_bytes is not None and self.target_bytes <= 0:
             raise ArgumentError(f"the target size must be positive, not {self.target_bytes}")
-        _check_layers(self.layers)
+        if self.target_ssimulacra2 is not None and not self.target_ssimulacra2 < 100:
+            raise ArgumentError(
+                f"the target SSIMULACRA2 must be below 100, not {self.target_ssimulacra2}"
+            )
+        if self.target_psnr is not None and not 0 < self.target_psnr < 100:
+            raise ArgumentError(f"the target PSNR must be 0…100 dB, not {self.target_psnr}")
+        if self.layers is not None:
+            _check_layers(self.layers)
         if self.quality is not None:
-            whole_number("quality", self.quality, 0, 100)
+            quality_of(self.quality)
         whole_number("effort", self.effort, 1, 9)
+        tuned_model(self.model, self.tune)
+
+    @property
+    def weights(self) -> str:
+        """Name of the installed model that the options ask for, tuning included."""
+        return tuned_model(self.model, self.tune)
+
+    @property
+    def has_target(self) -> bool:
+        """Whether the quality is to be searched for."""
+        targets = self.target_bpp, self.target_bytes, self.target_ssimulacra2, self.target_psnr
+        return any(target is not None for target in targets)
 
     def check_model(self, model: CodingModel) -> None:
         """Raises ArgumentError where the model has not what is asked for."""
         most = len(model.layers)
-        if self.layers > most:
-            raise ArgumentError(f"model {model.name} has {most} layers, not {self.layers}")
+        layers = most if self.layers is None else self.layers
+        if layers > most:
+            raise ArgumentError(f"model {model.name} has {most} layers, not {layers}")
         if self.effort > model.max_effort:
             raise ArgumentError(f"model {model.name} has no effort above {model.max_effort} yet")
-        count = sum(layer.stages for layer in model.layers[: self.layers])
+        count = sum(layer.stages for layer in model.layers[:layers])
         if self.stages is not None and not 1 <= self.stages <= count:
             raise ArgumentError(
-                f"stages must be 1…{count} ({self.layers} layers of model {model.name}), "
+                f"stages must be 1…{count} ({layers} layers of model {model.name}), "
                 f"not {self.stages}"
             )
 
@@ -192,6 +228,33 @@ def whole_number(name: str, value: object, least: int, most: int) -> int:
             f"{name} must be a whole number between {least} and {most}, not {value}"
         )
     return int(value)
+
+
+def quality_of(value: object) -> float:
+    """The nearest quality that there is, 0…100 in steps of 1/4.
+
+    Raises:
+        ArgumentError: it is no number in the range.
+    """
+    if not isinstance(value, Real) or not 0 <= float(value) <= MAX_QUALITY:
+        raise ArgumentError(f"quality must be a number between 0 and {MAX_QUALITY}, not {value}")
+    return nearest_quality(float(value))
+
+
+def tuned_model(model: str, tune: str | None) -> str:
+    """Name of the model whose weights are trained for ``eye`` or ``psnr``; None: ``model`` itself.
+
+    Raises:
+        ArgumentError: there are no such weights.
+    """
+    if tune is None:
+        return model
+    if tune not in TUNINGS:
+        raise ArgumentError(f"tune must be {' or '.join(TUNINGS)}, not {tune!r}")
+    for name in [model, *VARIANTS.get(model, ())]:
+        if tuning_of(name) == tune:
+            return name
+    raise ArgumentError(f"model {model} has no weights tuned for {tune}; leave out the tuning")
 
 
 def _check_layers(layers: int) -> None:

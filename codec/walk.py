@@ -49,7 +49,7 @@ class Source(Protocol):
 def walk(
     model: CodingModel,
     size: tuple[int, int],
-    quality: int,
+    quality: float,
     sources: Sequence[Source],
     progress: Progress | None = None,
     *,

@@ -1,17 +1,31 @@
 """Names and numbers that identify models in files; importable without torch."""
 
 #: Model id in the header of a file, by model name. Ids are never reused.
-MODEL_IDS = {"ssvae": 1, "convdraw": 2, "ssvae-sketch": 3}
+MODEL_IDS = {"ssvae": 1, "convdraw": 2, "ssvae-sketch": 3, "ssvae-psnr": 4}
+#: Models of the same networks with other weights.
+VARIANTS = {"ssvae": ("ssvae-psnr",)}
+#: What weights are trained for: how a picture looks, or the squared error.
+TUNINGS = ("eye", "psnr")
 #: The layers every model family offers, coarse to fine.
 LAYER_NAMES = ("u", "z1", "z2")
 #: Stages in each of them: after every one a decoder can stop.
-STAGES = {"ssvae": (1, 1, 2), "convdraw": (2, 2, 4), "ssvae-sketch": (1, 1, 1)}
+STAGES = {
+    "ssvae": (1, 1, 2),
+    "convdraw": (2, 2, 4),
+    "ssvae-sketch": (1, 1, 1),
+    "ssvae-psnr": (1, 1, 2),
+}
 #: The fine stage of models that have one (the last of z2) exists from this quality on.
 FINE_FROM = 65
-_FINE = {"ssvae"}
+_FINE = {"ssvae", "ssvae-psnr"}
 
 
-def stages_at(model: str, quality: int) -> tuple[int, ...]:
+def tuning_of(model: str) -> str:
+    """What a model's weights are trained for, one of :data:`TUNINGS`."""
+    return "eye" if model == "ssvae" else "psnr"
+
+
+def stages_at(model: str, quality: float) -> tuple[int, ...]:
     """Stages of each layer of a model's files of that quality."""
     *before, last = STAGES[model]
     return (*before, last - (model in _FINE and quality < FINE_FROM))

@@ -137,7 +137,7 @@ class CodingModel(Protocol):
     def posterior(
         self,
         image: Tensor,
-        quality: int,
+        quality: float,
         *,
         effort: int = 1,
         content: tuple[int, int] | None = None,
@@ -152,16 +152,16 @@ class CodingModel(Protocol):
             progress: called with the share of the refinement done.
         """
 
-    def layers_at(self, quality: int) -> tuple[LayerSpec, ...]:
+    def layers_at(self, quality: float) -> tuple[LayerSpec, ...]:
         """The layers of a file of that quality."""
 
-    def prior(self, height: int, width: int, quality: int) -> PriorState:
+    def prior(self, height: int, width: int, quality: float) -> PriorState:
         """Start the prior for an image of that (padded) size."""
 
     def synthesize(
         self,
         latents: Sequence[Tensor],
-        quality: int,
+        quality: float,
         scale: int,
         progress: Progress | None = None,
         *,
@@ -170,7 +170,7 @@ class CodingModel(Protocol):
         """Latents of stages → 3×H/scale×W/scale, uint8. ``scale`` is 1, 2 or 4; ``finish`` belongs
         to scale 1."""
 
-    def lagrangian(self, quality: int) -> float:
+    def lagrangian(self, quality: float) -> float:
         """λ of a quality: bits per pixel that one unit of mean squared error is worth, pixels in
         [0, 1]."""
 

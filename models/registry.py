@@ -75,6 +75,7 @@ def build_convdraw_tiny() -> ConvDRAW:
 
 BUILDERS: dict[str, Callable[[], TrainableModel]] = {
     "ssvae": build_ssvae,
+    "ssvae-psnr": build_ssvae,
     "ssvae-sketch": build_ssvae_sketch,
     "ssvae-grey": build_ssvae_grey,
     "ssvae-tiny": build_ssvae_tiny,

@@ -18,7 +18,7 @@ from PIL import Image
 import codec
 from benchmarks.bench.codecs import OTHERS, Ours, label
 from benchmarks.bench.measuring import read_rgb
-from models.training.anchors import psnr
+from models.metrics.psnr import psnr
 
 SIDE = 224
 QUALITIES = (30, 60)

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from models.training.anchors import psnr
+from models.metrics.psnr import psnr
 
 __all__ = ["MS_SSIM_MINIMUM", "ms_ssim", "psnr", "ssimulacra2"]
 

@@ -17,7 +17,8 @@ from benchmarks.anchors import jpeg2000_of_size, jpeg_of_size
 from cli.viewer.folder import Item
 from codec.errors import ArgumentError, ImageError, TargetError
 from codec.image_io import load_picture
-from models.training.anchors import decode_rgb, encode_jpeg, psnr
+from models.metrics.psnr import psnr
+from models.training.anchors import decode_rgb, encode_jpeg
 
 RIVALS = {"jpeg": "JPEG", "jpeg2000": "JPEG 2000"}
 

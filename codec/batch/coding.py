@@ -43,7 +43,7 @@ class Coder:
         from codec.installed import get_model
 
         options = EncodeOptions(**self._settings.options)
-        model = get_model(options.model, options.device)
+        model = get_model(options.weights, options.device)
         options.check_model(model)
         self._limit, self._device = options.max_pixels, options.device
         self._model = {"model": model.name, "fingerprint": model.fingerprint.hex()}

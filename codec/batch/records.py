@@ -23,7 +23,7 @@ COLUMNS = {
     "bpp": "double",  # of the coded file
     "psnr": "double",
     "seconds": "double",  # coding alone
-    "quality": "int32",
+    "quality": "float32",
     "model": "string",
     "fingerprint": "string",
     "status": "string",

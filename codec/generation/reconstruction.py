@@ -50,7 +50,7 @@ def reconstruct(
     fill: str = "mean",
     seed: int = 0,
     temperature: float = 1.0,
-    quality: int = DEFAULT_QUALITY,
+    quality: float = DEFAULT_QUALITY,
     model: str = DEFAULT_MODEL,
     device: str = "auto",
     max_pixels: int | None = DEFAULT_MAX_PIXELS,
@@ -120,7 +120,7 @@ def _with_details(
     original: Tensor,
     half: Tensor,
     expected: Tensor,
-    quality: int,
+    quality: float,
     progress: Progress | None,
 ) -> Tensor:
     """The picture given y2 and the finest layers of the original.

@@ -9,7 +9,7 @@ from codec.generation.stack import as_image, generator, synthesize
 from codec.generation.subject import SourceLike, subject_of
 from codec.installed import get_model
 from codec.limits import DEFAULT_MAX_PIXELS, out_of_memory_as_limit
-from codec.options import DEFAULT_MODEL, DEFAULT_QUALITY, whole_number
+from codec.options import DEFAULT_MODEL, DEFAULT_QUALITY, quality_of, whole_number
 from codec.progress import split
 from codec.walk import Filled, walk
 from models.protocol import Progress
@@ -25,7 +25,7 @@ def sample(
     size: int = 256,
     seed: int = 0,
     temperature: float = 1.0,
-    quality: int = DEFAULT_QUALITY,
+    quality: float = DEFAULT_QUALITY,
     model: str = DEFAULT_MODEL,
     device: str = "auto",
     max_pixels: int | None = DEFAULT_MAX_PIXELS,
@@ -52,7 +52,7 @@ def sample(
     """
     whole_number("the number of pictures", count, 1, MAX_COUNT)
     whole_number("the size", size, 1, 2**16)
-    whole_number("quality", quality, 0, 100)
+    quality = quality_of(quality)
     check_randomness(seed, temperature)
     check_room(count, size, size, max_pixels)
     network = get_model(model, device)
@@ -73,7 +73,7 @@ def vary(
     keep: int = 1,
     seed: int = 0,
     temperature: float = 1.0,
-    quality: int | None = None,
+    quality: float | None = None,
     model: str | None = None,
     device: str = "auto",
     max_pixels: int | None = DEFAULT_MAX_PIXELS,

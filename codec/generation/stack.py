@@ -22,7 +22,7 @@ def generator(seed: int, index: int = 0) -> np.random.Generator:
 def synthesize(
     model: CodingModel,
     latents: Sequence[Tensor],
-    quality: int,
+    quality: float,
     size: tuple[int, int],
     progress: Progress | None = None,
 ) -> Tensor:

@@ -17,7 +17,7 @@ from codec.generation.stack import as_image, synthesize
 from codec.image_io import ImageLike, Picture, load_picture
 from codec.inspection import read_bytes
 from codec.installed import get_model
-from codec.options import DEFAULT_MODEL, DEFAULT_QUALITY, DecodeOptions, whole_number
+from codec.options import DEFAULT_MODEL, DEFAULT_QUALITY, DecodeOptions, quality_of, whole_number
 from codec.walk import Coded, Filled, Given, Source, pad_image, walk
 from models.protocol import CodingModel, Progress
 
@@ -34,7 +34,7 @@ class Subject:
     """
 
     model: CodingModel
-    quality: int
+    quality: float
     size: tuple[int, int]
     grey: bool
     layers: int
@@ -71,7 +71,7 @@ def subject_of(
     source: SourceLike,
     keep: int,
     *,
-    quality: int | None,
+    quality: float | None,
     model: str | None,
     device: str,
     max_pixels: int | None,
@@ -97,10 +97,10 @@ def subject_of(
 
 
 def subject_of_picture(
-    picture: Picture, keep: int, *, quality: int | None, model: str | None, device: str
+    picture: Picture, keep: int, *, quality: float | None, model: str | None, device: str
 ) -> Subject:
     """The first ``keep`` layers of an image, as a file would store them."""
-    level = whole_number("quality", DEFAULT_QUALITY if quality is None else quality, 0, 100)
+    level = quality_of(DEFAULT_QUALITY if quality is None else quality)
     network = get_model(model or DEFAULT_MODEL, device)
     image = pad_image(picture.rgb, network.size_multiple)
     with torch.no_grad():
@@ -113,7 +113,7 @@ def subject_of_picture(
 def _of_file(
     source: bytes | str | PathLike[str],
     keep: int,
-    quality: int | None,
+    quality: float | None,
     model: str | None,
     device: str,
     max_pixels: int | None,

@@ -93,7 +93,7 @@ def completed(
 
 
 def _expected(
-    model: CodingModel, picture: Tensor, quality: int, progress: Progress | None
+    model: CodingModel, picture: Tensor, quality: float, progress: Progress | None
 ) -> Tensor:
     """What the prior expects of a picture, 3×H×W uint8 both, from the layers that y2 depends on."""
     size = (picture.shape[-2], picture.shape[-1])
@@ -105,7 +105,7 @@ def _expected(
     return synthesize(model, latents, quality, size, drawing).cpu()
 
 
-def layers_of(model: CodingModel, picture: Tensor, quality: int) -> Analysed:
+def layers_of(model: CodingModel, picture: Tensor, quality: float) -> Analysed:
     """The layers of a picture, 3×H×W uint8, as they are before rounding."""
     rgb = picture.permute(1, 2, 0).numpy()
     return Analysed(model.posterior(pad_image(rgb, model.size_multiple), quality))

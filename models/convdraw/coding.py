@@ -201,7 +201,7 @@ class ConvDRAWCoding(FrozenModel[ConvDRAW]):
     def posterior(
         self,
         image: Tensor,
-        quality: int,
+        quality: float,
         *,
         effort: int = 1,
         content: tuple[int, int] | None = None,
@@ -210,7 +210,7 @@ class ConvDRAWCoding(FrozenModel[ConvDRAW]):
         return ConvDRAWPosterior(self._model, image, self._at(quality))
 
     @torch.no_grad()
-    def prior(self, height: int, width: int, quality: int) -> ConvDRAWPriorState:
+    def prior(self, height: int, width: int, quality: float) -> ConvDRAWPriorState:
         strides = [level.stride for level in self._model.level_of]
         return ConvDRAWPriorState(
             self._model.prior, strides, self.thresholds, height, width, quality
@@ -220,7 +220,7 @@ class ConvDRAWCoding(FrozenModel[ConvDRAW]):
     def synthesize(
         self,
         latents: Sequence[Tensor],
-        quality: int,
+        quality: float,
         scale: int,
         progress: Progress | None = None,
         *,

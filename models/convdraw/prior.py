@@ -77,11 +77,11 @@ class ConvDRAWPriorState(PriorWalk):
         thresholds: Tensor,
         height: int,
         width: int,
-        quality: int,
+        quality: float,
     ) -> None:
         super().__init__(thresholds, height, width)
         self._prior, self._strides = prior, strides
-        self._quality = torch.tensor([quality], device=thresholds.device)
+        self._quality = torch.tensor([float(quality)], device=thresholds.device)
         self._level = 0
         self._next(lambda box: prior.start(0, None, self._quality, *box.size(strides[0])).float())
 

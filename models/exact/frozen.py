@@ -46,15 +46,15 @@ class FrozenModel(Generic[Networks]):
         self._model = model.eval().requires_grad_(False)
         self._model.costs = stage_costs(frequencies)
 
-    def _at(self, quality: int) -> Tensor:
+    def _at(self, quality: float) -> Tensor:
         """Quality as the networks take it, (1,)."""
         return torch.tensor([float(quality)], device=self.thresholds.device)
 
-    def layers_at(self, quality: int) -> tuple[LayerSpec, ...]:
+    def layers_at(self, quality: float) -> tuple[LayerSpec, ...]:
         """The layers of a file of that quality."""
         return self.layers
 
-    def lagrangian(self, quality: int) -> float:
+    def lagrangian(self, quality: float) -> float:
         """λ of a quality: bits per pixel that one unit of mean squared error is worth."""
         return float(self._model.lagrangian(self._at(quality)))
 

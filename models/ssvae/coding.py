@@ -65,7 +65,7 @@ class SSVAEPosterior:
             target += self._offsets[index]
         # No later layer needs the features of this one.
         self._bottom_up.maps[index].release()
-        if index == 2 and not self._model.has_fine(int(self._quality)):
+        if index == 2 and not self._model.has_fine(float(self._quality)):
             self._end()
         return target[0]
 
@@ -117,7 +117,7 @@ class SSVAECoding(FrozenModel[SSVAE]):
             z2 = replace(z2, channels=(*z2.channels, model.config.fine), corrections=1)
         self.layers = (*coarse, z2)
 
-    def layers_at(self, quality: int) -> tuple[LayerSpec, ...]:
+    def layers_at(self, quality: float) -> tuple[LayerSpec, ...]:
         return self.layers if self._model.has_fine(quality) else self._layers
 
     @cached_property
@@ -128,7 +128,7 @@ class SSVAECoding(FrozenModel[SSVAE]):
     def posterior(
         self,
         image: Tensor,
-        quality: int,
+        quality: float,
         *,
         effort: int = 1,
         content: tuple[int, int] | None = None,
@@ -145,14 +145,14 @@ class SSVAECoding(FrozenModel[SSVAE]):
         return SSVAEPosterior(self._model, bottom_up, at, offsets)
 
     @torch.no_grad()
-    def prior(self, height: int, width: int, quality: int) -> SSVAEPriorState:
+    def prior(self, height: int, width: int, quality: float) -> SSVAEPriorState:
         return SSVAEPriorState(self._model, self.thresholds, height, width, quality)
 
     @torch.no_grad()
     def synthesize(
         self,
         latents: Sequence[Tensor],
-        quality: int,
+        quality: float,
         scale: int,
         progress: Progress | None = None,
         *,

@@ -278,7 +278,7 @@ class SSVAE(TrainableModel):
         """Which set of frequency tables each stage is coded with: each has its own."""
         return tuple(range(len(self.prior.layers)))
 
-    def has_fine(self, quality: int) -> bool:
+    def has_fine(self, quality: float) -> bool:
         """Whether files of that quality have the fine stage."""
         return self.fine is not None and quality >= FINE_FROM
 

@@ -23,12 +23,12 @@ class SSVAEPriorState(PriorWalk):
     """
 
     def __init__(
-        self, model: SSVAE, thresholds: Tensor, height: int, width: int, quality: int
+        self, model: SSVAE, thresholds: Tensor, height: int, width: int, quality: float
     ) -> None:
         super().__init__(thresholds, height, width)
         self._prior, self._config = model.prior, model.config
         self._stages = 4 if model.has_fine(quality) else 3
-        at = torch.tensor([quality], device=thresholds.device)
+        at = torch.tensor([float(quality)], device=thresholds.device)
         first = self._prior.first_context(at, 1, 1)
         self._next(lambda box: first.expand(-1, -1, *box.size(STAGE_STRIDES[0])))
 

@@ -90,7 +90,7 @@ def refine(
         progress: called with the share of the work done.
     """
     frame = bottom_up.frame
-    fine = (model.config.fine,) * model.has_fine(int(quality))
+    fine = (model.config.fine,) * model.has_fine(float(quality))
     channels = (*model.config.latents, *fine)
     offsets = [
         torch.zeros(1, c, *frame.size(s), device=quality.device)

@@ -11,6 +11,8 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from PIL import Image
 
+from models.metrics.psnr import psnr
+
 Coder = Callable[[np.ndarray, float], bytes]
 
 #: Settings that span about 0.1 … 4 bpp on photographs. Chroma of half size: JPEG ends at 43 dB.
@@ -52,12 +54,6 @@ def decode_rgb(data: bytes) -> np.ndarray:
     """Coded image → uint8 H×W×3, through Pillow."""
     with Image.open(io.BytesIO(data)) as image:
         return np.array(image.convert("RGB"))
-
-
-def psnr(a: np.ndarray, b: np.ndarray) -> float:
-    """PSNR in dB of two uint8 RGB images; infinity where they are equal."""
-    mse = float(np.mean((a.astype(np.float64) - b.astype(np.float64)) ** 2))
-    return float("inf") if mse == 0 else 10 * float(np.log10(255**2 / mse))
 
 
 def mean_curve(images: Sequence[np.ndarray], name: str) -> tuple[np.ndarray, np.ndarray]:

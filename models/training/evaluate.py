@@ -17,11 +17,12 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
+from models.metrics.psnr import psnr
+from models.metrics.ssimulacra2 import scales_of
+from models.metrics.ssimulacra2 import ssimulacra2 as score
 from models.trainable import SIZE_MULTIPLE, TrainableModel
-from models.training.anchors import ANCHORS, decode_rgb, mean_curve, psnr
+from models.training.anchors import ANCHORS, decode_rgb, mean_curve
 from models.training.data import read_files
-from models.training.ssimulacra2 import scales_of
-from models.training.ssimulacra2 import ssimulacra2 as score
 
 QUALITIES = (0, 15, 30, 50, 70, 85, 100)
 
@@ -30,7 +31,7 @@ QUALITIES = (0, 15, 30, 50, 70, 85, 100)
 class Row:
     """Means over images at one quality and number of layers."""
 
-    quality: int
+    quality: float
     layers: int
     bpp: tuple[float, float, float]
     psnr: float

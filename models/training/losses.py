@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from models.metrics.perceptual import LEAST_SIDE, XYB_SSIM_SCALES, xyb_ssim
+from models.metrics.ssimulacra2 import LOSS_SCALES, ssimulacra2_loss
 from models.trainable import TrainableModel, TrainingPass
-from models.training.perceptual import LEAST_SIDE, XYB_SSIM_SCALES, xyb_ssim
-from models.training.ssimulacra2 import LOSS_SCALES, ssimulacra2_loss
 
 
 @dataclass(frozen=True)

@@ -90,7 +90,11 @@ class Learned:
 
 @torch.no_grad()
 def count_symbols(
-    model: CodingModel, table_sets: tuple[int, ...], image: Tensor, quality: int, into: SymbolCounts
+    model: CodingModel,
+    table_sets: tuple[int, ...],
+    image: Tensor,
+    quality: float,
+    into: SymbolCounts,
 ) -> None:
     """Count what a file of an image would store.
 

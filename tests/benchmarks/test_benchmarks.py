@@ -15,8 +15,9 @@ from benchmarks import (
 )
 from benchmarks.anchors import jpeg2000_of_size, jpeg_of_size
 from benchmarks.bench.bands import bd_rate
+from models.metrics.psnr import psnr
 from models.registry import BUILDERS
-from models.training.anchors import decode_rgb, psnr
+from models.training.anchors import decode_rgb
 from models.weights_file import weights_info
 
 

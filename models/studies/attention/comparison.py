@@ -153,7 +153,7 @@ def _frame(picture: Image.Image, target: Window) -> None:
 
 
 @torch.no_grad()
-def draw_sheet(models: Sequence[TrainableModel], crops: Path, path: Path, quality: int) -> None:
+def draw_sheet(models: Sequence[TrainableModel], crops: Path, path: Path, quality: float) -> None:
     """One row per crop: original, each model's picture, and the canvas of attention with its write
     window after each of the last steps."""
     everything = validation_images(crops, 0)

@@ -19,10 +19,11 @@ from PIL import Image, ImageDraw
 import codec
 from benchmarks.bench.metrics import ssimulacra2
 from codec.errors import TargetError
+from models.metrics.psnr import psnr
 from models.ssvae.networks import SSVAE
 from models.studies.texture.networks import TextureSynthesis
 from models.studies.texture.training import stop_at
-from models.training.anchors import decode_rgb, psnr
+from models.training.anchors import decode_rgb
 from models.training.data import IMAGE_SUFFIXES
 from models.weights_file import WEIGHTS_FOLDER, load_trainable
 
@@ -54,7 +55,7 @@ class Drawer:
         self.synthesis.load_state_dict(saved["ema"])
 
     @torch.no_grad()
-    def __call__(self, rgb: np.ndarray, quality: int, kept: int, temperature: float) -> Pictures:
+    def __call__(self, rgb: np.ndarray, quality: float, kept: int, temperature: float) -> Pictures:
         """Mean fill and texture of one image, uint8 H×W×3."""
         torch.manual_seed(1)
         image = torch.from_numpy(rgb).permute(2, 0, 1)[None].float() / 255
@@ -68,7 +69,7 @@ class Drawer:
         }
 
 
-def cuts(rgb: np.ndarray, options: argparse.Namespace, model: str) -> list[tuple[str, int, int]]:
+def cuts(rgb: np.ndarray, options: argparse.Namespace, model: str) -> list[tuple[str, float, int]]:
     """Name, quality and layers of the files that are compared."""
     found = []
     for layers in (1, 2):

@@ -12,7 +12,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from models.training.perceptual import (
+from models.metrics.perceptual import (
     LEAST_SIDE,
     Pair,
     check_pair,

@@ -10,6 +10,8 @@ import pytest
 import torch
 from PIL import Image, ImageFilter
 
+from models.metrics.perceptual import linear_light, xyb, xyb_ssim
+from models.metrics.ssimulacra2 import scales_of, ssimulacra2, ssimulacra2_loss
 from models.registry import BUILDERS
 from models.training.card import render, write_history
 from models.training.config import TrainConfig
@@ -17,8 +19,6 @@ from models.training.data import ImageSet
 from models.training.evaluate import evaluate_estimated, format_table
 from models.training.loop import train
 from models.training.losses import EYE_LOSSES, LossConfig, rate_distortion_loss
-from models.training.perceptual import linear_light, xyb, xyb_ssim
-from models.training.ssimulacra2 import scales_of, ssimulacra2, ssimulacra2_loss
 from models.training.trainer import Trainer
 from models.weights_file import export_weights
 

@@ -1,0 +1,1 @@
+"""How far a decoded picture is from its original: error, structure, and what people see."""

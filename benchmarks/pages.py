@@ -17,6 +17,7 @@ import numpy as np
 
 from benchmarks.bench import plots
 from benchmarks.bench.codecs import OTHERS
+from benchmarks.bench.curves import PERCEPTUAL
 from models.names import MODEL_IDS
 from models.training.card import render_card, results_table
 from models.weights_file import WEIGHTS_FOLDER, weights_info
@@ -27,6 +28,10 @@ RESULTS = ROOT / "benchmarks" / "results"
 #: Title → results of ``benchmarks.rate_distortion``, per model: what its card shows.
 CARDS: dict[str, dict[str, str]] = {
     "ssvae": {"Validation images": "eval-cpu.json", "Large photographs": "large-cpu.json"},
+    "ssvae-psnr": {
+        "Validation images": "psnr-eval-cpu.json",
+        "Large photographs": "psnr-large-cpu.json",
+    },
     "convdraw": {"Validation images": "convdraw-eval-cpu.json"},
     "ssvae-sketch": {"Validation images": "sketch-eval-cpu.json"},
 }
@@ -62,9 +67,17 @@ def _percent(value: float | None) -> str:
     return "–" if value is None else f"{value:+.1f}%".replace("-", "−")
 
 
-def rates(results: dict[str, dict[str, Any]]) -> list[str]:
-    """BD-rates of several image sets against each anchor, by bands of PSNR and by SSIMULACRA2."""
-    anchors = list(dict.fromkeys(a for r in results.values() for a in r["bd_rate_percent"]))
+def rates(
+    results: dict[str, dict[str, Any]], seen: dict[str, dict[str, Any]] | None = None
+) -> list[str]:
+    """BD-rates against each anchor.
+
+    Args:
+        results: title of an image set → results whose PSNR is shown, by bands too.
+        seen: those of which the perceptual metrics are shown; they stand first.
+    """
+    every = [*(seen or {}).values(), *results.values()]
+    anchors = list(dict.fromkeys(a for r in every for a in r["bd_rate_percent"]))
     lines = [
         "| bits at equal quality, against | " + " | ".join(OTHERS[a].label for a in anchors) + " |",
         "| --- |" + " ---: |" * len(anchors),
@@ -73,13 +86,24 @@ def rates(results: dict[str, dict[str, Any]]) -> list[str]:
     def row(title: str, values: dict[str, float | None]) -> str:
         return f"| {title} | " + " | ".join(_percent(values.get(a)) for a in anchors) + " |"
 
+    for title, result in (seen or {}).items():
+        for metric, name in PERCEPTUAL.items():
+            if rate := result.get(f"bd_rate_{metric}_percent"):
+                lines.append(row(f"**{title}, {name}**", rate))
     for title, result in results.items():
         lines.append(row(f"**{title}, PSNR**", result["bd_rate_percent"]))
         for band in result["bands"][anchors[0]]:
             inside = {a: (result["bands"][a][band] or {}).get("percent") for a in result["bands"]}
             lines.append(row(f"… {band}", inside))
-        if seen := result.get("bd_rate_ssimulacra2_percent"):
-            lines.append(row(f"**{title}, SSIMULACRA2**", seen))
+    return lines
+
+
+def qualities(result: dict[str, Any]) -> list[str]:
+    """What a quality means: size, SSIMULACRA2 and PSNR."""
+    error = {row[0]: row for row in result["curves"]["ours"]}
+    lines = ["| quality | bpp | SSIMULACRA2 | PSNR |", "| ---: | ---: | ---: | ---: |"]
+    for quality, bpp, points in result["curves_ssimulacra2"].get("ours", []):
+        lines.append(f"| {quality:.0f} | {bpp:.3f} | {points:.1f} | {error[quality][2]:.2f} |")
     return lines
 
 
@@ -110,16 +134,17 @@ def effort(result: dict[str, Any]) -> list[str]:
 def blocks() -> dict[str, list[str]]:
     """All generated tables by name."""
     tables: dict[str, list[str]] = {}
-    sets = {title: read(name) for title, name in CARDS["ssvae"].items()}
-    main = sets["Validation images"]
-    named = {"49 validation images": main, "8 large photographs": sets["Large photographs"]}
-    tables["rates"] = [*rates(named), "", about(main)]
-    tables["curve"] = [*results_table(main), "", about(main)]
-    tables["large"] = [
-        *results_table(sets["Large photographs"]),
-        "",
-        about(sets["Large photographs"]),
-    ]
+    named = {"Validation images": "validation", "Large photographs": "large photographs"}
+    seen, sets = (
+        {named[title]: read(name) for title, name in CARDS[model].items()}
+        for model in ("ssvae", "ssvae-psnr")
+    )
+    main, error = seen["validation"], sets["validation"]
+    tables["rates"] = [*rates(sets, seen), "", about(main), "PSNR: " + about(error)]
+    tables["qualities"] = [*qualities(main), "", about(main)]
+    tables["curve"] = [*results_table(error), "", about(error)]
+    large = sets["large photographs"]
+    tables["large"] = [*results_table(large), "", about(large)]
     found = read(EFFORT)
     tables["effort"] = [*effort(found), "", about(found)]
     for model in ("convdraw", "ssvae-sketch"):
@@ -159,11 +184,14 @@ def pages() -> dict[Path, str]:
 
 def figures() -> dict[Path, bytes]:
     """The plots of the results page: path → bytes of a PNG."""
-    result = read(CARDS["ssvae"]["Validation images"])
     made = {}
-    for metric, key in (("psnr", "curves"), ("ssimulacra2", "curves_ssimulacra2")):
+    for metric, key, model in (
+        ("psnr", "curves", "ssvae-psnr"),
+        ("ssimulacra2", "curves_ssimulacra2", "ssvae"),
+    ):
+        result = read(CARDS[model]["Validation images"])
         curves = {
-            "ssvae" if name == "ours" else name: np.array(rows)
+            model if name == "ours" else name: np.array(rows)
             for name, rows in result[key].items()
             if name == "ours" or name in OTHERS
         }

@@ -31,6 +31,7 @@ from benchmarks.bench.points import (
     Point,
     known_of,
     measure_anchors,
+    perceived,
     read_known,
     rounded,
     write_known,
@@ -52,7 +53,7 @@ def measure_ours(
     """Files at each quality, also decoded from their first 1, 2 … layers.
 
     Args:
-        perceptual: SSIMULACRA2 of whole files too, at the qualities of :data:`OUR_PERCEPTUAL`.
+        perceptual: what people see too, at the qualities of :data:`OUR_PERCEPTUAL`.
         options: model, effort and device of :func:`codec.encode`.
     """
     points = []
@@ -64,10 +65,10 @@ def measure_ours(
             shown = np.array(codec.decode(data[:end], device=options["device"]).convert("RGB"))
             whole = count == len(ends)
             label = "ours" if whole else f"ours, first {count}"
-            judged = perceptual and whole and quality in OUR_PERCEPTUAL
-            seen = metrics.ssimulacra2(rgb, shown) if judged else None
+            judged = perceptual and quality in OUR_PERCEPTUAL
+            seen = perceived(rgb, shown) if judged else []
             bpp = 8 * end / pixels
-            points.append(Point(name, label, quality, bpp, metrics.psnr(rgb, shown), seen))
+            points.append(Point(name, label, quality, bpp, metrics.psnr(rgb, shown), *seen))
     return points
 
 
@@ -114,7 +115,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--qualities", type=int, nargs="+", default=OUR_QUALITIES)
     listed = ", ".join(map(str, OUR_PERCEPTUAL))
     parser.add_argument(
-        "--ssimulacra2", action="store_true", help=f"that metric too, at qualities {listed} (slow)"
+        "--perceptual",
+        action="store_true",
+        help=f"SSIMULACRA2, MS-SSIM and butteraugli too, at qualities {listed} (slow)",
     )
     return parser
 
@@ -128,15 +131,15 @@ def main(arguments: list[str] | None = None) -> None:
     files = files[: options.limit] if options.limit else files
     if not files:
         parser.error(f"{options.folder} holds no images")
-    if options.ssimulacra2 and len({*options.qualities} & {*OUR_PERCEPTUAL}) < 4:
-        parser.error("--ssimulacra2 needs four of its qualities among --qualities, see --help")
+    if options.perceptual and len({*options.qualities} & {*OUR_PERCEPTUAL}) < 4:
+        parser.error("--perceptual needs four of its qualities among --qualities, see --help")
     try:
         known = read_known(options.anchors)
         older = json.loads(options.compare.read_text())["points"] if options.compare else None
         earlier = None if older is None else [Point(**row) for row in older]
     except (OSError, ValueError, KeyError, TypeError) as error:
         parser.error(f"--anchors or --compare cannot be read: {error}")
-    wanted = ["jpeg", "jpeg2000", "avif-psnr", *(["avif-iq"] if options.ssimulacra2 else [])]
+    wanted = ["jpeg", "jpeg2000", "avif-psnr", *(["avif-iq", "jxl"] if options.perceptual else [])]
     for name in wanted:
         if lacks := missing(name):
             print(f"without {name}, which needs {lacks}")
@@ -154,7 +157,7 @@ def main(arguments: list[str] | None = None) -> None:
         known,
         options.workers,
         anchors=[name for name in wanted if not missing(name)],
-        perceptual=options.ssimulacra2,
+        perceptual=options.perceptual,
         qualities=tuple(options.qualities),
         model=options.model,
         effort=options.effort,

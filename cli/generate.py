@@ -16,7 +16,7 @@ from cli.options import Device, Fill, Threads
 from cli.output import complain
 from codec.errors import ArgumentError
 from codec.limits import DEFAULT_MAX_PIXELS
-from codec.options import DEFAULT_MODEL, DEFAULT_QUALITY
+from codec.options import DEFAULT_MODEL, DEFAULT_QUALITY, DEFAULT_TEMPERATURE
 from models.protocol import Progress
 
 if TYPE_CHECKING:
@@ -106,7 +106,7 @@ def reconstruct(
         Fill, typer.Option(help="Missing layers: mean of the prior, or a sample of it.")
     ] = Fill.mean,
     seed: _Seed = 0,
-    temperature: _Temperature = 1.0,
+    temperature: _Temperature = DEFAULT_TEMPERATURE,
     quality: _Quality = None,
     model: _Model = None,
     device: Device = "auto",

@@ -104,7 +104,7 @@ DECODING = _flags(
     stages=flag(int, min=1, help="Use only the first n stages; codec info counts them."),
     fill=flag(Fill, help="Missing layers: mean of the prior, or a sample of it."),
     seed=flag(int, min=0, help="Of the sample."),
-    temperature=flag(float, min=0.0, max=10.0, help="Of the sample; below 1 is calmer."),
+    temperature=flag(float, min=0.0, max=10.0, help="Of the sample; lower is calmer."),
     scale=flag(int, help="1, or 2 and 4 for a smaller picture."),
     strict=flag(bool, "--strict", help="Fail on files that are cut or damaged."),
     device=_DEVICE,

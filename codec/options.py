@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 DEFAULT_MODEL = "ssvae"
 DEFAULT_QUALITY = 50
+#: Of samples: what looks best. At 1 they are as varied as the prior believes, and noisy.
+DEFAULT_TEMPERATURE = 0.5
 FILLS = ("mean", "sample")
 SCALES = (1, 2, 4)
 
@@ -172,7 +174,8 @@ class DecodeOptions:
         fill: how missing layers are completed: ``mean`` (smooth) or ``sample`` (drawn from the
             prior: invented detail).
         seed: makes samples reproducible.
-        temperature: of the samples; 0 equals ``mean``.
+        temperature: of the samples: 0 equals ``mean``, 1 is as varied as the prior believes, which
+            looks noisy.
         scale: 1, or 2 and 4 for the picture at half and quarter size (rounded up) without running
             the rest of the network.
         device: ``auto``, ``cpu`` or ``cuda``.
@@ -189,7 +192,7 @@ class DecodeOptions:
     stages: int | None = None
     fill: str = "mean"
     seed: int = 0
-    temperature: float = 1.0
+    temperature: float = DEFAULT_TEMPERATURE
     scale: int = 1
     device: str = "auto"
     max_pixels: int | None = DEFAULT_MAX_PIXELS

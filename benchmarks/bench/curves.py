@@ -14,6 +14,8 @@ from benchmarks.bench.points import Point
 
 #: Quality measures: key of a row → how axes and tables call it.
 METRICS = {"psnr": "PSNR (RGB), dB", "ms_ssim": "MS-SSIM, dB", "ssimulacra2": "SSIMULACRA2"}
+#: Those of what people see, in results files; butteraugli counts negatively.
+PERCEPTUAL = {"ssimulacra2": "SSIMULACRA2", "ms_ssim": "MS-SSIM", "butteraugli": "butteraugli"}
 
 
 @dataclass(frozen=True)
@@ -39,9 +41,10 @@ def in_decibel(ms_ssim: float) -> float:
 
 
 def _value(row: Row | Point, metric: str) -> float | None:
-    if metric == "ms_ssim" and isinstance(row, Row):
-        return None if row.ms_ssim is None else in_decibel(row.ms_ssim)
-    return getattr(row, metric)
+    value = getattr(row, metric)
+    if value is not None and metric == "ms_ssim":
+        return in_decibel(value)
+    return -value if value is not None and metric == "butteraugli" else value
 
 
 def mean_curves(rows: Sequence[Row | Point], metric: str) -> dict[str, np.ndarray]:

@@ -12,7 +12,7 @@ import numpy as np
 from benchmarks.bench import checks
 from benchmarks.bench.bands import BandRate, band_rates, bd_rate, means_of_images
 from benchmarks.bench.codecs import OTHERS
-from benchmarks.bench.curves import mean_curves, rising
+from benchmarks.bench.curves import PERCEPTUAL, mean_curves, rising
 from benchmarks.bench.points import Point
 from benchmarks.worst_cases import worst
 
@@ -45,11 +45,12 @@ def judge(points: Sequence[Point]) -> dict[str, Any]:
             for name in anchors
         },
     }
-    seen = mean_curves(points, "ssimulacra2")
-    if "ours" in seen:
-        result["bd_rate_ssimulacra2_percent"] = {
-            name: bd_rate(seen[name], seen["ours"]) for name in anchors if name in seen
-        }
+    seen = {metric: mean_curves(points, metric) for metric in PERCEPTUAL}
+    for metric, found in seen.items():
+        if "ours" in found:
+            result[f"bd_rate_{metric}_percent"] = {
+                name: bd_rate(found[name], found["ours"]) for name in anchors if name in found
+            }
     compared = checks.against_jpeg(points)
     return result | {
         "rising_layers": checks.rising_layers(points),
@@ -61,7 +62,10 @@ def judge(points: Sequence[Point]) -> dict[str, Any]:
         ],
         "ratio_to_jpeg": [[c.image, c.quality, round(1 + c.excess, 3)] for c in compared],
         "curves": {name: rows.round(5).tolist() for name, rows in curves.items()},
-        "curves_ssimulacra2": {name: rows.round(5).tolist() for name, rows in seen.items()},
+        **{
+            f"curves_{metric}": {name: rows.round(5).tolist() for name, rows in found.items()}
+            for metric, found in seen.items()
+        },
     }
 
 
@@ -97,8 +101,9 @@ def lines(result: dict[str, Any]) -> list[str]:
     for name, means in result["bands_of_images"].items():
         found = "   ".join(f"{b} {v:+.1f}% ({n} images)" for b, (v, n) in means.items())
         text.append(f"  {OTHERS[name].label:18} {found}")
-    for name, rate in result.get("bd_rate_ssimulacra2_percent", {}).items():
-        text.append(f"BD-rate (SSIMULACRA2) of ours against {OTHERS[name].label}: {_percent(rate)}")
+    for metric, title in PERCEPTUAL.items():
+        for name, rate in result.get(f"bd_rate_{metric}_percent", {}).items():
+            text.append(f"BD-rate ({title}) of ours against {OTHERS[name].label}: {_percent(rate)}")
     text += ["", f"share of images whose layers all rise: {result['rising_layers']}"]
     text += _listed("PSNR that does not rise with quality", result["falling_qualities"])
     text += _listed("PSNR that does not rise with a layer", result["falling_layers"])

@@ -17,13 +17,15 @@ from benchmarks.bench.codecs import OTHERS, version
 from codec.files import write_atomic
 from models.training.anchors import ANCHORS
 
-#: Key of :func:`_key` → bpp, PSNR in dB and, where it was computed, SSIMULACRA2.
-Known = dict[str, list[float]]
+#: Key of :func:`_key` → bpp, PSNR in dB and, where they were computed, the metrics of
+#: :func:`perceived`.
+Known = dict[str, list[float | None]]
 
 
 @dataclass(frozen=True)
 class Point:
-    """One image, codec and setting. ``psnr`` in dB, one entry per number of layers for ours."""
+    """One image, codec and setting, one entry per number of layers for ours. ``psnr`` in dB,
+    ``ms_ssim`` 0…1; of ``butteraugli`` less is better."""
 
     image: str
     codec: str
@@ -31,15 +33,27 @@ class Point:
     bpp: float
     psnr: float
     ssimulacra2: float | None = None
+    ms_ssim: float | None = None
+    butteraugli: float | None = None
+
+
+def perceived(rgb: np.ndarray, shown: np.ndarray) -> list[float | None]:
+    """SSIMULACRA2, MS-SSIM and butteraugli of a decoded picture."""
+    return [
+        metrics.ssimulacra2(rgb, shown),
+        metrics.ms_ssim(rgb, shown),
+        metrics.butteraugli(rgb, shown),
+    ]
 
 
 def rounded(point: Point) -> dict[str, Any]:
     """A point with as many digits as mean something."""
     result = asdict(point) | {"bpp": round(point.bpp, 5), "psnr": round(point.psnr, 3)}
-    if point.ssimulacra2 is None:
-        del result["ssimulacra2"]
-    else:
-        result["ssimulacra2"] = round(point.ssimulacra2, 3)
+    for name, digits in (("ssimulacra2", 3), ("ms_ssim", 6), ("butteraugli", 4)):
+        if result[name] is None:
+            del result[name]
+        else:
+            result[name] = round(result[name], digits)
     return result
 
 
@@ -61,7 +75,7 @@ def measure_anchors(
         image: the file's name.
         rgb: uint8 H×W×3.
         known: see :func:`read_known`. Change an anchor's name where its options change.
-        perceptual: SSIMULACRA2 too, at the settings that :data:`OTHERS` names for it.
+        perceptual: what people see too, at the settings that :data:`OTHERS` names for it.
 
     Returns:
         The points, and the entries of ``known`` they stand for.
@@ -75,13 +89,13 @@ def measure_anchors(
             seen = perceptual and setting in chosen.perceptual
             key = _key(image, digest, anchor, setting)
             values = known.get(key, [])
-            if len(values) < 2 + seen:
+            if len(values) < 2 + 3 * seen:
                 data = chosen.encode(rgb, setting)
                 shown = chosen.decode(data)
                 values = [8 * len(data) / pixels, metrics.psnr(rgb, shown)]
-                values += [metrics.ssimulacra2(rgb, shown)] if seen else []
+                values += perceived(rgb, shown) if seen else []
             entries[key] = values
-            points.append(Point(image, anchor, setting, *values[: 2 + seen]))
+            points.append(Point(image, anchor, setting, *values[: 2 + 3 * seen]))  # type: ignore[arg-type]
     return points, entries
 
 

@@ -19,7 +19,7 @@ from codec.image_io import ImageLike, Picture, load_picture, to_pillow
 from codec.inspection import info
 from codec.installed import get_model
 from codec.limits import DEFAULT_MAX_PIXELS, out_of_memory_as_limit
-from codec.options import DEFAULT_MODEL, DEFAULT_QUALITY
+from codec.options import DEFAULT_MODEL, DEFAULT_QUALITY, DEFAULT_TEMPERATURE
 from codec.progress import split
 from codec.walk import Coded, Source, pad_image, walk
 from models.protocol import CodingModel, Progress
@@ -49,7 +49,7 @@ def reconstruct(
     *,
     fill: str = "mean",
     seed: int = 0,
-    temperature: float = 1.0,
+    temperature: float = DEFAULT_TEMPERATURE,
     quality: float = DEFAULT_QUALITY,
     model: str = DEFAULT_MODEL,
     device: str = "auto",

@@ -80,7 +80,7 @@ def test_rate_distortion_says_what_it_cannot_read(tmp_path, crop, capsys):
     for wrong, words in (
         (["--compare", str(tmp_path / "old.json")], "cannot be read"),
         (["--compare", str(tmp_path / "none.json")], "cannot be read"),
-        (["--ssimulacra2", "--qualities", "10", "50"], "needs four"),
+        (["--perceptual", "--qualities", "10", "50"], "needs four"),
         (["--effort", "0"], "invalid choice"),
     ):
         with pytest.raises(SystemExit):

@@ -1,4 +1,4 @@
-"""Targets are met: sizes from below and closely, looks from above, with what quality has to offer."""
+"""Targets are met: sizes from below and closely, looks from above, closely too."""
 
 import numpy as np
 import pytest

@@ -18,6 +18,11 @@ def build_ssvae() -> SSVAE:
     return SSVAE(SSVAEConfig())
 
 
+def build_ssvae_psnr() -> SSVAE:
+    """The networks of ssvae, with weights for least squared error instead of the eye."""
+    return build_ssvae()
+
+
 def build_ssvae_sketch() -> SSVAE:
     """u carries a pencil drawing at a quarter of the size, z1 and z2 colour and texture."""
     return SSVAE(
@@ -75,7 +80,7 @@ def build_convdraw_tiny() -> ConvDRAW:
 
 BUILDERS: dict[str, Callable[[], TrainableModel]] = {
     "ssvae": build_ssvae,
-    "ssvae-psnr": build_ssvae,
+    "ssvae-psnr": build_ssvae_psnr,
     "ssvae-sketch": build_ssvae_sketch,
     "ssvae-grey": build_ssvae_grey,
     "ssvae-tiny": build_ssvae_tiny,

@@ -15,7 +15,8 @@ from torch import Tensor
 from models.exact.arithmetic import thaw
 from models.exact.frozen import FrozenModel
 from models.exact.stage_prior import STEPS
-from models.names import LAYER_NAMES
+from models.metrics.eye import DEFAULT_EYE_LOSS, EYE_LOSSES
+from models.names import LAYER_NAMES, tuning_of
 from models.precision import full_precision
 from models.protocol import Finish, LayerSpec, Progress
 from models.ssvae.maps import BottomUp, TopDown
@@ -141,7 +142,10 @@ class SSVAECoding(FrozenModel[SSVAE]):
         if iterations := ITERATIONS[effort - 1]:
             content = content or bottom_up.frame.size()
             with full_precision():
-                offsets = refine(self._float_face, bottom_up, at, content, iterations, progress)
+                eye = EYE_LOSSES[DEFAULT_EYE_LOSS] if tuning_of(self.name) == "eye" else None
+                offsets = refine(
+                    self._float_face, bottom_up, at, content, iterations, progress, eye=eye
+                )
         return SSVAEPosterior(self._model, bottom_up, at, offsets)
 
     @torch.no_grad()

@@ -26,6 +26,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from models.exact.scales import SKIP_INDEX, gaussian_bits, scale_index_of, scale_of
+from models.metrics.eye import DEFAULT_EYE_SHARE, EyeLoss
 from models.protocol import Progress
 from models.quantization import as_coded, walk
 from models.ssvae.maps import BottomUp
@@ -77,6 +78,8 @@ def refine(
     iterations: int,
     progress: Progress | None = None,
     descent: Descent | None = None,
+    *,
+    eye: EyeLoss | None = None,
 ) -> list[Tensor]:
     """Offsets of the posterior means of u, z1, z2 and the fine stage, if the quality has it, each
     1×C×H×W float32 in symbol units.
@@ -88,6 +91,8 @@ def refine(
         content: height and width of the image without its padding, whose error does not count.
         iterations: gradient steps per piece.
         progress: called with the share of the work done.
+        eye: measures :data:`DEFAULT_EYE_SHARE` of the distortion, as in training; None: squared
+            error alone counts.
     """
     frame = bottom_up.frame
     fine = (model.config.fine,) * model.has_fine(float(quality))
@@ -103,7 +108,7 @@ def refine(
             if progress is not None:
                 progress((index + share) / len(pieces))
 
-        _Piece(model, bottom_up, quality, content, offsets, piece).descend(
+        _Piece(model, bottom_up, quality, content, offsets, piece, eye).descend(
             iterations, descent or Descent.of(iterations), report
         )
     return offsets
@@ -120,8 +125,9 @@ class _Piece:
         content: tuple[int, int],
         offsets: list[Tensor],
         piece: Box,
+        eye: EyeLoss | None,
     ) -> None:
-        self._model, self._quality = model, quality
+        self._model, self._quality, self._eye = model, quality, eye
         seen = piece.grown(MARGIN, 64, bottom_up.frame)
         self._image = bottom_up.pixels(seen)
         self._inside = torch.zeros_like(self._image[:, :1])
@@ -222,13 +228,19 @@ class _Piece:
         return latent
 
     def _error(self, drawn: Sequence[Tensor]) -> Tensor:
-        """λ times the squared errors of x, y1 and y2 over the content, in bits."""
+        """λ times the distortion of x and squared errors of y1 and y2 over the content, in bits."""
         lagrangian = self._model.lagrangian(self._quality)[0] / 3  # per channel
 
         def squared(picture: Tensor, target: Tensor, inside: Tensor) -> Tensor:
             return ((picture - target).square() * inside).sum()
 
         total = squared(drawn[2], self._image, self._inside)
+        if self._eye is not None and min(self._image.shape[-2:]) >= self._eye.least_side:
+            shown = torch.lerp(self._image, drawn[2], self._inside)  # the padding counts nothing
+            seen = self._eye.distance(self._image, shown)[0] * self._eye.unit
+            # A mean over all pixels seen; squared errors are sums over those and channels.
+            seen = seen * (3 * self._image.shape[-2] * self._image.shape[-1])
+            total = total + DEFAULT_EYE_SHARE * (seen - total)
         for factor, index in ((4, 0), (2, 1)):
             share = self._model.small_share[factor] * factor**2
             inside = self._small_inside[factor]

@@ -2,34 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from models.metrics.perceptual import LEAST_SIDE, XYB_SSIM_SCALES, xyb_ssim
-from models.metrics.ssimulacra2 import LOSS_SCALES, ssimulacra2_loss
+from models.metrics.eye import EYE_LOSSES
 from models.trainable import TrainableModel, TrainingPass
-
-
-@dataclass(frozen=True)
-class EyeLoss:
-    """A distance as people see it, and how much squared error it stands for."""
-
-    distance: Callable[[Tensor, Tensor], Tensor]
-    """Of original and decoded, B×3×H×W in [0, 1] → (B,)."""
-    unit: float
-    """Mean squared error that one unit of distance is worth: what the shipped weights show on
-    crops of 192² at all qualities, each weighed as the loss weighs it."""
-    scales: int
-    """Each half the one before: crops have sides of at least 8·2^(scales − 1)."""
-
-
-EYE_LOSSES = {
-    "xyb-ssim": EyeLoss(xyb_ssim, 0.0135, XYB_SSIM_SCALES),
-    "ssimulacra2": EyeLoss(ssimulacra2_loss, 0.00014, LOSS_SCALES),
-}
 
 
 @dataclass(frozen=True)
@@ -64,7 +44,7 @@ class LossConfig:
         if self.eye_loss not in EYE_LOSSES:
             names = ", ".join(EYE_LOSSES)
             raise ValueError(f"no eye loss {self.eye_loss!r}; there are: {names}")
-        least = LEAST_SIDE << (EYE_LOSSES[self.eye_loss].scales - 1)
+        least = EYE_LOSSES[self.eye_loss].least_side
         if self.eye and crop < least:
             raise ValueError(f"the eye loss {self.eye_loss} needs --crop {least} or more")
 

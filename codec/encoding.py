@@ -36,18 +36,13 @@ from codec.image_io import (
 from codec.inspection import metadata_of
 from codec.installed import get_model
 from codec.limits import out_of_memory_as_limit
-from codec.measures import Measured
+from codec.measures import Measured, measure_for
 from codec.options import DEFAULT_QUALITY, EncodeKeywords, EncodeOptions, quality_of
 from codec.progress import split
 from codec.search import Rung, Search, ladder
 from codec.walk import Coded, Filled, Recorder, pad_image, tables_of, walk
 from models.names import tuning_of
 from models.protocol import CodingModel, LayerSpec, Posterior, Progress
-
-#: What says which of several files of one size is best, by what the model is tuned for.
-_MEASURE_OF = {"eye": "ssimulacra2", "psnr": "psnr"}
-#: Numbers of layers that a search for a target tries.
-_LAYERS = (3,)
 
 
 @dataclass(frozen=True)
@@ -111,10 +106,12 @@ def _search(
 ) -> Encoded:
     """The file that meets the target."""
     device = options.device
-    tuned = Measured(_MEASURE_OF[tuning_of(model.name)], original, device)
+    tuned = Measured(measure_for(tuning_of(model.name), original), original, device)
     search = Search(encoder, model, options.effort, tuned, options.progress)
-    counts = _LAYERS if options.layers is None and options.stages is None else (options.layers,)
-    ladders = [ladder(model, count or len(model.layers), options.stages) for count in counts]
+    if options.layers is None and options.stages is None:
+        ladders = [ladder(model, count, None) for count in range(len(model.layers), 0, -1)]
+    else:
+        ladders = [ladder(model, options.layers or len(model.layers), options.stages)]
     if options.target_psnr is not None:
         measure = Measured("psnr", original, device)
         return search.reaching(measure, options.target_psnr, ladders, "dB")

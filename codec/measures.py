@@ -41,6 +41,12 @@ class Measured:
         return self._compare(self._original, np.asarray(result.image.convert("RGB")))
 
 
+def measure_for(tuning: str, original: np.ndarray) -> str:
+    """The measure that says which of several files is best, by what a model is tuned for."""
+    seen = tuning == "eye" and min(original.shape[:2]) >= _LEAST_SIDE
+    return "ssimulacra2" if seen else "psnr"
+
+
 def ssimulacra2_of(original: np.ndarray, decoded: np.ndarray) -> float:
     """SSIMULACRA2 of two uint8 H×W×3 pictures, sides of at least 8; those below 256 pixels by
     fewer of its scales."""

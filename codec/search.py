@@ -24,6 +24,8 @@ _BRIDGE = 8
 _GROWTH, _POINTS = 0.009, 0.25
 #: At more effort a file so much smaller than the limit is as good as one that fills it.
 _CLOSE = 0.01
+#: Up to this quality a file with a layer less may be better than one of all layers and equal size.
+_LOW = 40
 
 
 @dataclass(frozen=True)
@@ -134,19 +136,29 @@ class Search:
     def within(self, limit: int, ladders: Sequence[list[Rung]]) -> Encoded:
         """The best file of at most ``limit`` bytes, of the highest rung that fits on each ladder.
 
+        Args:
+            ladders: the first holds what is best as a rule; the others, of fewer layers, are
+                climbed only where it ends low, one of a single layer where nothing else fits.
+
         Raises:
             TargetError: the smallest files are larger.
         """
-        found, least = [], []
+        found: list[Encoded] = []
+        least = []
         parts = split(self.progress, [1.0] * len(ladders))
         for rungs, progress in zip(ladders, parts, strict=True):
+            if found and (found[0].quality > _LOW or rungs[0].layers == 1):
+                break
             best, smallest = self._within(limit, rungs, progress)
             found += [] if best is None else [best]
             least.append(smallest)
         if not found:
+            layers = ladders[-1][0].layers
+            fewer = "use fewer --layers, " if layers > 1 else ""
             raise TargetError(
-                f"{limit} bytes cannot be reached: quality 0 with {ladders[-1][0].layers} layers "
-                f"needs {min(least)}; use fewer --layers, --strip metadata, or reduce the image"
+                f"{limit} bytes cannot be reached: quality 0 with {layers} "
+                f"layer{'s' if layers > 1 else ''} needs {min(least)}; {fewer}--strip metadata, or "
+                "reduce the image"
             )
         return found[0] if len(found) == 1 else max(found, key=lambda e: self.measure(e.data))
 
@@ -176,14 +188,18 @@ class Search:
         """The smallest file whose picture reaches ``goal`` in a measure.
 
         Args:
+            ladders: as of :meth:`within`.
             unit: of the measure, for messages.
 
         Raises:
             TargetError: the best files do not reach it.
         """
-        found, most = [], []
+        found: list[Encoded] = []
+        most = []
         parts = split(self.progress, [1.0] * len(ladders))
         for rungs, progress in zip(ladders, parts, strict=True):
+            if found and (found[0].quality > _LOW or rungs[0].layers == 1):
+                break
             best, highest = self._reaching(measure, goal, rungs, progress)
             found += [] if best is None else [best]
             most.append(highest)

@@ -35,4 +35,4 @@ EYE_LOSSES = {
 }
 
 #: What weights tuned for the eye are refined by, and its share of the distortion.
-DEFAULT_EYE_LOSS, DEFAULT_EYE_SHARE = "xyb-ssim", 0.8
+DEFAULT_EYE_LOSS, DEFAULT_EYE_SHARE = "ssimulacra2", 0.8

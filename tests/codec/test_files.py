@@ -161,8 +161,10 @@ def test_targets_are_met_from_below_and_closely(crop, model):
 
 
 def test_a_target_out_of_reach_says_what_would_help(crop, model):
-    with pytest.raises(errors.TargetError, match="fewer --layers"):
-        codec.encode(crop, target_bytes=100, model=model)
+    with pytest.raises(errors.TargetError, match=r"3 layers needs .* fewer --layers"):
+        codec.encode(crop, target_bytes=100, layers=3, model=model)
+    with pytest.raises(errors.TargetError, match=r"1 layer needs .* reduce the image"):
+        codec.encode(crop, target_bytes=30, model=model)
 
 
 def test_the_smallest_quality_meets_a_target_of_its_own_size(crop, model):

@@ -91,3 +91,22 @@ def test_the_highest_index_within_a_goal_is_found_in_few_steps(bend, start):
         assert found == max((i for i in range(400) if bend(i) <= goal), default=-1)
         assert len(tried) <= 20
         assert len(set(tried)) == len(tried)
+
+
+def test_a_target_takes_the_number_of_layers_that_is_best(photograph):
+    """No file of two layers and equal size is better than what a target gives, and u alone is
+    taken where nothing else is small enough."""
+    piece = np.ascontiguousarray(photograph[64:448, 128:640])
+    for tune, measure in (("psnr", psnr), ("eye", ssimulacra2_of)):
+        for bpp in (0.06, 0.15):
+            options = {"target_bpp": bpp, "tune": tune}
+            seen = {
+                layers: measure(
+                    piece, np.array(codec.decode(codec.encode(piece, **options, **given)))
+                )
+                for layers, given in {0: {}, 3: {"layers": 3}, 2: {"layers": 2}}.items()
+            }
+            assert seen[0] == max(seen.values())
+    tiny = codec.encode_detailed(piece, target_bytes=300)
+    assert len(tiny.layer_bytes) == 1
+    assert len(tiny.data) <= 300

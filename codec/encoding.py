@@ -114,10 +114,10 @@ def _search(
         ladders = [ladder(model, options.layers or len(model.layers), options.stages)]
     if options.target_psnr is not None:
         measure = Measured("psnr", original, device)
-        return search.reaching(measure, options.target_psnr, ladders, "dB")
+        return search.reaching(measure, options.target_psnr, ladders)
     if options.target_ssimulacra2 is not None:
         measure = Measured("ssimulacra2", original, device)
-        return search.reaching(measure, options.target_ssimulacra2, ladders, "points")
+        return search.reaching(measure, options.target_ssimulacra2, ladders)
     limit = options.target_bytes
     if options.target_bpp is not None:
         limit = int(options.target_bpp * original.shape[0] * original.shape[1] / 8)

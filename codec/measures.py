@@ -32,6 +32,7 @@ class Measured:
     def __init__(self, name: str, original: np.ndarray, device: str) -> None:
         self._original, self._device = original, device
         self._compare = MEASURES[name]
+        self.unit, self.slope = _SCALES[name]
         if name == "ssimulacra2" and min(original.shape[:2]) < _LEAST_SIDE:
             raise ArgumentError(f"SSIMULACRA2 needs sides of at least {_LEAST_SIDE} pixels")
 
@@ -59,6 +60,8 @@ def ssimulacra2_of(original: np.ndarray, decoded: np.ndarray) -> float:
         return float(ssimulacra2(planes(original), planes(decoded), scales=scales))
 
 
+#: Unit, and rise of a quarter step of quality.
+_SCALES = {"psnr": ("dB", 0.045), "ssimulacra2": ("points", 0.2)}
 MEASURES: dict[str, Callable[[np.ndarray, np.ndarray], float]] = {
     "psnr": psnr,
     "ssimulacra2": ssimulacra2_of,

@@ -20,8 +20,8 @@ STEPS = 4
 #: Where a quality brings one more stage, its files are a good deal larger than those before. So
 #: many qualities are tried without that stage too.
 _BRIDGE = 8
-#: Shares by which sizes, and points by which measures grow from one rung to the next, roughly.
-_GROWTH, _POINTS = 0.009, 0.25
+#: Share by which sizes grow from one rung to the next, roughly.
+_GROWTH = 0.009
 #: At more effort a file so much smaller than the limit is as good as one that fills it.
 _CLOSE = 0.01
 #: Up to this quality a file with a layer less may be better than one of all layers and equal size.
@@ -112,6 +112,11 @@ class Attempts(Protocol):
 class Measure(Protocol):
     """How near a file's picture comes to the original: more is nearer."""
 
+    unit: str
+    """For messages."""
+    slope: float
+    """How much it grows from one quality to the next, in quarter steps, roughly."""
+
     def __call__(self, data: bytes) -> float: ...
 
 
@@ -182,14 +187,11 @@ class Search:
         rung = careful.within(limit, max(reach, low + 1), low=low, close=_CLOSE)
         return careful.files.get(rung), min(quick.smallest, careful.smallest)
 
-    def reaching(
-        self, measure: Measure, goal: float, ladders: Sequence[list[Rung]], unit: str
-    ) -> Encoded:
+    def reaching(self, measure: Measure, goal: float, ladders: Sequence[list[Rung]]) -> Encoded:
         """The smallest file whose picture reaches ``goal`` in a measure.
 
         Args:
             ladders: as of :meth:`within`.
-            unit: of the measure, for messages.
 
         Raises:
             TargetError: the best files do not reach it.
@@ -205,7 +207,7 @@ class Search:
             most.append(highest)
         if not found:
             raise TargetError(
-                f"{goal:g} {unit} cannot be reached: quality 100 gives {max(most):.2f}; "
+                f"{goal:g} {measure.unit} cannot be reached: quality 100 gives {max(most):.2f}; "
                 "use a lossless format, or ask for less"
             )
         return min(found, key=lambda e: len(e.data))
@@ -223,7 +225,7 @@ class Search:
 
         ends = {"low": -1, "high": len(rungs)}
         below = math.nextafter(goal, -math.inf)
-        rung = 1 + highest_within(value, below, **ends, slope=_POINTS, start=len(rungs) // 2)
+        rung = 1 + highest_within(value, below, **ends, slope=measure.slope, start=len(rungs) // 2)
         if rung < len(rungs) and rung not in seen:
             value(rung)
         return (tried.files[rung] if rung < len(rungs) else None), max(seen.values())

@@ -1,0 +1,195 @@
+"""What people see at equal bytes: our default file beside AVIF tuned for the eye.
+
+``python -m benchmarks.looks FOLDER -o OUT`` encodes every image of a folder at several sizes, and
+as AVIF (``tune=iq``, 4:4:4, speed 6) of at most as many bytes, or its smallest file where that is
+larger. It writes ``looks.json`` (SSIMULACRA2 and butteraugli of both, and the share of images
+where ours is better) and a contact sheet for each size: original, ours, AVIF, from :data:`CROPS`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict, dataclass
+from functools import partial
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image, ImageDraw
+from rich.progress import track
+
+import codec
+from benchmarks.bench import metrics
+from benchmarks.bench.codecs import OTHERS, TUNED_AVIF
+from benchmarks.bench.crops import of_size
+from benchmarks.bench.measuring import read_rgb, start_worker
+from models.training.data import IMAGE_SUFFIXES
+from models.training.hardware import machine
+from models.weights_file import weights_info
+
+SIZES = (0.1, 0.2, 0.4, 0.8)
+RIVAL = "avif-iq"
+SIDE = 192
+#: Name → beginning of a file's name, and where the middle of the piece lies (x, y; shares).
+CROPS: dict[str, tuple[str, float, float]] = {
+    "hair": ("clic2025-2a2420f9", 0.14, 0.55),
+    "face": ("clic2025-2a2420f9", 0.47, 0.55),
+    "fur": ("cid22-1420710", 0.5, 0.5),
+    "grass": ("cid22-162520", 0.25, 0.8),
+    "letters": ("clic2025-4cd6910a", 0.45, 0.35),
+    "sign": ("clic2025-0c49a5cc", 0.2, 0.62),
+    "flowers": ("clic2025-c80999cd", 0.4, 0.75),
+    "leaves": ("cid22-5458393", 0.6, 0.3),
+    "water": ("cid22-3653963", 0.45, 0.65),
+    "night": ("cid22-2389166", 0.4, 0.6),
+    "wall": ("cid22-2079234", 0.45, 0.55),
+    "people": ("cid22-5055743", 0.8, 0.5),
+}
+
+
+@dataclass(frozen=True)
+class Duel:
+    """One image at one size. ``avif_*`` are the rival's; of butteraugli less is better."""
+
+    image: str
+    target_bpp: float
+    bpp: float
+    quality: float
+    layers: int
+    ssimulacra2: float
+    butteraugli: float | None
+    avif_bpp: float
+    avif_ssimulacra2: float
+    avif_butteraugli: float | None
+
+
+def _rival(rgb: np.ndarray, limit: int) -> bytes:
+    """The best file of at most ``limit`` bytes, or the smallest there is."""
+    encode = OTHERS[RIVAL].encode
+    found = of_size(encode, TUNED_AVIF, rgb, limit)
+    return encode(rgb, TUNED_AVIF[0]) if found is None else found
+
+
+def fight(path: Path, bpp: float) -> tuple[Duel, list[np.ndarray]]:
+    """One duel; the original, our picture and the rival's, uint8 H×W×3."""
+    rgb = read_rgb(path)
+    pixels = rgb.shape[0] * rgb.shape[1]
+    ours = codec.encode_detailed(rgb, target_bpp=bpp)
+    theirs = _rival(rgb, len(ours.data))
+    shown = [np.array(codec.decode(ours.data).convert("RGB")), OTHERS[RIVAL].decode(theirs)]
+    seen = [(metrics.ssimulacra2(rgb, s), metrics.butteraugli(rgb, s)) for s in shown]
+    duel = Duel(
+        path.name,
+        bpp,
+        round(ours.bpp, 4),
+        ours.quality,
+        len(ours.layer_bytes),
+        *seen[0],
+        round(8 * len(theirs) / pixels, 4),
+        *seen[1],
+    )
+    return duel, [rgb, *shown]
+
+
+def _pieces(path: Path, bpp: float) -> tuple[Duel, dict[str, list[np.ndarray]]]:
+    """A duel, and the pieces of its pictures that a contact sheet shows, by their names."""
+    duel, pictures = fight(path, bpp)
+    height, width = pictures[0].shape[:2]
+    found = {}
+    for name, (start, x, y) in CROPS.items():
+        if path.name.startswith(start):
+            left = min(max(0, int(x * width) - SIDE // 2), max(0, width - SIDE))
+            top = min(max(0, int(y * height) - SIDE // 2), max(0, height - SIDE))
+            found[name] = [p[top : top + SIDE, left : left + SIDE] for p in pictures]
+    return duel, found
+
+
+def draw_sheet(pieces: dict[str, list[np.ndarray]], captions: dict[str, str]) -> Image.Image:
+    """Two columns of rows: a piece of the original, of ours, of AVIF."""
+    names = [name for name in CROPS if name in pieces]
+    column, row = 3 * (SIDE + 4) + 12, SIDE + 18
+    sheet = Image.new("RGB", (2 * column, -(-len(names) // 2) * row), "white")
+    pen = ImageDraw.Draw(sheet)
+    for index, name in enumerate(names):
+        left, top = index % 2 * column, index // 2 * row
+        pen.text((left + 2, top + 2), captions[name], fill="black")
+        for place, pixels in enumerate(pieces[name]):
+            sheet.paste(Image.fromarray(pixels), (left + place * (SIDE + 4), top + 15))
+    return sheet
+
+
+def summary(duels: list[Duel]) -> list[dict[str, Any]]:
+    """Per size: mean scores, and the share of images where ours is better."""
+    rows = []
+    for bpp in sorted({d.target_bpp for d in duels}):
+        members = [d for d in duels if d.target_bpp == bpp]
+        row = {"target_bpp": bpp, "images": len(members)}
+        for name in ("bpp", "ssimulacra2", "avif_bpp", "avif_ssimulacra2"):
+            row[name] = round(float(np.mean([getattr(d, name) for d in members])), 4)
+        row["wins"] = round(
+            float(np.mean([d.ssimulacra2 > d.avif_ssimulacra2 for d in members])), 3
+        )
+        both = [
+            (d.butteraugli, d.avif_butteraugli)
+            for d in members
+            if d.butteraugli is not None and d.avif_butteraugli is not None
+        ]
+        if both:
+            row["butteraugli"], row["avif_butteraugli"] = np.mean(both, axis=0).round(3).tolist()
+            row["wins_butteraugli"] = round(float(np.mean([a < b for a, b in both])), 3)
+        rows.append(row)
+    return rows
+
+
+def main(arguments: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.looks",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("-o", "--output", type=Path, required=True, help="folder of the results")
+    parser.add_argument("--bpp", type=float, nargs="+", default=SIZES, help="sizes")
+    parser.add_argument("--workers", type=int, default=2, help="images at a time")
+    parser.add_argument("--limit", type=int, default=0, help="only the first so many images")
+    options = parser.parse_args(arguments)
+    if not options.folder.is_dir():
+        parser.error(f"{options.folder} is not a folder")
+    files = sorted(p for p in options.folder.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES)
+    files = files[: options.limit] if options.limit else files
+    if not files:
+        parser.error(f"{options.folder} holds no images")
+    options.output.mkdir(parents=True, exist_ok=True)
+    duels: list[Duel] = []
+    with ProcessPoolExecutor(options.workers, get_context("spawn"), start_worker) as pool:
+        for bpp in options.bpp:
+            each = pool.map(partial(_pieces, bpp=bpp), files)
+            pieces: dict[str, list[np.ndarray]] = {}
+            captions: dict[str, str] = {}
+            for duel, found in track(each, f"{bpp:g} bpp", len(files)):
+                duels.append(duel)
+                pieces |= found
+                text = f"ours {duel.bpp:.2f} bpp, AVIF {duel.avif_bpp:.2f} bpp"
+                captions |= {name: f"{name}: {text}" for name in found}
+            if pieces:
+                sheet = draw_sheet(pieces, captions)
+                sheet.save(options.output / f"looks-{bpp:g}bpp.webp", quality=90, method=6)
+    sizes = summary(duels)
+    result = {
+        "model": "ssvae",
+        "weights": weights_info("ssvae").fingerprint.hex(),
+        "machine": machine(),
+        "images": len(files),
+        "sizes": sizes,
+        "duels": [asdict(d) for d in duels],
+    }
+    (options.output / "looks.json").write_text(json.dumps(result, indent=1) + "\n")
+    for row in sizes:
+        print(row)
+
+
+if __name__ == "__main__":
+    main()

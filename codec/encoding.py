@@ -24,6 +24,8 @@ from bitstream.container import (
 )
 from codec.errors import LimitError, TargetError
 from codec.filter_fitting import Sample, fit_filter
+from codec.graphics_detection import find_graphics
+from codec.graphics_fitting import encode_graphics, wants_graphics
 from codec.image_io import (
     ImageLike,
     Picture,
@@ -54,6 +56,7 @@ class Encoded:
     filter_bytes: int = 0
     metadata: Mapping[str, int] = field(default_factory=dict)
     """Bytes of ICC profile, EXIF, XMP and alpha plane, as :attr:`codec.FileInfo.metadata`."""
+    graphics_bytes: int = 0
 
     @property
     def bpp(self) -> float:
@@ -87,11 +90,23 @@ def encode_detailed(image: ImageLike | bytes, **keywords: Unpack[EncodeKeywords]
     height, width = picture.rgb.shape[:2]
     if max(height, width) > MAX_SIDE:
         raise LimitError(f"sides above {MAX_SIDE} pixels cannot be stored ({width}×{height})")
+    blocks = find_graphics(picture.rgb) if wants_graphics(options, model) else None
+    if blocks is not None:
+
+        def encode_part(part: Picture, how: EncodeOptions) -> Encoded:
+            return _encode_layers(_Encoder(part, model, how), how)
+
+        return encode_graphics(picture, blocks, options, model, encode_part)
     encoder = _Encoder(picture, model, options)
     del picture  # of a large image, one copy is enough
+    return _encode_layers(encoder, options)
+
+
+def _encode_layers(encoder: _Encoder, options: EncodeOptions) -> Encoded:
+    """The file at the quality or for the size that is asked for."""
     effort, limit = int(options.effort), options.target_bytes
     if options.target_bpp is not None:
-        limit = int(options.target_bpp * width * height / 8)
+        limit = int(options.target_bpp * encoder.pixels / 8)
     if limit is not None:
         return _search(encoder, limit, effort, options.progress)
     quality = DEFAULT_QUALITY if options.quality is None else int(options.quality)
@@ -204,6 +219,7 @@ class _Encoder:
         self._tables = tables_of(model)
         self._notes = tuple(picture.notes)
         self._size = picture.rgb.shape[0], picture.rgb.shape[1]
+        self.pixels = self._size[0] * self._size[1]
         self._flags = FLAG_GREY if picture.grey else 0
         self._image = pad_image(picture.rgb, model.size_multiple)
         self._sample = Sample.of(self._image, self._size) if options.filter else None

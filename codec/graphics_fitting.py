@@ -39,6 +39,8 @@ _SKETCH_BLURS = (8, 32)
 _MIXED_BLUR = 24
 #: Flat areas may cost this share of an ordinary file's cost more, to be exactly white or black.
 _FLAT_BONUS = 0.04
+#: A lossless file may cost so many bits more than another: tiny ones are hardly larger.
+_EXACT_BONUS = 512
 
 
 def wants_graphics(options: EncodeOptions, model: CodingModel) -> bool:
@@ -93,9 +95,9 @@ def encode_graphics(
             mixed_cost = cost(mixed, _errors(picture.rgb, mixed.data, options.device))
             if mixed_cost < least * (1 + _FLAT_BONUS if flat else 1):
                 best, least = mixed, mixed_cost
-    if limit is None and whole is not None and 8 * len(whole) < least:
+    if limit is None and whole is not None and 8 * len(whole) < least + _EXACT_BONUS:
         sketched = _sketched(picture, whole, options, len(model.layers), encode)
-        if 8 * len(sketched.data) < least:
+        if 8 * len(sketched.data) < least + _EXACT_BONUS:
             best = sketched
     sketching(1.0)
     if best is None:

@@ -51,7 +51,9 @@ ALPHA = b"a"
 STAGES = b"S"
 #: Coefficients of the fitted filter (:mod:`bitstream.picture_filter`).
 FILTER = b"f"
-KNOWN = {LAYER, ICC, EXIF, XMP, ALPHA, STAGES, FILTER}
+#: The lossless part of the picture (:mod:`bitstream.graphics`).
+GRAPHICS = b"g"
+KNOWN = {LAYER, ICC, EXIF, XMP, ALPHA, STAGES, FILTER, GRAPHICS}
 
 FLAG_GREY = 1
 #: Two bits: quarters that the quality has beyond its whole part.
@@ -267,6 +269,16 @@ class Container:
             layers += chunk.type == LAYER
             if layers == self.header.layers:
                 return found
+        return None
+
+    @property
+    def graphics(self) -> bytes | None:
+        """Payload of the first graphics chunk behind the last layer that the header declares."""
+        layers = 0
+        for chunk in self.chunks:
+            if chunk.type == GRAPHICS and layers >= self.header.layers:
+                return chunk.payload
+            layers += chunk.type == LAYER
         return None
 
     def first(self, kind: bytes) -> bytes | None:

@@ -145,3 +145,19 @@ class LayerDecoder:
         """Raises CorruptError unless the symbols are those that were encoded."""
         if self._crc & 0xFFFF != self._expected:
             raise CorruptError("a layer decoded to other symbols than were encoded")
+
+
+class EmptyLayer:
+    """A layer with no payload at all, in place of a :class:`LayerDecoder`: all symbols are zero."""
+
+    def decode(self, scale_index: np.ndarray, tables: CodingTables) -> np.ndarray:
+        """Zeros, int32, as many as there are scale indices."""
+        return np.zeros(scale_index.shape, dtype=np.int32)
+
+    def finish(self) -> None:
+        """Nothing was stored that could be wrong."""
+
+
+def layer_decoder(payload: bytes) -> LayerDecoder | EmptyLayer:
+    """Of a layer's payload. Raises CorruptError where it is too short."""
+    return LayerDecoder(payload) if payload else EmptyLayer()

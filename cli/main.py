@@ -132,12 +132,14 @@ def _encode_one(
         "quality": result.quality,
         "layers": layers,
         "filter_bytes": result.filter_bytes,
+        "graphics_bytes": result.graphics_bytes,
         "metadata": result.metadata,
         "notes": list(result.notes),
         "seconds": round(seconds, 3),
     }
     parts = ", ".join(f"{name} {size}" for name, size in layers.items())
-    beside = "".join(f", {name} {size}" for name, size in result.metadata.items())
+    beside = f", graphics {result.graphics_bytes}" if result.graphics_bytes else ""
+    beside += "".join(f", {name} {size}" for name, size in result.metadata.items())
     line = (
         f"{job.target}: {len(result.data)} bytes, {result.bpp:.4f} bpp, quality {result.quality}, "
         f"{len(layers)} layers ({parts}){beside}, {seconds:.2f} s"
@@ -310,6 +312,8 @@ def _describe(name: str, found: codec.FileInfo) -> list[str]:
         lines.append(f"  cut: {found.layers_declared} layers were written")
     if found.filter_bytes:
         lines.append(f"  filter    {found.filter_bytes:8d} bytes")
+    if found.graphics_bytes:
+        lines.append(f"  graphics  {found.graphics_bytes:8d} bytes, lossless")
     for kind, size in found.metadata.items():
         lines.append(f"  {kind:9s} {size:8d} bytes")
     if found.damage:

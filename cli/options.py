@@ -92,6 +92,11 @@ ENCODING = _flags(
     filter=flag(
         bool, "--filter/--no-filter", help="Fit a filter to the picture where it pays (default)."
     ),
+    graphics=flag(
+        bool,
+        "--graphics/--no-graphics",
+        help="Keep text and other graphics lossless where it pays (default).",
+    ),
     model=flag(str, help="Which installed model."),
     device=_DEVICE,
     strip=flag(bool, "--strip", help="Drop ICC, EXIF and XMP."),

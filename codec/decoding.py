@@ -16,7 +16,7 @@ from torch import Tensor
 
 from bitstream.container import ALPHA, EXIF, ICC, XMP, Chunk, Container, Header
 from bitstream.picture_filter import UNIT, unpack_filter
-from bitstream.range_coder import LayerDecoder
+from bitstream.range_coder import layer_decoder
 from codec.errors import (
     ArgumentError,
     CorruptError,
@@ -24,6 +24,7 @@ from codec.errors import (
     ImageError,
     UnsupportedFileError,
 )
+from codec.graphics import Graphics, unpack_graphics
 from codec.image_io import Picture, to_pillow, unpack_alpha, unpack_metadata
 from codec.inspection import read_bytes, require_whole, stages_of
 from codec.installed import model_for_file
@@ -42,7 +43,8 @@ class Decoded:
     ``symbol_checksums`` holds the CRC-32 of each decoded layer's symbols (little-endian int32 in
     coding order): equal on every machine. ``stages`` of the ``stages_declared`` that the file
     declares are used. ``notes`` name what was missing or damaged; ``damaged``
-    tells damage from a mere cut. ``filtered``: the file's fitted filter was applied.
+    tells damage from a mere cut. ``filtered``: the file's fitted filter was applied; ``graphics``:
+    its lossless part was laid over the picture.
     """
 
     image: Image.Image
@@ -55,6 +57,7 @@ class Decoded:
     notes: tuple[str, ...]
     damaged: bool = False
     filtered: bool = False
+    graphics: bool = False
 
 
 def decode(data: bytes | str | PathLike[str], **options: Unpack[DecodeKeywords]) -> Image.Image:
@@ -157,7 +160,7 @@ class Decoder:
         """Walk on through a stored layer, as far as is wanted. Raises LayerError."""
         report, end = self._reports[index], self.cut.used(index + 1)
         try:
-            coder = LayerDecoder(chunk.payload)
+            coder = layer_decoder(chunk.payload)
             source = Stored(coder, tables_of(self.model))
             self._walk([source] * (index + 1), report, stages=end)
             if self.cut.read_whole(index + 1):
@@ -184,6 +187,23 @@ class Decoder:
 
     @out_of_memory_as_limit
     @torch.no_grad()
+    def draw_graphics(self) -> Picture | None:
+        """The picture of :meth:`finish`, but for what may still arrive behind the lossless part;
+        None where there is none, or something would have to be filled first."""
+        scale = self._options.scale
+        graphics = self._graphics([])
+        if graphics is None or self.count < self._upto or not self.cut.whole(self.count):
+            return None
+        if self._drawn is not None and self._drawn[:2] == (self.count, scale):
+            picture = Picture(self._drawn[2], self.header.grey)
+            add_side_data(picture, self._container, scale, [])
+        else:
+            picture = self.draw(scale)
+        picture.rgb = graphics.over(picture.rgb, scale)
+        return picture
+
+    @out_of_memory_as_limit
+    @torch.no_grad()
     def finish(self) -> Decoded:
         """The picture, with what is missing filled. Nothing may be pushed after it.
 
@@ -195,7 +215,15 @@ class Decoder:
         if self._failure is not None:
             notes.append(self._failure.note(self.header))
         finish = self._fitted_filter(notes)
-        picture = Picture(self._completed(finish), self.header.grey)
+        graphics = self._graphics(notes)
+        if graphics is not None and graphics.mask is None:  # nothing drawn would be seen
+            self._drawing(1.0)
+            pixels = np.zeros((*self._shown(self._options.scale), 3), dtype=np.uint8)
+        else:
+            pixels = self._completed(finish)
+        if graphics is not None:
+            pixels = graphics.over(pixels, self._options.scale)
+        picture = Picture(pixels, self.header.grey)
         add_side_data(picture, self._container, self._options.scale, notes)
         if self._options.strict and len(notes) > before:
             raise CorruptError("; ".join(notes[before:]))
@@ -210,6 +238,7 @@ class Decoder:
             tuple(notes),
             damaged=self._container.damage is not None or len(notes) > before,
             filtered=finish is not None,
+            graphics=graphics is not None,
         )
 
     def _completed(self, finish: PictureFilter | None) -> np.ndarray:
@@ -245,6 +274,28 @@ class Decoder:
             notes.append(f"the picture's filter is left out: {error}")
             return None
 
+    def _graphics(self, notes: list[str]) -> Graphics | None:
+        """The lossless part, if the file has one and all is used that the file declares.
+
+        One that is malformed is left out with a note.
+        """
+        payload, header, cut = self._container.graphics, self.header, self.cut
+        layers = self._options.layers
+        fewer = (layers is not None and layers < header.layers) or (
+            cut.asked is not None and cut.asked < cut.declared
+        )
+        if payload is None or fewer or self._failure is not None:
+            return None
+        try:
+            return unpack_graphics(payload, header.width, header.height)
+        except ImageError as error:
+            notes.append(f"graphics left out: {error}")
+            return None
+
+    def _shown(self, scale: int) -> tuple[int, int]:
+        """Height and width of the picture at a scale."""
+        return -(-self._size[0] // scale), -(-self._size[1] // scale)
+
     def _pixels(
         self, scale: int, finish: PictureFilter | None, *, last: bool = False
     ) -> np.ndarray:
@@ -255,7 +306,7 @@ class Decoder:
         progress = self._drawing if last else None
         drawn = self.model.synthesize(latents, self.header.quality, scale, progress, finish=finish)
         del latents
-        height, width = (-(-side // scale) for side in self._size)
+        height, width = self._shown(scale)
         pixels = drawn[:, :height, :width].permute(1, 2, 0).contiguous().cpu().numpy()
         self._drawn = self.count, scale, pixels
         return pixels
@@ -271,7 +322,7 @@ def arrival_notes(container: Container) -> list[str]:
     elif arrived < declared:
         notes.append(f"the file is cut: {arrived} of its {declared} layers are whole")
     elif container.truncated:
-        notes.append("the file is cut behind its last layer: metadata is missing")
+        notes.append("the file is cut behind its last layer: graphics or metadata are missing")
     elif container.appended:
         notes.append(f"{container.appended} bytes behind the end of the file are ignored")
     return notes

@@ -25,6 +25,8 @@ from bitstream.container import (
 )
 from codec.errors import LimitError
 from codec.filter_fitting import Sample, fit_filter
+from codec.graphics_detection import find_graphics
+from codec.graphics_fitting import encode_graphics, wants_graphics
 from codec.image_io import (
     ImageLike,
     Picture,
@@ -58,6 +60,7 @@ class Encoded:
     filter_bytes: int = 0
     metadata: Mapping[str, int] = field(default_factory=dict)
     """Bytes of ICC profile, EXIF, XMP and alpha plane, as :attr:`codec.FileInfo.metadata`."""
+    graphics_bytes: int = 0
 
     @property
     def bpp(self) -> float:
@@ -91,10 +94,25 @@ def encode_detailed(image: ImageLike | bytes, **keywords: Unpack[EncodeKeywords]
     height, width = picture.rgb.shape[:2]
     if max(height, width) > MAX_SIDE:
         raise LimitError(f"sides above {MAX_SIDE} pixels cannot be stored ({width}×{height})")
+    blocks = find_graphics(picture.rgb) if wants_graphics(options, model) else None
+    if blocks is not None:
+
+        def encode_part(part: Picture, how: EncodeOptions) -> Encoded:
+            return _encode_layers(_Encoder(part, model, how), part.rgb, model, how)
+
+        return encode_graphics(picture, blocks, options, model, encode_part)
     encoder = _Encoder(picture, model, options)
-    if options.has_target:
-        return _search(encoder, model, picture.rgb, options)
+    original = picture.rgb if options.has_target else None
     del picture  # of a large image, one copy is enough
+    return _encode_layers(encoder, original, model, options)
+
+
+def _encode_layers(
+    encoder: _Encoder, original: np.ndarray | None, model: CodingModel, options: EncodeOptions
+) -> Encoded:
+    """The file of the quality, or the one that meets the target, which takes the original."""
+    if original is not None and options.has_target:
+        return _search(encoder, model, original, options)
     quality = quality_of(DEFAULT_QUALITY if options.quality is None else options.quality)
     layers = len(model.layers) if options.layers is None else options.layers
     rung = Rung(quality, layers, options.stages)

@@ -382,7 +382,7 @@ def pack_alpha(alpha: np.ndarray) -> bytes:
 def unpack_alpha(data: bytes, width: int, height: int) -> np.ndarray:
     """Inverse of :func:`pack_alpha`. Raises ImageError on other data."""
     try:
-        with _pillow_limit.of(None), Image.open(io.BytesIO(data), formats=["PNG"]) as image:
+        with open_stored(data, "PNG") as image:
             if image.size != (width, height):
                 raise ImageError("the alpha plane has another size than the image")
             return np.array(image.convert("L"))
@@ -390,6 +390,13 @@ def unpack_alpha(data: bytes, width: int, height: int) -> np.ndarray:
         raise
     except Exception as error:
         raise ImageError(f"the alpha plane is damaged ({error})") from error
+
+
+@contextmanager
+def open_stored(data: bytes, form: str) -> Iterator[Image.Image]:
+    """An image in Pillow's format ``form``, whose size is checked elsewhere. Raises anything."""
+    with _pillow_limit.of(None), Image.open(io.BytesIO(data), formats=[form]) as image:
+        yield image
 
 
 def pack_metadata(data: bytes) -> bytes:

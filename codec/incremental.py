@@ -17,7 +17,7 @@ from typing import BinaryIO, Unpack
 
 from PIL import Image
 
-from bitstream.container import LAYER, Chunk, Header
+from bitstream.container import GRAPHICS, LAYER, Chunk, Header
 from bitstream.incremental import ContainerReader
 from codec.decoding import Decoded, Decoder
 from codec.errors import ArgumentError, CodecError, ImageError
@@ -49,9 +49,10 @@ class ProgressiveDecoder:
     """Decode a .cci file whose bytes arrive piece by piece.
 
     :meth:`push` gives a frame for each layer that a piece completes: u at a quarter of the size, z1
-    at half, z2 the picture. Each layer is decoded once. :meth:`finish` gives exactly what
-    :func:`codec.decode_detailed` gives for the same bytes and options; for a file cut after its
-    first layer that is the picture in full size with the missing layers filled.
+    at half, z2 the picture; and one more for a lossless part. Each layer is decoded once.
+    :meth:`finish` gives exactly what :func:`codec.decode_detailed` gives for the same bytes and
+    options; for a file cut after its first layer that is the picture in full size with the missing
+    layers filled.
 
     Args:
         options: as of :func:`codec.decode_detailed`. ``scale`` 2 or 4 ends with the small frame,
@@ -90,10 +91,14 @@ class ProgressiveDecoder:
         try:
             for chunk in self._reader.push(data):
                 decoder = self._started()
+                frame = None
                 if chunk.type == LAYER and decoder.push(chunk):
                     frame = self._frame(decoder, chunk)
-                    if frame is not None:
-                        yield frame
+                elif chunk.type == GRAPHICS and (picture := decoder.draw_graphics()) is not None:
+                    scale = self._options.scale
+                    frame = Frame(to_pillow(picture), decoder.count, scale, chunk.end)
+                if frame is not None:
+                    yield frame
         except CodecError as error:
             self._failure = error
             raise
@@ -142,8 +147,8 @@ def progressive(
         options: as of :func:`codec.decode_detailed`.
 
     Yields:
-        A frame per layer, then one with ``final`` set: exactly the picture of
-        :func:`codec.decode`, with the metadata that stands after the layers.
+        A frame per layer and one for a lossless part of graphics, then one with ``final`` set:
+        exactly the picture of :func:`codec.decode`, with the metadata that stands after the layers.
 
     Raises:
         codec.errors.CodecError: while iterating, as :class:`ProgressiveDecoder`.

@@ -34,7 +34,7 @@ class LayerInfo:
 class FileInfo:
     """A file's header and layout. ``bpp`` counts all bytes of the file, also ``appended_bytes``,
     which stand behind its end and are no part of it. ``filter_bytes``: of the fitted filter's
-    coefficients, 0 without one."""
+    coefficients, 0 without one; ``graphics_bytes``: of the lossless part, likewise."""
 
     width: int
     height: int
@@ -52,6 +52,7 @@ class FileInfo:
     damage: str | None
     appended_bytes: int = 0
     filter_bytes: int = 0
+    graphics_bytes: int = 0
 
 
 def read_bytes(source: bytes | bytearray | memoryview | str | PathLike[str]) -> bytes:
@@ -157,4 +158,5 @@ def describe(data: bytes, container: Container) -> FileInfo:
         damage=str(container.damage) if container.damage else None,
         appended_bytes=container.appended,
         filter_bytes=len(container.filter or b""),
+        graphics_bytes=len(container.graphics or b""),
     )

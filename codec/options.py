@@ -45,6 +45,7 @@ class EncodeKeywords(TypedDict, total=False):
     max_pixels: int | None
     effort: int
     filter: bool
+    graphics: bool
     progress: Progress | None
 
 
@@ -76,6 +77,8 @@ class EncodeOptions:
             affected. 1 takes one pass of the network.
         filter: fit a filter to the decoded picture, and store it where it earns its bytes
             (:mod:`codec.filter_fitting`).
+        graphics: store text, screenshots and other graphics losslessly where that costs less than
+            what it brings (:mod:`codec.graphics_fitting`); in files with all layers and stages.
         progress: called with the share done, 0…1.
 
     Raises:
@@ -97,6 +100,7 @@ class EncodeOptions:
     max_pixels: int | None = DEFAULT_MAX_PIXELS
     effort: int = 1
     filter: bool = True
+    graphics: bool = True
     progress: Progress | None = None
 
     def __post_init__(self) -> None:

@@ -29,9 +29,9 @@ def verify(
 ) -> FileInfo:
     """Check that a .cci file is complete and undamaged; returns what it contains.
 
-    Every byte is covered by a checksum, and metadata and alpha are unpacked. With ``deep`` the
-    symbols are decoded too and compared with their own checksums, which needs the file's weights
-    and takes about half the time of decoding the picture.
+    Every byte is covered by a checksum; metadata, alpha and graphics are unpacked. With ``deep``
+    the symbols are decoded too and compared with their own checksums, which needs the file's
+    weights and takes about half the time of decoding the picture.
 
     Args:
         source: the file's bytes or its path.
@@ -65,21 +65,25 @@ def _verify_symbols(container: Container, options: DecodeOptions) -> None:
 
 def _verify_side_data(container: Container) -> None:
     header = container.header
-    alpha = container.first(ALPHA)
+    alpha, graphics = container.first(ALPHA), container.graphics
     if container.filter is not None:
         try:
             unpack_filter(container.filter)
         except CorruptError as error:
             raise CorruptError(f"the picture's filter: {error}") from error
     metadata = {kind: container.first(kind) for kind in _METADATA}
-    if alpha is None and all(payload is None for payload in metadata.values()):
+    if alpha is None and graphics is None and all(payload is None for payload in metadata.values()):
         return
-    from codec.image_io import unpack_alpha, unpack_metadata  # brings numpy and Pillow
+    from codec.graphics import unpack_graphics  # brings numpy and Pillow
+    from codec.image_io import unpack_alpha, unpack_metadata
 
     part = "the alpha plane"
     try:
         if alpha is not None:
             unpack_alpha(alpha, header.width, header.height)
+        part = "the graphics"
+        if graphics is not None:
+            unpack_graphics(graphics, header.width, header.height)
         for kind, part in _METADATA.items():  # noqa: B007 - named by the error below
             if (payload := metadata[kind]) is not None:
                 unpack_metadata(payload)

@@ -22,7 +22,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from bitstream.range_coder import SYMBOL_LIMIT, CodingTables, LayerDecoder, LayerEncoder
+from bitstream.range_coder import (
+    SYMBOL_LIMIT,
+    CodingTables,
+    EmptyLayer,
+    LayerDecoder,
+    LayerEncoder,
+)
 from codec.progress import split
 from models.protocol import CodingModel, LayerSpec, Posterior, Prediction, PriorState, Progress
 
@@ -180,7 +186,7 @@ class Stored:
     invents = False
     analysis = 0.0
 
-    def __init__(self, coder: LayerDecoder, tables: Sequence[CodingTables]) -> None:
+    def __init__(self, coder: LayerDecoder | EmptyLayer, tables: Sequence[CodingTables]) -> None:
         self._coder, self._tables = coder, tables
         self.checksum = 0
         """CRC-32 of the symbols so far as little-endian int32."""

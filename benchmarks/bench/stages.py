@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from bitstream.range_coder import LayerDecoder
+from bitstream.range_coder import layer_decoder
 from codec.walk import Coded, Recorder, Stored, pad_image, tables_of, walk
 from models.protocol import CodingModel
 
@@ -88,7 +88,7 @@ def decode(
     clock: Clock,
 ) -> torch.Tensor:
     """uint8 3×H×W from whole payloads; ``size``: padded height and width."""
-    coders = [clock.around(LayerDecoder(payload), "entropy coding") for payload in payloads]
+    coders = [clock.around(layer_decoder(payload), "entropy coding") for payload in payloads]
     with clock.stage("priors"):
         prior = walk(model, size, quality, [Stored(coder, tables_of(model)) for coder in coders])
     for coder in coders:

@@ -1,5 +1,5 @@
-"""A second decoder of a layer's payload and of the fitted filter, written from docs/format.md in
-plain numbers.
+"""A second decoder of a layer's payload, of the fitted filter and of the lossless part, written
+from docs/format.md in plain numbers.
 
 It shares no code with ``bitstream``; if it agrees, the specification is complete.
 """
@@ -190,3 +190,55 @@ def filter_pixel(
     )
     red, green, blue = (clamp(value, 0, 1) for value in picture[row][column])
     return red + y + u - v, green + y + 2 * v, blue + y - u - v
+
+
+def graphics_head(payload: bytes) -> tuple[int, int, bool]:
+    """Width, height and whether there is alpha, of a chunk ``g``; ValueError where it is none."""
+    if payload[:8] == b"\x89PNG\r\n\x1a\n":
+        kinds, place = [], 8
+        while place < len(payload):
+            kinds.append(payload[place + 4 : place + 8])
+            place += 12 + int.from_bytes(payload[place : place + 4], "big")
+        form = tuple(payload[24:29])
+        if (
+            place != len(payload)
+            or len(kinds) < 3
+            or form not in ((8, 2, 0, 0, 0), (8, 6, 0, 0, 0))
+        ):
+            raise ValueError("PNG")
+        if kinds[0] != b"IHDR" or kinds[-1] != b"IEND" or set(kinds[1:-1]) != {b"IDAT"}:
+            raise ValueError("PNG chunks")
+        width, height = (int.from_bytes(payload[i : i + 4], "big") for i in (16, 20))
+        return width, height, form[1] == 6
+    if len(payload) < 25 or payload[:4] + payload[8:16] + payload[20:21] != b"RIFFWEBPVP8L/":
+        raise ValueError("neither WebP nor PNG")
+    riff, size, bits = (int.from_bytes(payload[i : i + 4], "little") for i in (4, 16, 21))
+    if riff != len(payload) - 8 or size + size % 2 != len(payload) - 20 or bits >> 29:
+        raise ValueError("WebP")
+    return bits % 2**14 + 1, (bits >> 14) % 2**14 + 1, bool(bits >> 28 & 1)
+
+
+def graphics_over(
+    picture: list[list[list[int]]],
+    stored: list[list[list[int]]],
+    mask: list[list[bool]],
+    scale: int,
+) -> list[list[list[int]]]:
+    """A decoded picture with the lossless pixels laid over it."""
+    height, width = len(stored), len(stored[0])
+    shown = []
+    for r, row in enumerate(picture):
+        shown.append([])
+        for c, pixel in enumerate(row):
+            places = [
+                (i, k)
+                for i in range(r * scale, min(height, (r + 1) * scale))
+                for k in range(c * scale, min(width, (c + 1) * scale))
+            ]
+            shown[-1].append([])
+            for channel in range(3):
+                total = sum(
+                    stored[i][k][channel] if mask[i][k] else pixel[channel] for i, k in places
+                )
+                shown[-1][-1].append((2 * total + len(places)) // (2 * len(places)))
+    return shown

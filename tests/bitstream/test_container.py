@@ -168,7 +168,7 @@ def test_metadata_behind_the_layers_does_not_cost_them():
     assert container.truncated
 
 
-@pytest.mark.parametrize("tail", [b"\0", b"\0" * 700, b"garbage", b"\xff\xd8\xff"])
+@pytest.mark.parametrize("tail", [b"\0", b"\0" * 700, b"nonsense", b"\xff\xd8\xff"])
 def test_bytes_behind_a_complete_file_are_no_damage(tail):
     container = Container.from_bytes(FILE + tail)
     assert (container.appended, container.truncated, container.damage) == (len(tail), False, None)

@@ -1,0 +1,102 @@
+"""The lossless part of a picture: chunk ``g``, and how it is laid over the decoded pixels."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import Image, features
+
+from bitstream.errors import CorruptError
+from bitstream.graphics import WEBP_SIDE, read_head
+from codec.errors import ImageError
+from codec.image_io import open_stored
+
+
+@dataclass(frozen=True)
+class Graphics:
+    """Pixels that replace decoded ones.
+
+    ``rgb`` is uint8 H×W×3; ``mask``, bool H×W, says where it counts, None: everywhere.
+    """
+
+    rgb: np.ndarray
+    mask: np.ndarray | None = None
+
+    def over(self, pixels: np.ndarray, scale: int = 1) -> np.ndarray:
+        """The pixels with the lossless ones laid over them.
+
+        Args:
+            pixels: uint8 h×w×3, the picture's size divided by ``scale``, rounded up.
+            scale: 1, 2 or 4; above 1 every pixel is the mean of the scale×scale pixels (fewer at
+                the edges) that it stands for, those outside the mask being the decoded one.
+        """
+        if scale == 1:
+            if self.mask is None:
+                return self.rgb
+            return np.where(self.mask[:, :, None], self.rgb, pixels)
+        sums = np.zeros(pixels.shape, dtype=np.uint32)
+        total = np.zeros(pixels.shape[:2], dtype=np.uint32)
+        inside = np.zeros_like(total)
+        for row in range(scale):
+            for column in range(scale):
+                place = np.s_[row::scale, column::scale]
+                part = self.rgb[place]
+                mask = np.ones(part.shape[:2], dtype=bool)
+                area = np.s_[: part.shape[0], : part.shape[1]]
+                total[area] += 1
+                if self.mask is not None:
+                    mask = self.mask[place]
+                inside[area] += mask
+                sums[area] += part * mask[:, :, None]
+        total, inside = total[:, :, None], inside[:, :, None]
+        sums += (total - inside) * pixels
+        return ((2 * sums + total) // (2 * total)).astype(np.uint8)
+
+
+def pack_graphics(graphics: Graphics) -> bytes:
+    """The chunk's payload."""
+    mask = graphics.mask
+    if mask is None:
+        image = Image.fromarray(graphics.rgb, "RGB")
+    else:
+        pixels = np.dstack([graphics.rgb, np.where(mask, 255, 0).astype(np.uint8)])
+        pixels[~mask] = 0
+        image = Image.fromarray(pixels, "RGBA")
+    buffer = io.BytesIO()
+    if max(image.size) > WEBP_SIDE or not features.check("webp"):
+        image.save(buffer, "PNG", optimize=True)
+    else:
+        image.save(buffer, "WEBP", lossless=True, quality=100, method=4)
+    return buffer.getvalue()
+
+
+def unpack_graphics(payload: bytes, width: int, height: int) -> Graphics:
+    """Inverse of :func:`pack_graphics`; ``width`` and ``height`` are the header's.
+
+    Raises ImageError on other data, before memory is taken for pixels where the size is wrong.
+    """
+    try:
+        head = read_head(payload)
+    except CorruptError as error:
+        raise ImageError(f"damaged ({error})") from error
+    if (head.width, head.height) != (width, height):
+        raise ImageError("of another size than the image")
+    mode = "RGBA" if head.alpha else "RGB"
+    try:
+        with open_stored(payload, head.format) as image:
+            if image.size != (width, height):
+                raise ImageError("of another size than the image")
+            pixels = np.array(image.convert(mode))
+    except ImageError:
+        raise
+    except Exception as error:
+        raise ImageError(f"damaged ({error})") from error
+    if not head.alpha:
+        return Graphics(pixels)
+    alpha = pixels[:, :, 3]
+    mask = alpha == 255
+    if not np.array_equal(mask, alpha != 0):
+        raise ImageError("damaged (half-transparent pixels)")
+    return Graphics(pixels[:, :, :3], mask)

@@ -2,7 +2,8 @@
 
 The run's averaged weights are exported (frequency tables learned, verified) and set beside the
 installed ones on a folder of validation images, with estimated bits, which agree with real files to
-a percent. They replace the installed weights only where the BD-rate of whole files is below zero.
+a percent. They replace the installed weights only where the BD-rate of whole files is below zero:
+by SSIMULACRA2 where the weights are tuned for the eye, by PSNR elsewhere.
 What belongs to weights is then made anew by the commands that are printed.
 """
 
@@ -18,6 +19,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.bench.bands import bd_rate
+from models.names import tuning_of
 from models.training.card import history_path
 from models.training.evaluate import Row, evaluate_estimated, format_table
 from models.training.export import export
@@ -28,15 +30,20 @@ from models.weights_file import WEIGHTS_FOLDER, WeightsError, load_trainable
 QUALITIES = (0, 15, 30, 45, 60, 75, 90, 100)
 
 
-def curve(rows: Sequence[Row], layers: int) -> np.ndarray:
-    """(quality, bpp, PSNR) of the files with so many layers, by rising quality."""
-    chosen = sorted((r for r in rows if r.layers == layers), key=lambda r: r.quality)
-    return np.array([(r.quality, sum(r.bpp[:layers]), r.psnr) for r in chosen])
+def curve(rows: Sequence[Row], layers: int, measure: str) -> np.ndarray:
+    """(quality, bpp, measure) of the files with n layers, by rising quality."""
+    members = sorted((r for r in rows if r.layers == layers), key=lambda r: r.quality)
+    return np.array([(r.quality, sum(r.bpp[:layers]), getattr(r, measure)) for r in members])
 
 
-def compare(old: Sequence[Row], new: Sequence[Row]) -> dict[int, float | None]:
+def compare(
+    old: Sequence[Row], new: Sequence[Row], measure: str = "psnr"
+) -> dict[int, float | None]:
     """BD-rate in percent of the new weights against the old, per number of layers."""
-    return {count: bd_rate(curve(old, count), curve(new, count)) for count in (3, 2, 1)}
+    return {
+        count: bd_rate(curve(old, count, measure), curve(new, count, measure))
+        for count in (3, 2, 1)
+    }
 
 
 def install(weights: Path, folder: Path) -> None:
@@ -62,6 +69,7 @@ def main(arguments: list[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     checkpoint = options.run / "latest.pt" if options.run.is_dir() else options.run
     installed = options.weights / f"{options.name}.safetensors"
+    seen = tuning_of(options.name) == "eye"
     try:
         with tempfile.TemporaryDirectory() as folder:
             fresh = Path(folder) / installed.name
@@ -74,14 +82,16 @@ def main(arguments: list[str] | None = None) -> None:
                     options.images,
                     limit=options.limit,
                     qualities=QUALITIES,
+                    ssimulacra2=seen,
                 )
                 for path in (installed, fresh)
             )
             print(format_table(new, options.images, limit=options.limit))
-            rates = compare(old, new)
+            measure = "ssimulacra2" if seen else "psnr"
+            rates = compare(old, new, measure)
             for count, rate in rates.items():
                 shown = "–" if rate is None else f"{rate:+.2f}%"
-                print(f"{count} layers: BD-rate against the installed weights {shown}")
+                print(f"{count} layers: BD-rate ({measure}) against the installed weights {shown}")
             whole = rates[3]
             if whole is None or whole >= 0:
                 sys.exit("not better: the installed weights stay")

@@ -107,6 +107,22 @@ def qualities(result: dict[str, Any]) -> list[str]:
     return lines
 
 
+def duels(result: dict[str, Any]) -> list[str]:
+    """Our default file beside AVIF tuned for the eye, of at most as many bytes."""
+    lines = [
+        "| at most, bpp | ours: bpp, SSIMULACRA2, butteraugli | AVIF, tune=iq "
+        "| better in SSIMULACRA2 | in butteraugli |",
+        "| ---: | ---: | ---: | ---: | ---: |",
+    ]
+    for row in result["sizes"]:
+        ours = f"{row['bpp']:.3f}, {row['ssimulacra2']:.1f}, {row.get('butteraugli', 0):.2f}"
+        theirs = f"{row['avif_bpp']:.3f}, {row['avif_ssimulacra2']:.1f}"
+        theirs += f", {row.get('avif_butteraugli', 0):.2f}"
+        wins = f"{row['wins']:.0%} | {row.get('wins_butteraugli', 0):.0%}"
+        lines.append(f"| {row['target_bpp']:g} | {ours} | {theirs} | {wins} |")
+    return lines
+
+
 def about(result: dict[str, Any]) -> str:
     """Of which weights and on what a table was measured."""
     return (
@@ -141,6 +157,8 @@ def blocks() -> dict[str, list[str]]:
     )
     main, error = seen["validation"], sets["validation"]
     tables["rates"] = [*rates(sets, seen), "", about(main), "PSNR: " + about(error)]
+    looks = read("looks/looks.json")
+    tables["looks"] = [*duels(looks), "", about(looks)]
     tables["qualities"] = [*qualities(main), "", about(main)]
     tables["curve"] = [*results_table(error), "", about(error)]
     large = sets["large photographs"]

@@ -22,6 +22,7 @@ from models.weights_file import WEIGHTS_FOLDER, fingerprint_of
 _NOTES = "## Notes"
 _ANCHORS = {"jpeg": "JPEG", "jpeg2000": "JPEG 2000"}
 _RATED = _ANCHORS | {"avif-psnr": "AVIF tuned for PSNR"}
+_SEEN = _ANCHORS | {"avif-iq": "AVIF tuned for the eye", "jxl": "JPEG XL"}
 
 
 def history_path(weights: Path) -> Path:
@@ -75,10 +76,11 @@ def _training(history: list[dict[str, Any]]) -> list[str]:
 def results_table(result: dict[str, Any]) -> list[str]:
     """The curve of a results file as a table: whole files, cut ones, the anchors at that rate."""
     curves = {name: np.array(rows) for name, rows in result["curves"].items()}
+    points = {row[0]: row[2] for row in result.get("curves_ssimulacra2", {}).get("ours", [])}
     lines = [
         "| quality | bpp | PSNR | cut after z1: bpp, PSNR | cut after u: bpp, PSNR "
-        "| JPEG at that bpp | JPEG 2000 at that bpp |",
-        "| ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
+        "| JPEG at that bpp | JPEG 2000 at that bpp |" + (" SSIMULACRA2 |" if points else ""),
+        "| ---: | ---: | ---: | ---: | ---: | ---: | ---: |" + (" ---: |" if points else ""),
     ]
     for row, (quality, bpp, psnr) in enumerate(curves["ours"]):
         cells = [f"{quality:.0f}", f"{bpp:.3f}", f"{psnr:.2f}"]
@@ -91,6 +93,8 @@ def results_table(result: dict[str, Any]) -> list[str]:
             x, y = curve[order, 1], curve[order, 2]
             rival = np.interp(bpp, x, y, left=np.nan, right=np.nan)
             cells.append("–" if np.isnan(rival) else f"{rival:.2f}")
+        if points:
+            cells.append(f"{points[quality]:.1f}" if quality in points else "–")
         lines.append("| " + " | ".join(cells) + " |")
     return lines
 
@@ -99,6 +103,12 @@ def _results(result: dict[str, Any], title: str) -> list[str]:
     rates = result["bd_rate_percent"]
     known = [name for name in _RATED if rates.get(name) is not None]
     summary = ", ".join(f"**{rates[name]:+.1f}%** against {_RATED[name]}" for name in known)
+    seen = result.get("bd_rate_ssimulacra2_percent", {})
+    also = ", ".join(
+        f"**{rate:+.1f}%** against {_SEEN[name]}"
+        for name, rate in seen.items()
+        if name in _SEEN and rate is not None
+    )
     return [
         f"### {title}",
         "",
@@ -107,7 +117,8 @@ def _results(result: dict[str, Any], title: str) -> list[str]:
         "",
         *results_table(result),
         "",
-        f"BD-rate (PSNR, Akima, mean curves): {summary}.",
+        f"BD-rate (PSNR, Akima, mean curves): {summary}."
+        + (f" By SSIMULACRA2: {also}." if also else ""),
     ]
 
 

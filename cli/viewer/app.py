@@ -24,7 +24,7 @@ from cli.viewer.pictures import describe, message, original_pixels, png, quality
 from cli.viewer.stream import StoppedError, Workers, play
 from codec.errors import ArgumentError, CodecError
 from codec.limits import DEFAULT_MAX_PIXELS
-from codec.options import DEFAULT_QUALITY, DecodeOptions
+from codec.options import DecodeOptions, EncodeOptions
 
 STATIC = Path(__file__).parent / "static"
 MAX_BODY = 128 << 20
@@ -178,7 +178,7 @@ class _Viewer:
         return Response(message(head, picture), media_type=BINARY)
 
     async def encode(self, request: Request) -> Response:
-        quality = int(_number(request, "quality", DEFAULT_QUALITY, 0, 100))
+        aims = _aims(request)
         title = Path(request.query_params.get("title", "dropped")).name[:200]
         data = bytearray()
         async for piece in request.stream():
@@ -188,7 +188,7 @@ class _Viewer:
         dropped, original = bytes(data), None
         if not dropped.startswith(MAGIC):
             original = dropped
-            options = {"quality": quality} | self._options
+            options = aims | self._options
             dropped = await self._workers.decode(codec.encode, original, **options)
         item = self._library.add(title, dropped, original)
         return JSONResponse(await self._workers.draw(describe, item, self._max_pixels))
@@ -199,6 +199,29 @@ def _fill(request: Request) -> dict[str, Any]:
         "fill": request.query_params.get("fill", DecodeOptions.fill),
         "seed": int(_number(request, "seed", DecodeOptions.seed, 0, 2**53)),
     }
+
+
+#: What a new file may aim at: options of :func:`codec.encode`, with their bounds.
+_AIMS = {
+    "quality": (0, 100),
+    "target_ssimulacra2": (-100, 99),
+    "target_psnr": (1, 99),
+    "target_bytes": (1, 1e12),
+}
+
+
+def _aims(request: Request) -> dict[str, Any]:
+    """Options of the encoder that the page asks for."""
+    query = request.query_params
+    aims: dict[str, Any] = {
+        name: _number(request, name, 0, *bounds) for name, bounds in _AIMS.items() if name in query
+    }
+    if "target_bytes" in aims:
+        aims["target_bytes"] = int(aims["target_bytes"])
+    if "tune" in query:
+        aims["tune"] = query["tune"]
+    EncodeOptions(**aims)
+    return aims
 
 
 def _number(request: Request, name: str, default: float, low: float, high: float) -> float:

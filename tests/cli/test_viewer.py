@@ -128,6 +128,24 @@ def test_rivals_have_at_most_the_same_bytes(viewer, crop):
     assert "No JPEG is as small" in head["note"]
 
 
+@pytest.mark.parametrize(
+    "options", [{"target_psnr": 33, "tune": "psnr"}, {"target_bytes": 3000}, {"quality": 20.5}]
+)
+def test_a_dropped_picture_may_aim_at_a_target(viewer, folder, crop, options):
+    query = "&".join(f"{name}={value}" for name, value in options.items())
+    status, body = viewer.post(f"/api/encode?{query}", (folder / "photo.png").read_bytes())
+    assert status == 200
+    coded = viewer.get(f"/api/file?file={json.loads(body)['name']}")[1]
+    assert coded == codec.encode(crop, **options)
+
+
+@pytest.mark.parametrize("query", ["target_psnr=x", "tune=ear", "quality=5&target_bytes=9"])
+def test_an_aim_that_makes_no_sense_is_refused(viewer, query):
+    status, body = viewer.post(f"/api/encode?{query}", b"")
+    assert status == 400
+    assert json.loads(body)["error"]
+
+
 def test_a_dropped_picture_is_encoded_and_stays_in_memory(viewer, folder, crop):
     before = sorted(folder.iterdir())
     status, body = viewer.post(

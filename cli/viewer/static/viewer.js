@@ -74,7 +74,9 @@ async function encode(blob) {
   become("busy");
   say(`Encoding ${blob.name}…`);
   try {
-    const query = { title: blob.name, quality: $("quality").value };
+    const aim = $("aim").value, much = +$("quality").value;
+    const query = { title: blob.name, tune: $("tune").value };
+    query[aim] = aim === "target_bytes" ? 1000 * much : much;
     const file = await json("encode", query, { method: "POST", body: blob, signal });
     $("file").append(new Option(`${file.title} (quality ${file.quality})`, file.name, true, true));
     use(file);
@@ -246,6 +248,17 @@ $("compare").onchange = () => {
 };
 $("actual").onchange = () => document.body.classList.toggle("actual", $("actual").checked);
 $("quality").oninput = () => text("quality-value", $("quality").value);
+const AIMS = { // least, most and first value of what new files may aim at
+  quality: [0, 100, 50],
+  target_ssimulacra2: [0, 95, 75],
+  target_psnr: [20, 45, 34],
+  target_bytes: [1, 300, 30],
+};
+$("aim").onchange = () => {
+  const [min, max, value] = AIMS[$("aim").value];
+  Object.assign($("quality"), { min, max, value });
+  $("quality").oninput();
+};
 $("upload").onchange = () => {
   if ($("upload").files.length) encode($("upload").files[0]);
   $("upload").value = "";

@@ -232,7 +232,7 @@ def test_it_can_be_used_with_the_keyboard_alone(open_page):
     page = open_page()
     finished(page)
     reached = []
-    for _ in range(10):
+    for _ in range(12):
         page.keyboard.press("Tab")
         reached.append(page.evaluate("document.activeElement.id || document.activeElement.name"))
         ring = "getComputedStyle(document.activeElement).outlineStyle"
@@ -242,7 +242,7 @@ def test_it_can_be_used_with_the_keyboard_alone(open_page):
         assert "solid" in styles, reached[-1]
     order = ["file", "upload", "rate", "play", "layers", "fill", "compare"]
     assert [name for name in reached if name in order] == order
-    assert {"actual", "download", "quality"} <= set(reached)
+    assert {"actual", "download", "aim", "quality", "tune"} <= set(reached)
 
 
 def test_every_control_has_a_name_and_news_are_announced(open_page):

@@ -12,14 +12,15 @@ import statistics
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
+from benchmarks.bench.images import PHOTOGRAPH
 from cli.main import app
+from models.training.hardware import seconds_of
 
 _PYTHON = ["-c", "pass"]
-_PHOTOGRAPH = Path(__file__).parent / "images" / "pier.png"
 
 
 def command_lines(file: Path) -> list[list[str]]:
@@ -34,9 +35,9 @@ def measure(commands: Sequence[Sequence[str]], runs: int) -> list[float]:
     seconds: list[list[float]] = [[] for _ in commands]
     for _ in range(runs):
         for taken, arguments in zip(seconds, commands, strict=True):
-            started = time.perf_counter()
-            subprocess.run([sys.executable, *arguments], check=True, stdout=subprocess.DEVNULL)
-            taken.append(time.perf_counter() - started)
+            command = [sys.executable, *arguments]
+            run = partial(subprocess.run, command, check=True, stdout=subprocess.DEVNULL)
+            taken.append(seconds_of(run))
     return [statistics.median(taken) for taken in seconds]
 
 
@@ -63,7 +64,7 @@ def main(arguments: list[str] | None = None) -> None:
 
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "photo.cci"
-        file.write_bytes(codec.encode(_PHOTOGRAPH))
+        file.write_bytes(codec.encode(PHOTOGRAPH))
         report(file, options.runs)
 
 

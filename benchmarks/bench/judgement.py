@@ -14,7 +14,6 @@ from benchmarks.bench.bands import BandRate, band_rates, bd_rate, means_of_image
 from benchmarks.bench.codecs import OTHERS
 from benchmarks.bench.curves import PERCEPTUAL, mean_curves, rising
 from benchmarks.bench.points import Point
-from benchmarks.worst_cases import worst
 
 #: The quality whose cut files are set beside older ones of the same bytes.
 CUT_QUALITY = 50
@@ -58,7 +57,7 @@ def judge(points: Sequence[Point]) -> dict[str, Any]:
         "falling_layers": checks.falling_layers(points),
         "worst_against_jpeg": [
             {"image": c.image, "quality": c.quality, "ratio": round(1 + c.excess, 3)}
-            for c in worst(compared)[:5]
+            for c in checks.worst_of_images(compared)[:5]
         ],
         "ratio_to_jpeg": [[c.image, c.quality, round(1 + c.excess, 3)] for c in compared],
         "curves": {name: rows.round(5).tolist() for name, rows in curves.items()},

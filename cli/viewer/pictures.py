@@ -13,14 +13,12 @@ import numpy as np
 from PIL import Image
 
 import codec
-from benchmarks.anchors import jpeg2000_of_size, jpeg_of_size
+from benchmarks.bench import sizes
 from cli.viewer.folder import Item
 from codec.errors import ArgumentError, ImageError, TargetError
 from codec.image_io import load_picture
 from models.metrics.psnr import psnr
-from models.training.anchors import decode_rgb, encode_jpeg
-
-RIVALS = {"jpeg": "JPEG", "jpeg2000": "JPEG 2000"}
+from models.training.anchors import decode_rgb
 
 
 def message(head: dict[str, Any], payload: bytes = b"") -> bytes:
@@ -93,20 +91,19 @@ def rival(original: np.ndarray, name: str, limit: int) -> tuple[bytes, dict[str,
     Raises:
         TargetError: JPEG 2000 cannot be that small.
     """
-    if name not in RIVALS:
-        raise ArgumentError(f"the comparison is one of {', '.join(RIVALS)}, not {name!r}")
-    note = ""
-    data = (jpeg_of_size if name == "jpeg" else jpeg2000_of_size)(original, limit)
-    if data is None and name == "jpeg":
-        data = encode_jpeg(original, 1)
+    if name not in sizes.RIVALS:
+        raise ArgumentError(f"the comparison is one of {', '.join(sizes.RIVALS)}, not {name!r}")
+    title, note = sizes.RIVALS[name], ""
+    data, fits = sizes.rival(name, original, limit)
+    if not fits:
+        if name != "jpeg":
+            raise TargetError(f"{title} cannot be as small as {limit} bytes")
         note = f"No JPEG is as small as {limit} bytes. This is the smallest: {len(data)} bytes."
-    if data is None:
-        raise TargetError(f"{RIVALS[name]} cannot be as small as {limit} bytes")
     shown = decode_rgb(data)
     height, width = original.shape[:2]
     head = {
         "type": "rival",
-        "name": RIVALS[name],
+        "name": title,
         "bytes": len(data),
         "bpp": 8 * len(data) / (width * height),
         "psnr": min(psnr(shown, original), 99.0),

@@ -29,9 +29,9 @@ QUALITIES = (0, 15, 30, 45, 60, 75, 90, 100)
 
 
 def curve(rows: Sequence[Row], layers: int) -> np.ndarray:
-    """(quality, bpp, PSNR) of the files with so many layers, by rising quality."""
-    chosen = sorted((r for r in rows if r.layers == layers), key=lambda r: r.quality)
-    return np.array([(r.quality, sum(r.bpp[:layers]), r.psnr) for r in chosen])
+    """(quality, bpp, PSNR) of the files with ``layers`` layers, by rising quality."""
+    whole = sorted((r for r in rows if r.layers == layers), key=lambda r: r.quality)
+    return np.array([(r.quality, sum(r.bpp[:layers]), r.psnr) for r in whole])
 
 
 def compare(old: Sequence[Row], new: Sequence[Row]) -> dict[int, float | None]:
@@ -54,7 +54,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--name", default="ssvae", help="of the model")
     parser.add_argument("--data", type=Path, help="images to learn tables from; default: the run's")
     parser.add_argument("--crops", type=int, default=CROPS, help="to learn tables from")
-    parser.add_argument("--limit", type=int, default=0, help="only the first so many images")
+    parser.add_argument("--limit", type=int, default=0, help="only the first N images")
     parser.add_argument(
         "--weights", type=Path, default=WEIGHTS_FOLDER, help="where weights are installed"
     )

@@ -13,7 +13,7 @@ from benchmarks.bench.points import Point
 
 
 def _layers_of(point: Point) -> float:
-    """1, 2 … for a file cut after so many layers; infinity for a whole one."""
+    """1, 2 … for a file cut after that many layers; infinity for a whole one."""
     return float(point.codec.removeprefix("ours, first ")) if "," in point.codec else np.inf
 
 

@@ -26,7 +26,7 @@ def compare(
 
     Args:
         codecs: names separated by commas, see :mod:`benchmarks.bench.codecs`.
-        limit: only the first so many images (0: all).
+        limit: only the first n images (0: all).
         kodak: draw the published curves of learned codecs, which speak of the Kodak images.
 
     Returns:

@@ -37,19 +37,19 @@ def png(image: Image.Image) -> bytes:
 
 def describe(item: Item, max_pixels: int | None) -> dict[str, Any]:
     """What the page must know of a file before it shows it. Raises CodecError."""
-    found = codec.info(item.read(), max_pixels=max_pixels)
+    about = codec.info(item.read(), max_pixels=max_pixels)
     return {
         "name": item.name,
         "title": item.title,
-        "width": found.width,
-        "height": found.height,
-        "bytes": found.bytes,
-        "bpp": found.bpp,
-        "quality": found.quality,
-        "layers": [{"name": x.name, "bytes": x.bytes, "end": x.end} for x in found.layers],
-        "layers_declared": found.layers_declared,
+        "width": about.width,
+        "height": about.height,
+        "bytes": about.bytes,
+        "bpp": about.bpp,
+        "quality": about.quality,
+        "layers": [{"name": x.name, "bytes": x.bytes, "end": x.end} for x in about.layers],
+        "layers_declared": about.layers_declared,
         "original": item.original is not None,
-        "damage": found.damage,
+        "damage": about.damage,
     }
 
 
@@ -60,11 +60,11 @@ def original_pixels(item: Item, max_pixels: int | None) -> np.ndarray:
     source = item.original
     changed = source.stat().st_mtime_ns if isinstance(source, Path) else 0
     rgb = _pixels(source, changed, max_pixels)
-    found = codec.info(item.read(), max_pixels=max_pixels)
-    if rgb.shape[:2] != (found.height, found.width):
+    about = codec.info(item.read(), max_pixels=max_pixels)
+    if rgb.shape[:2] != (about.height, about.width):
         raise ImageError(
             f"{item.title}: what stands beside it has another size "
-            f"({rgb.shape[1]}×{rgb.shape[0]}, not {found.width}×{found.height})"
+            f"({rgb.shape[1]}×{rgb.shape[0]}, not {about.width}×{about.height})"
         )
     return rgb
 

@@ -21,7 +21,7 @@ class Coder:
     workers as cores.
 
     Raises:
-        codec.errors.CodecError: an option is out of range, or the model or device is not there.
+        codec.errors.CodecError: an option is out of range, or the model or device is missing.
     """
 
     def __init__(self, settings: Settings) -> None:

@@ -29,9 +29,8 @@ from benchmarks.bench.images import (
     spread,
 )
 from benchmarks.bench.sizes import RIVALS, rival
-from codec.installed import get_model
 from models.metrics.psnr import psnr
-from models.names import MODEL_IDS
+from models.names import MODEL_IDS, stages_at
 from models.training.anchors import decode_rgb
 from models.training.hardware import machine
 
@@ -50,11 +49,6 @@ class Stop:
     rival_bytes: dict[str, int]
 
 
-def stages_at(model: str, quality: int) -> int:
-    """How many stages a file of that quality has."""
-    return sum(layer.stages for layer in get_model(model, "cpu").layers_at(quality))
-
-
 def pictures(rgb: np.ndarray, data: bytes) -> dict[str, tuple[np.ndarray, int]]:
     """The four pictures of one stop with their bytes, by heading."""
     shown = {
@@ -71,7 +65,7 @@ def sheet(
     images: list[tuple[str, np.ndarray]], model: str, quality: int
 ) -> tuple[Image.Image, list[Stop]]:
     """One row per image and stop, the original at the left of the first."""
-    count = stages_at(model, quality)
+    count = sum(stages_at(model, quality))
     ends = sorted({max(1, round(count / 3)), max(1, round(2 * count / 3)), count})
     rows: list[list[Cell]] = []
     stops = []
@@ -97,7 +91,7 @@ def stage_table(
     images: list[tuple[str, np.ndarray]], model: str, quality: int
 ) -> list[dict[str, float]]:
     """Mean PSNR after every stage, and the share of images that it improves."""
-    counts = range(1, stages_at(model, quality) + 1)
+    counts = range(1, sum(stages_at(model, quality)) + 1)
     values = np.zeros((len(images), len(counts)))
     for row, (_, rgb) in enumerate(track(images, description="measuring")):
         data = codec.encode(rgb, model=model, quality=quality)

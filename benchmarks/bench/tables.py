@@ -107,7 +107,8 @@ def as_csv(curves: dict[str, dict[str, np.ndarray]]) -> str:
                 point[metric] = float(value)
     buffer = io.StringIO()
     writer = csv.writer(buffer)
-    writer.writerow(["codec", "setting", "bpp", "psnr_db", "ms_ssim_db", "ssimulacra2"])
+    named = [f"{m}_db" if title.endswith("dB") else m for m, title in METRICS.items()]
+    writer.writerow(["codec", "setting", "bpp", *named])
     for (name, setting), point in points.items():
         values = [f"{point[m]:.4f}" if m in point else "" for m in METRICS]
         writer.writerow([name, f"{setting:g}", f"{point['bpp']:.5f}", *values])

@@ -11,7 +11,6 @@ from benchmarks import (
     demo,
     effort,
     rate_distortion,
-    startup,
     worst_cases,
 )
 from benchmarks.bench import checks, images, sizes
@@ -143,15 +142,6 @@ def test_effort_compares_with_the_first(tmp_path, crop):
     assert first["bd_rate_percent"] == pytest.approx(0, abs=1e-6)
     assert second["bd_rate_percent"] < -1
     assert second["seconds_per_mpx"] > first["seconds_per_mpx"]
-
-
-def test_startup_times_whole_processes(tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(startup, "command_lines", lambda file: [["--version"]])
-    startup.main([str(tmp_path / "none.cci"), "--runs", "1"])
-    first, second = capsys.readouterr().out.splitlines()
-    assert first.endswith("s  python alone")
-    assert second.endswith("s  codec --version")
-    assert float(second.split()[0]) > 0
 
 
 def test_the_worst_image_is_found_at_its_worst_quality(tmp_path, crop, capsys):

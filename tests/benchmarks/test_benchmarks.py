@@ -162,5 +162,5 @@ def test_the_worst_image_is_found_at_its_worst_quality(tmp_path, crop, capsys):
     results.write_text(json.dumps({"points": [asdict(point) for point in both]}))
     out = tmp_path / "worst.png"
     worst_cases.main([str(results), "--images", str(tmp_path), "--sheet", str(out), "--count", "1"])
-    assert Image.open(out).width == 3 * 448 + 2 * 4
+    assert Image.open(out).width == 3 * 2 * crop.shape[1] + 2 * 4
     assert "b.png: +25.0% at quality 1" in capsys.readouterr().out

@@ -42,9 +42,13 @@ def between(low: float, high: float) -> list[float]:
     return np.linspace(low, high, 513)[:-1].tolist()
 
 
-def rival(name: str, rgb: np.ndarray, limit: int) -> tuple[bytes, bool]:
+def rival(name: str, rgb: np.ndarray, limit: int, close: float = 1.0) -> tuple[bytes, bool]:
     """The best JPEG or JPEG 2000 of at most ``limit`` bytes, or the smallest there is; whether it
-    keeps the limit."""
+    keeps the limit.
+
+    Args:
+        close: a JPEG 2000 of this share of the limit is good enough: it mostly is the first.
+    """
     pixels = rgb.shape[0] * rgb.shape[1]
 
     def encode(setting: float) -> bytes:
@@ -52,6 +56,10 @@ def rival(name: str, rgb: np.ndarray, limit: int) -> tuple[bytes, bool]:
             return encode_jpeg(rgb, setting)
         return encode_jpeg2000(rgb, 8 * limit * setting / pixels)
 
+    if name == "jpeg2000" and close < 1:
+        data = encode(1.0)
+        if close * limit <= len(data) <= limit:
+            return data, True
     settings: list[float] = list(range(1, 101)) if name == "jpeg" else _SHARES
     fitting = largest_within(limit, encode, settings)
     return (encode(settings[0]), False) if fitting is None else (fitting[1], True)

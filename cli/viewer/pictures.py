@@ -94,7 +94,7 @@ def rival(original: np.ndarray, name: str, limit: int) -> tuple[bytes, dict[str,
     if name not in sizes.RIVALS:
         raise ArgumentError(f"the comparison is one of {', '.join(sizes.RIVALS)}, not {name!r}")
     title, note = sizes.RIVALS[name], ""
-    data, fits = sizes.rival(name, original, limit)
+    data, fits = sizes.rival(name, original, limit, close=0.98)
     if not fits:
         if name != "jpeg":
             raise TargetError(f"{title} cannot be as small as {limit} bytes")

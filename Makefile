@@ -37,7 +37,7 @@ bench: $(BIN)/.installed  ## rate-distortion on the images in DATA=folder
 	$(BIN)/python -m benchmarks.rate_distortion $(DATA)
 
 speed: $(BIN)/.installed  ## time encode and decode of 768x512 on this machine
-	$(BIN)/python -m benchmarks.speed
+	$(BIN)/codec bench --speed --megapixels 0.4 -o bench_output
 
 train: $(BIN)/.installed  ## train on the images or tar shards in DATA=folder, into RUN=folder
 	$(BIN)/python -m models.training $(DATA) --out $(RUN)
@@ -49,4 +49,4 @@ train-status: $(BIN)/.installed  ## steps, hours, loss, last table of the reside
 	@$(BIN)/python -m models.training.resident status $(RUN)
 
 clean:  ## remove the virtual environment and what the demo wrote
-	rm -rf $(VENV) demo_output
+	rm -rf $(VENV) demo_output bench_output

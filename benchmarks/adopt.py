@@ -61,7 +61,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--name", default="ssvae", help="of the model")
     parser.add_argument("--data", type=Path, help="images to learn tables from; default: the run's")
     parser.add_argument("--crops", type=int, default=CROPS, help="to learn tables from")
-    parser.add_argument("--limit", type=int, default=0, help="only the first so many images")
+    parser.add_argument("--limit", type=int, default=0, help="only the first N images")
     parser.add_argument(
         "--weights", type=Path, default=WEIGHTS_FOLDER, help="where weights are installed"
     )

@@ -23,16 +23,16 @@ from typing import Any
 
 from PIL import Image
 
+from benchmarks.bench.images import PHOTOGRAPH
 from codec.batch.records import read_rows
 
-_PHOTOGRAPH = Path(__file__).parent / "images" / "pier.png"
 _MB = 2**20
 
 
 def make_pictures(folder: Path, count: int, broken: int, low: int = 64, high: int = 256) -> None:
     """Crops of all sizes between ``low`` and ``high``, as PNG, JPEG and WebP."""
     draw = random.Random(1)
-    photograph = Image.open(_PHOTOGRAPH).convert("RGB")
+    photograph = Image.open(PHOTOGRAPH).convert("RGB")
     bad = set(draw.sample(range(count), broken))
     for number in range(count):
         suffix = draw.choice([".png", ".jpg", ".webp"])
@@ -62,14 +62,14 @@ def _memory(pid: int) -> tuple[int, int]:
         lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
     except OSError:
         return 0, 0
-    found = {line.split(":")[0]: int(line.split()[1]) * 1024 for line in lines[1:]}
-    return found.get("Rss", 0), found.get("Pss", 0)
+    sizes = {line.split(":")[0]: int(line.split()[1]) * 1024 for line in lines[1:]}
+    return sizes.get("Rss", 0), sizes.get("Pss", 0)
 
 
 def watched(arguments: list[str], kill_after: int | None = None) -> dict[str, Any]:
     """Run ``codec batch`` and watch the memory of all its processes.
 
-    ``kill_after`` so many pictures on record, it gets a SIGKILL.
+    With ``kill_after`` pictures on record it gets a SIGKILL.
     """
     manifest = f"{arguments[1]}/manifest.parquet"
     command = [sys.executable, "-m", "cli.main", "batch", *arguments, "--json"]
@@ -165,7 +165,7 @@ def data_set(count: int, workers: int) -> dict[str, Any]:
 
 def measure(count: int, broken: int) -> dict[str, Any]:
     """All of it."""
-    found: dict[str, Any] = {
+    figures: dict[str, Any] = {
         "machine": {
             "processor": platform.processor() or platform.machine(),
             "cores": os.cpu_count(),
@@ -178,38 +178,38 @@ def measure(count: int, broken: int) -> dict[str, Any]:
         source = folder / "in"
         make_pictures(source, count, broken)
         for workers in (1, 2):
-            found[f"workers_{workers}"] = watched(
+            figures[f"workers_{workers}"] = watched(
                 [str(source), str(folder / f"out{workers}"), "--workers", str(workers)]
             )
-        rates = [found[f"workers_{w}"]["summary"]["pictures_per_second"] for w in (1, 2)]
-        found["speedup"] = round(rates[1] / rates[0], 3)
+        rates = [figures[f"workers_{w}"]["summary"]["pictures_per_second"] for w in (1, 2)]
+        figures["speedup"] = round(rates[1] / rates[0], 3)
         killed = [str(source), str(folder / "killed"), "--workers", "2"]
         watched(killed, kill_after=count // 2)
         resumed = watched([*killed, "--resume"])["summary"]
         rows = list(read_rows(f"{folder}/killed/manifest.parquet"))
-        found["killed_and_resumed"] = {
+        figures["killed_and_resumed"] = {
             "done_before": resumed["before"],
             "done_after": resumed["ok"] + resumed["failed"],
             "same_files": _results(folder / "killed") == _results(folder / "out1"),
             "ok": sum(row["status"] == "ok" for row in rows),
             "failed": sum(row["status"] == "failed" for row in rows),
         }
-    found["data_set"] = data_set(min(count, 400), 2)
-    return found
+    figures["data_set"] = data_set(min(count, 400), 2)
+    return figures
 
 
-def main() -> None:
+def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
     parser.add_argument("--pictures", type=int, default=2000)
     parser.add_argument("--broken", type=int, default=20)
     parser.add_argument("--out", type=Path)
-    arguments = parser.parse_args()
-    text = json.dumps(measure(arguments.pictures, arguments.broken), indent=1)
+    options = parser.parse_args(arguments)
+    text = json.dumps(measure(options.pictures, options.broken), indent=1)
     print(text)
-    if arguments.out:
-        arguments.out.write_text(text + "\n")
+    if options.out:
+        options.out.write_text(text + "\n")
 
 
 if __name__ == "__main__":

@@ -10,54 +10,32 @@ are really written and decoded. The table gives the mean PSNR of all images afte
 from __future__ import annotations
 
 import argparse
-import io
 import json
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageDraw
+from PIL import Image
 from rich.progress import track
 
 import codec
+from benchmarks.bench.images import (
+    Cell,
+    contact_sheet,
+    image_files,
+    piece,
+    read_rgb,
+    save_sheet,
+    spread,
+)
+from benchmarks.bench.sizes import RIVALS, rival
 from models.metrics.psnr import psnr
-from models.names import MODEL_IDS, STAGES
-from models.training.anchors import ANCHORS, decode_rgb
-from models.training.data import IMAGE_SUFFIXES
+from models.names import MODEL_IDS, stages_at
+from models.training.anchors import decode_rgb
 from models.training.hardware import machine
 
 #: Side of the square shown of each image, in pixels.
 _CROP = 256
-_LINE = 16
-_HEADINGS = ("fill mean", "fill sample", "JPEG", "JPEG 2000")
-
-
-def largest_within(limit: int, coder: Callable[[float], bytes], settings: list[float]) -> bytes:
-    """The coded image of the last setting whose size does not exceed ``limit``.
-
-    ``settings`` come with rising size; where even the first exceeds the limit, that one.
-    """
-    low, high = 0, len(settings)
-    best = coder(settings[0])
-    while high - low > 1:
-        middle = (low + high) // 2
-        data = coder(settings[middle])
-        if len(data) <= limit:
-            low, best = middle, data
-        else:
-            high = middle
-    return best
-
-
-def rival(name: str, rgb: np.ndarray, limit: int) -> bytes:
-    """JPEG or JPEG 2000 of at most so many bytes (or the smallest there is)."""
-    coder, _ = ANCHORS[name]
-    pixels = rgb.shape[0] * rgb.shape[1]
-    settings: list[float] = list(range(1, 101))
-    if name == "jpeg2000":
-        settings = [8 * limit / pixels * share for share in np.linspace(0.5, 1.05, 56)]
-    return largest_within(limit, lambda setting: coder(rgb, setting), settings)
 
 
 @dataclass
@@ -73,56 +51,47 @@ class Stop:
 
 def pictures(rgb: np.ndarray, data: bytes) -> dict[str, tuple[np.ndarray, int]]:
     """The four pictures of one stop with their bytes, by heading."""
-    limit = len(data)
-    coded = {"JPEG": rival("jpeg", rgb, limit), "JPEG 2000": rival("jpeg2000", rgb, limit)}
-    found = {
-        f"fill {fill}": (np.array(codec.decode(data, fill=fill, seed=1)), limit)
+    shown = {
+        f"fill {fill}": (np.array(codec.decode(data, fill=fill, seed=1)), len(data))
         for fill in ("mean", "sample")
     }
-    return found | {name: (decode_rgb(other), len(other)) for name, other in coded.items()}
+    for name, title in RIVALS.items():
+        coded, _ = rival(name, rgb, len(data))
+        shown[title] = decode_rgb(coded), len(coded)
+    return shown
 
 
 def sheet(
     images: list[tuple[str, np.ndarray]], model: str, quality: int
 ) -> tuple[Image.Image, list[Stop]]:
     """One row per image and stop, the original at the left of the first."""
-    count = sum(STAGES[model])
-    stops = sorted({max(1, round(count / 3)), max(1, round(2 * count / 3)), count})
-    rows = len(images) * len(stops)
-    canvas = Image.new("RGB", (5 * _CROP, rows * (_CROP + _LINE)), "white")
-    draw = ImageDraw.Draw(canvas)
-    found = []
-
-    def place(row: int, column: int, rgb: np.ndarray, text: str) -> None:
-        top, left = ((length - _CROP) // 2 for length in rgb.shape[:2])
-        cut = rgb[max(0, top) : top + _CROP, max(0, left) : left + _CROP]
-        corner = column * _CROP, row * (_CROP + _LINE)
-        canvas.paste(Image.fromarray(np.ascontiguousarray(cut)), (corner[0], corner[1] + _LINE))
-        draw.text((corner[0] + 3, corner[1] + 2), text, fill="black")
-
-    for index, (name, rgb) in enumerate(track(images, description="drawing")):
-        for step, stages in enumerate(stops):
-            row = index * len(stops) + step
+    count = sum(stages_at(model, quality))
+    ends = sorted({max(1, round(count / 3)), max(1, round(2 * count / 3)), count})
+    rows: list[list[Cell]] = []
+    stops = []
+    for name, rgb in track(images, description="drawing"):
+        for stages in ends:
             data = codec.encode(rgb, model=model, quality=quality, stages=stages)
             shown = pictures(rgb, data)
-            if step == 0:
-                place(row, 0, rgb, f"{name[:32]}")
-            for column, heading in enumerate(_HEADINGS, start=1):
-                picture, size = shown[heading]
-                decibel = psnr(rgb, picture)
-                what = f"{heading}, {stages}/{count}" if column < 3 else heading
-                place(row, column, picture, f"{what}: {size} B, {decibel:.1f} dB")
-            values = {h: round(psnr(rgb, p), 2) for h, (p, _) in shown.items()}
+            values = {heading: psnr(rgb, picture) for heading, (picture, _) in shown.items()}
+            first = stages == ends[0]
+            row: list[Cell] = [(name[:32], piece(rgb, _CROP, _CROP)) if first else ("", None)]
+            for heading, (picture, size) in shown.items():
+                what = f"{heading}, {stages}/{count}" if heading.startswith("fill") else heading
+                title = f"{what}: {size} B, {values[heading]:.1f} dB"
+                row.append((title, piece(picture, _CROP, _CROP)))
+            rows.append(row)
             sizes = {h: size for h, (_, size) in shown.items() if not h.startswith("fill")}
-            found.append(Stop(name, stages, len(data), values, sizes))
-    return canvas, found
+            rounded = {heading: round(value, 2) for heading, value in values.items()}
+            stops.append(Stop(name, stages, len(data), rounded, sizes))
+    return contact_sheet(rows), stops
 
 
 def stage_table(
     images: list[tuple[str, np.ndarray]], model: str, quality: int
 ) -> list[dict[str, float]]:
     """Mean PSNR after every stage, and the share of images that it improves."""
-    counts = range(1, sum(STAGES[model]) + 1)
+    counts = range(1, sum(stages_at(model, quality)) + 1)
     values = np.zeros((len(images), len(counts)))
     for row, (_, rgb) in enumerate(track(images, description="measuring")):
         data = codec.encode(rgb, model=model, quality=quality)
@@ -145,21 +114,16 @@ def main(arguments: list[str] | None = None) -> None:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("folder", type=Path)
+    parser.add_argument("files", type=image_files, metavar="FOLDER")
     parser.add_argument("--model", choices=list(MODEL_IDS), default="ssvae")
     parser.add_argument("--quality", type=int, default=30)
     parser.add_argument("--count", type=int, default=4, help="images on the sheet")
     parser.add_argument("-o", "--output", type=Path, required=True, help="the sheet, .webp or .png")
     parser.add_argument("--json", type=Path, help="figures, with the table of stages")
     options = parser.parse_args(arguments)
-    files = sorted(p for p in options.folder.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES)
-    images = [(path.name, decode_rgb(path.read_bytes())) for path in files]
-    chosen = [images[i] for i in np.linspace(0, len(images) - 1, options.count).astype(int)]
-    picture, stops = sheet(chosen, options.model, options.quality)
-    buffer = io.BytesIO()
-    form = "WEBP" if options.output.suffix == ".webp" else "PNG"
-    picture.save(buffer, form, **({"quality": 90, "method": 6} if form == "WEBP" else {}))
-    options.output.write_bytes(buffer.getvalue())
+    images = [(path.name, read_rgb(path)) for path in options.files]
+    picture, stops = sheet(spread(images, options.count), options.model, options.quality)
+    save_sheet(picture, options.output)
     if options.json is None:
         return
     table = stage_table(images, options.model, options.quality)

@@ -20,20 +20,13 @@ import torch
 
 from models.training.config import TrainConfig
 from models.training.data import ImageSet
-from models.training.hardware import machine
+from models.training.hardware import machine, seconds_of
 from models.training.trainer import Trainer
 
 
 def _median(work: Callable[[], object], count: int, device: torch.device) -> float:
-    """Median seconds of ``work``, the device's work included."""
-    times = []
-    for _ in range(count + 2):
-        begin = time.perf_counter()
-        work()
-        if device.type == "cuda":
-            torch.cuda.synchronize(device)
-        times.append(time.perf_counter() - begin)
-    return statistics.median(times[2:])
+    """Median seconds of ``work`` after two calls that do not count."""
+    return statistics.median([seconds_of(work, device) for _ in range(count + 2)][2:])
 
 
 def measure(config: TrainConfig, steps: int) -> dict[str, float]:
@@ -69,7 +62,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
     parser.add_argument("--batch", type=int, default=6)
     parser.add_argument("--crop", type=int, default=192)
-    parser.add_argument("--limit", type=int, default=200, help="read at most so many images")
+    parser.add_argument("--limit", type=int, default=200, help="read the first N images")
     parser.add_argument("--steps", type=int, default=40)
     options = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory() as out:
@@ -82,17 +75,15 @@ def main(arguments: list[str] | None = None) -> None:
             device=options.device,
             limit=options.limit,
         )
-        found = measure(config, options.steps)
+        figures = measure(config, options.steps)
     print(f"{machine()}, {options.batch} crops of {options.crop}² a step")
-    print(f"reading {found['images_per_s']:.1f} images/s, {found['megapixels_per_s']:.1f} Mpx/s")
-    print(f"drawing {found['crops_per_s']:.0f} crops/s")
-    print(
-        f"a step {found['step_s'] * 1e3:.0f} ms; drawing its crops {found['drawing_share']:.1%} "
-        f"of that, lost to it {found['lost_share']:.1%}"
-    )
+    print("reading {images_per_s:.1f} images/s, {megapixels_per_s:.1f} Mpx/s".format(**figures))
+    print(f"drawing {figures['crops_per_s']:.0f} crops/s")
+    print(f"a step {figures['step_s'] * 1e3:.0f} ms; drawing its crops", end=" ")
+    print("{drawing_share:.1%} of that, lost to it {lost_share:.1%}".format(**figures))
     if options.output:
-        figures = {key: float(f"{value:.4g}") for key, value in found.items()}
-        options.output.write_text(json.dumps({"machine": machine()} | figures, indent=1) + "\n")
+        rounded = {key: float(f"{value:.4g}") for key, value in figures.items()}
+        options.output.write_text(json.dumps({"machine": machine()} | rounded, indent=1) + "\n")
 
 
 if __name__ == "__main__":

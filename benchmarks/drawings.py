@@ -8,28 +8,33 @@ picture that the prior's mean, then a sample of it, makes of that drawing; u and
 from __future__ import annotations
 
 import argparse
-import io
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageDraw
+from PIL import Image
 
 import codec
+from benchmarks.bench.images import (
+    Cell,
+    contact_sheet,
+    image_files,
+    read_rgb,
+    save_sheet,
+    spread,
+)
 from models.metrics.psnr import psnr
-from models.training.anchors import decode_rgb
-from models.training.data import IMAGE_SUFFIXES
 
 MODEL = "ssvae-sketch"
-_CELL, _LINE = 384, 16
+_CELL = 384
 
 
-def row(rgb: np.ndarray, quality: int) -> list[tuple[str, Image.Image]]:
+def row(rgb: np.ndarray, quality: int) -> list[Cell]:
     """The pictures of one image with their titles."""
     data = codec.encode(rgb, model=MODEL, quality=quality)
     ends = [layer.end for layer in codec.info(data).layers]
     drawing = codec.decode(data, layers=1, scale=4)
     height, width = rgb.shape[:2]
-    shown = [
+    pictures = [
         ("original", Image.fromarray(rgb)),
         (f"drawing in u: {ends[0]} B", drawing.resize((width, height), Image.Resampling.BICUBIC)),
     ]
@@ -41,8 +46,10 @@ def row(rgb: np.ndarray, quality: int) -> list[tuple[str, Image.Image]]:
     ):
         picture = codec.decode(data, layers=layers, fill=fill, temperature=0.7, seed=2)
         figures = f"{ends[layers - 1]} B, {psnr(rgb, np.array(picture)):.1f} dB"
-        shown.append((f"{title}: {figures}", picture))
-    return shown
+        pictures.append((f"{title}: {figures}", picture))
+    for _, picture in pictures:
+        picture.thumbnail((_CELL, _CELL), Image.Resampling.LANCZOS)
+    return list(pictures)
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -51,26 +58,13 @@ def main(arguments: list[str] | None = None) -> None:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("folder", type=Path)
+    parser.add_argument("images", type=image_files, metavar="FOLDER")
     parser.add_argument("--quality", type=int, default=60)
     parser.add_argument("--count", type=int, default=4, help="images on the sheet")
     parser.add_argument("-o", "--output", type=Path, required=True, help="the sheet, .webp or .png")
     options = parser.parse_args(arguments)
-    files = sorted(p for p in options.folder.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES)
-    chosen = np.linspace(0, len(files) - 1, min(options.count, len(files))).astype(int)
-    canvas = Image.new("RGB", (6 * _CELL, len(chosen) * (_CELL + _LINE)), "white")
-    draw = ImageDraw.Draw(canvas)
-    for index, number in enumerate(chosen):
-        rgb = decode_rgb(files[number].read_bytes())
-        top = index * (_CELL + _LINE)
-        for column, (title, picture) in enumerate(row(rgb, options.quality)):
-            picture.thumbnail((_CELL, _CELL), Image.Resampling.LANCZOS)
-            canvas.paste(picture, (column * _CELL, top + _LINE))
-            draw.text((column * _CELL + 3, top + 2), title, fill="black")
-    buffer = io.BytesIO()
-    form = "WEBP" if options.output.suffix == ".webp" else "PNG"
-    canvas.save(buffer, form, **({"quality": 80, "method": 6} if form == "WEBP" else {}))
-    options.output.write_bytes(buffer.getvalue())
+    rows = [row(read_rgb(path), options.quality) for path in spread(options.images, options.count)]
+    save_sheet(contact_sheet(rows), options.output, quality=80)
 
 
 if __name__ == "__main__":

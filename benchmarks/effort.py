@@ -9,20 +9,19 @@ from __future__ import annotations
 import argparse
 import json
 import statistics
-import time
 from pathlib import Path
 
-import numpy as np
-from PIL import Image
-from rich.progress import Progress
+from rich.progress import track
 
-import codec
 from benchmarks.bench.bands import bd_rate
+from benchmarks.bench.codecs import Ours
 from benchmarks.bench.curves import mean_curves
+from benchmarks.bench.images import image_files, read_rgb
+from benchmarks.bench.measuring import code_ours
 from benchmarks.bench.points import Point, rounded
+from codec.installed import resolve_device
 from codec.options import DEFAULT_MODEL
 from models.metrics.psnr import psnr
-from models.training.data import IMAGE_SUFFIXES
 from models.training.hardware import machine
 from models.weights_file import weights_info
 
@@ -32,38 +31,28 @@ EFFORTS = (1, 2, 4, 6, 9)
 
 def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.effort", description=__doc__)
-    parser.add_argument("folder", type=Path)
+    parser.add_argument("files", type=image_files, metavar="FOLDER")
     parser.add_argument("-o", "--output", type=Path, help="write points and summary as JSON")
-    parser.add_argument("--every", type=int, default=1, help="take every so many-th image")
-    parser.add_argument("--limit", type=int, default=0, help="and of these at most so many")
+    parser.add_argument("--every", type=int, default=1, help="take every Nth image")
+    parser.add_argument("--limit", type=int, default=0, help="and of these the first N")
     parser.add_argument("--qualities", type=int, nargs="+", default=QUALITIES)
     parser.add_argument("--efforts", type=int, nargs="+", default=EFFORTS)
     parser.add_argument("--device", default="auto")
     options = parser.parse_args(arguments)
-    files = sorted(p for p in options.folder.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES)
-    files = files[:: options.every][: options.limit or None]
-    if not files:
-        parser.error(f"{options.folder} holds no images")
+    files = options.files[:: options.every][: options.limit or None]
+    device = str(resolve_device(options.device))
     points: list[Point] = []
     seconds: dict[int, list[float]] = {effort: [] for effort in options.efforts}
-    with Progress(transient=True) as progress:
-        total = len(files) * len(options.qualities) * len(options.efforts)
-        task = progress.add_task("encoding", total=total)
-        for path in files:
-            with Image.open(path) as image:
-                rgb = np.array(image.convert("RGB"))
-            megapixels = rgb.shape[0] * rgb.shape[1] / 1e6
-            for quality in options.qualities:
-                for effort in options.efforts:
-                    begin = time.perf_counter()
-                    result = codec.encode_detailed(
-                        rgb, quality=quality, effort=effort, device=options.device
-                    )
-                    seconds[effort].append((time.perf_counter() - begin) / megapixels)
-                    shown = np.array(codec.decode(result.data, device=options.device))
-                    name = f"effort {effort}"
-                    points.append(Point(path.name, name, quality, result.bpp, psnr(rgb, shown)))
-                    progress.advance(task)
+    for path in track(files, "encoding", transient=True):
+        rgb = read_rgb(path)
+        pixels = rgb.shape[0] * rgb.shape[1]
+        for quality in options.qualities:
+            for effort in options.efforts:
+                ours = Ours(DEFAULT_MODEL, effort)
+                for _, data, (whole,) in code_ours(rgb, ours, [quality], device, cuts=False):
+                    seconds[effort].append(whole.encode_seconds / pixels * 1e6)
+                    figures = 8 * len(data) / pixels, psnr(rgb, whole.decoded)
+                    points.append(Point(path.name, f"effort {effort}", quality, *figures))
     table = mean_curves(points, "psnr")
     first = table[f"effort {options.efforts[0]}"]
     rows = []
@@ -72,11 +61,11 @@ def main(arguments: list[str] | None = None) -> None:
     for effort in options.efforts:
         rate = bd_rate(first, table[f"effort {effort}"])
         percent = "      –" if rate is None else f"{rate:+6.1f}%"
-        time_needed = statistics.median(seconds[effort])
-        rows.append({"effort": effort, "bd_rate_percent": rate, "seconds_per_mpx": time_needed})
-        print(f"{effort:6d}  {percent}   {time_needed:.2f}")
+        median = statistics.median(seconds[effort])
+        rows.append({"effort": effort, "bd_rate_percent": rate, "seconds_per_mpx": median})
+        print(f"{effort:6d}  {percent}   {median:.2f}")
     if options.output:
-        result_ = {
+        result = {
             "images": [path.name for path in files],
             "model": DEFAULT_MODEL,
             "weights": weights_info(DEFAULT_MODEL).fingerprint.hex(),
@@ -85,7 +74,7 @@ def main(arguments: list[str] | None = None) -> None:
             "efforts": rows,
             "points": [rounded(point) for point in points],
         }
-        options.output.write_text(json.dumps(result_, indent=1) + "\n")
+        options.output.write_text(json.dumps(result, indent=1) + "\n")
 
 
 if __name__ == "__main__":

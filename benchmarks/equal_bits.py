@@ -11,7 +11,6 @@ taken. The sheet shows some of the photographs, and 64×64 images reduced from t
 from __future__ import annotations
 
 import argparse
-import io
 import json
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
@@ -20,22 +19,29 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image, ImageDraw
+from PIL import Image
 from rich.progress import track
 
 import codec
+from benchmarks.bench.images import (
+    Cell,
+    contact_sheet,
+    image_files,
+    piece,
+    read_rgb,
+    save_sheet,
+    spread,
+)
 from benchmarks.bench.metrics import ssimulacra2
-from benchmarks.conceptual import rival
+from benchmarks.bench.sizes import RIVALS, rival
 from codec.errors import TargetError
 from models.metrics.psnr import psnr
 from models.training.anchors import decode_rgb
-from models.training.data import IMAGE_SUFFIXES
 from models.training.hardware import machine
 
 #: Fills that are compared: option ``fill`` and ``temperature`` of :func:`codec.decode`.
 FILLS = {"mean": ("mean", 1.0), "sample 0.5": ("sample", 0.5), "sample": ("sample", 1.0)}
-RIVALS = {"JPEG": "jpeg", "JPEG 2000": "jpeg2000"}
-_CELL, _LINE = 256, 16
+_CELL = 256
 
 
 @dataclass
@@ -80,7 +86,7 @@ class Compared:
 def compare(rgb: np.ndarray, name: str, *, models: list[str], bpp: float) -> Compared:
     """Code one image in every way. Rivals get the bytes of the largest of our files."""
     height, width = rgb.shape[:2]
-    found = Compared(name, width, height)
+    compared = Compared(name, width, height)
     largest = 0
     for model in models:
         for layers in (1, 2):
@@ -92,11 +98,11 @@ def compare(rgb: np.ndarray, name: str, *, models: list[str], bpp: float) -> Com
             for fill, (kind, temperature) in FILLS.items():
                 picture = codec.decode(data, fill=kind, temperature=temperature, seed=1)
                 title = f"{model} u{'+z1' * (layers - 1)} {fill}"
-                found.add(title, rgb, np.array(picture), len(data))
-    for title, coder in RIVALS.items():
-        data = rival(coder, rgb, largest)
-        found.add(title, rgb, decode_rgb(data), len(data))
-    return found
+                compared.add(title, rgb, np.array(picture), len(data))
+    for rival_name, title in RIVALS.items():
+        data, _ = rival(rival_name, rgb, largest)
+        compared.add(title, rgb, decode_rgb(data), len(data))
+    return compared
 
 
 def summary(compared: list[Compared]) -> dict[str, dict[str, float]]:
@@ -104,9 +110,10 @@ def summary(compared: list[Compared]) -> dict[str, dict[str, float]]:
 
     Images whose bits did not suffice for it count as lost.
     """
-    names = sorted({n for c in compared for n in c.pictures if n not in RIVALS})
+    rivals = list(RIVALS.values())
+    names = sorted({n for c in compared for n in c.pictures if n not in rivals})
     rows = {}
-    for name in [*names, *RIVALS]:
+    for name in [*names, *rivals]:
         own = [c.pictures[name] for c in compared if name in c.pictures]
         row = {
             "images": float(len(own)),
@@ -114,8 +121,8 @@ def summary(compared: list[Compared]) -> dict[str, dict[str, float]]:
             "psnr": float(np.mean([s.psnr for s in own])),
             "ssimulacra2": float(np.mean([s.ssimulacra2 for s in own])),
         }
-        for other in RIVALS:
-            if name not in RIVALS:
+        for other in rivals:
+            if name not in rivals:
                 wins = sum(
                     c.pictures[name].ssimulacra2 > c.pictures[other].ssimulacra2
                     for c in compared
@@ -147,26 +154,25 @@ def sheet(photographs: list[tuple[np.ndarray, Compared]], models: list[str]) -> 
     """One row per image: the original, then u and u+z1 of each model, then the rivals."""
     fills = ("mean", "sample")
     ours = [f"{m} {part} {fill}" for m in models for part in ("u", "u+z1") for fill in fills]
-    names = [*ours, *RIVALS]
-    size = ((1 + len(names)) * _CELL, len(photographs) * (_CELL + _LINE))
-    canvas = Image.new("RGB", size, "white")
-    draw = ImageDraw.Draw(canvas)
 
-    def place(row: int, column: int, rgb: np.ndarray, text: str) -> None:
-        top, left = (max(0, (n - _CELL) // 2) for n in rgb.shape[:2])
-        cut = Image.fromarray(rgb[top : top + _CELL, left : left + _CELL].copy())
+    def shown(rgb: np.ndarray) -> Image.Image:
+        cut = Image.fromarray(piece(rgb, _CELL, _CELL))
         if max(cut.size) < _CELL:
             cut = cut.resize((_CELL, _CELL), Image.Resampling.NEAREST)
-        canvas.paste(cut, (column * _CELL, row * (_CELL + _LINE) + _LINE))
-        draw.text((column * _CELL + 3, row * (_CELL + _LINE) + 2), text, fill="black")
+        return cut
 
-    for row, (rgb, compared) in enumerate(photographs):
-        place(row, 0, rgb, compared.image[:36])
-        for column, name in enumerate(names, start=1):
-            if (shown := compared.pictures.get(name)) is not None:
-                bits = f"{8 * shown.bytes} bits, {shown.ssimulacra2:.0f}"
-                place(row, column, shown.pixels, f"{name}: {bits}")
-    return canvas
+    rows: list[list[Cell]] = []
+    for rgb, compared in photographs:
+        row: list[Cell] = [(compared.image[:36], shown(rgb))]
+        for name in [*ours, *RIVALS.values()]:
+            picture = compared.pictures.get(name)
+            if picture is None:
+                row.append(("", None))
+            else:
+                bits = f"{8 * picture.bytes} bits, {picture.ssimulacra2:.0f}"
+                row.append((f"{name}: {bits}", shown(picture.pixels)))
+        rows.append(row)
+    return contact_sheet(rows)
 
 
 def _compare_named(item: tuple[str, np.ndarray], *, models: list[str], bpp: float) -> Compared:
@@ -188,19 +194,18 @@ def main(arguments: list[str] | None = None) -> None:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("folder", type=Path)
+    parser.add_argument("files", type=image_files, metavar="FOLDER")
     parser.add_argument("--models", nargs="+", default=["ssvae", "convdraw"])
     parser.add_argument("--bpp", type=float, default=0.1, help="of photographs")
     parser.add_argument("--small-bpp", type=float, default=1.0, help="of 64×64 images")
     parser.add_argument("--count", type=int, default=4, help="images of each kind on the sheet")
-    parser.add_argument("--limit", type=int, default=0, help="only so many images; 0: all")
+    parser.add_argument("--limit", type=int, default=0, help="only the first N images; 0: all")
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("-o", "--output", type=Path, required=True, help="the sheet, .webp or .png")
     parser.add_argument("--json", type=Path, required=True, help="figures")
     options = parser.parse_args(arguments)
-    files = sorted(p for p in options.folder.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES)
-    images = [(path.name, decode_rgb(path.read_bytes())) for path in files]
-    images = images[: options.limit or None]
+    files = options.files[: options.limit or None]
+    images = [(path.name, read_rgb(path)) for path in files]
     small = [(f"{name} 64×64", reduced(rgb)) for name, rgb in images]
     result: dict = {"machine": machine(), "models": options.models}
     rows = []
@@ -213,14 +218,10 @@ def main(arguments: list[str] | None = None) -> None:
         print_table(f"{kind}, at most {bpp} bpp", table)
         every = [c.figures() for c in compared]
         result[kind] = {"bpp": bpp, "summary": table, "images": every}
-        chosen = np.linspace(0, len(those) - 1, min(options.count, len(those))).astype(int)
-        rows += [(those[i][1], compared[i]) for i in chosen]
+        pairs = [(rgb, own) for (_, rgb), own in zip(those, compared, strict=True)]
+        rows += spread(pairs, options.count)
     options.json.write_text(json.dumps(result, indent=1) + "\n")
-    buffer = io.BytesIO()
-    form = "WEBP" if options.output.suffix == ".webp" else "PNG"
-    picture = sheet(rows, options.models)
-    picture.save(buffer, form, **({"quality": 88, "method": 6} if form == "WEBP" else {}))
-    options.output.write_bytes(buffer.getvalue())
+    save_sheet(sheet(rows, options.models), options.output, quality=88)
 
 
 if __name__ == "__main__":

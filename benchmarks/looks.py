@@ -13,20 +13,28 @@ import json
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 from functools import partial
+from itertools import zip_longest
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image, ImageDraw
+from PIL import Image
 from rich.progress import track
 
 import codec
 from benchmarks.bench import metrics
 from benchmarks.bench.codecs import OTHERS, TUNED_AVIF
-from benchmarks.bench.crops import of_size
-from benchmarks.bench.measuring import read_rgb, start_worker
-from models.training.data import IMAGE_SUFFIXES
+from benchmarks.bench.images import (
+    Cell,
+    contact_sheet,
+    image_files,
+    piece,
+    read_rgb,
+    save_sheet,
+)
+from benchmarks.bench.measuring import start_worker
+from benchmarks.bench.sizes import between, largest_within
 from models.training.hardware import machine
 from models.weights_file import weights_info
 
@@ -68,9 +76,9 @@ class Duel:
 
 def _rival(rgb: np.ndarray, limit: int) -> bytes:
     """The best file of at most ``limit`` bytes, or the smallest there is."""
-    encode = OTHERS[RIVAL].encode
-    found = of_size(encode, TUNED_AVIF, rgb, limit)
-    return encode(rgb, TUNED_AVIF[0]) if found is None else found
+    encode = partial(OTHERS[RIVAL].encode, rgb)
+    fitting = largest_within(limit, encode, between(TUNED_AVIF[0], TUNED_AVIF[-1]))
+    return encode(TUNED_AVIF[0]) if fitting is None else fitting[1]
 
 
 def fight(path: Path, bpp: float) -> tuple[Duel, list[np.ndarray]]:
@@ -94,31 +102,26 @@ def fight(path: Path, bpp: float) -> tuple[Duel, list[np.ndarray]]:
     return duel, [rgb, *shown]
 
 
-def _pieces(path: Path, bpp: float) -> tuple[Duel, dict[str, list[np.ndarray]]]:
+def _pieces(path: Path, bpp: float) -> tuple[Duel, dict[str, list[Cell]]]:
     """A duel, and the pieces of its pictures that a contact sheet shows, by their names."""
     duel, pictures = fight(path, bpp)
-    height, width = pictures[0].shape[:2]
-    found = {}
-    for name, (start, x, y) in CROPS.items():
-        if path.name.startswith(start):
-            left = min(max(0, int(x * width) - SIDE // 2), max(0, width - SIDE))
-            top = min(max(0, int(y * height) - SIDE // 2), max(0, height - SIDE))
-            found[name] = [p[top : top + SIDE, left : left + SIDE] for p in pictures]
-    return duel, found
+    titles = f"ours {duel.bpp:.2f} bpp", f"AVIF {duel.avif_bpp:.2f} bpp"
+    pieces: dict[str, list[Cell]] = {
+        name: [
+            (title, piece(pixels, SIDE, SIDE, x=x, y=y))
+            for title, pixels in zip((name, *titles), pictures, strict=True)
+        ]
+        for name, (start, x, y) in CROPS.items()
+        if path.name.startswith(start)
+    }
+    return duel, pieces
 
 
-def draw_sheet(pieces: dict[str, list[np.ndarray]], captions: dict[str, str]) -> Image.Image:
+def draw_sheet(pieces: dict[str, list[Cell]]) -> Image.Image:
     """Two columns of rows: a piece of the original, of ours, of AVIF."""
-    names = [name for name in CROPS if name in pieces]
-    column, row = 3 * (SIDE + 4) + 12, SIDE + 18
-    sheet = Image.new("RGB", (2 * column, -(-len(names) // 2) * row), "white")
-    pen = ImageDraw.Draw(sheet)
-    for index, name in enumerate(names):
-        left, top = index % 2 * column, index // 2 * row
-        pen.text((left + 2, top + 2), captions[name], fill="black")
-        for place, pixels in enumerate(pieces[name]):
-            sheet.paste(Image.fromarray(pixels), (left + place * (SIDE + 4), top + 15))
-    return sheet
+    triples = [pieces[name] for name in CROPS if name in pieces]
+    halves = zip_longest(triples[::2], triples[1::2], fillvalue=list[Cell]())
+    return contact_sheet([[*left, *right] for left, right in halves])
 
 
 def summary(duels: list[Duel]) -> list[dict[str, Any]]:
@@ -150,33 +153,25 @@ def main(arguments: list[str] | None = None) -> None:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("folder", type=Path)
+    parser.add_argument("files", type=image_files, metavar="FOLDER")
     parser.add_argument("-o", "--output", type=Path, required=True, help="folder of the results")
     parser.add_argument("--bpp", type=float, nargs="+", default=SIZES, help="sizes")
     parser.add_argument("--workers", type=int, default=2, help="images at a time")
-    parser.add_argument("--limit", type=int, default=0, help="only the first so many images")
+    parser.add_argument("--limit", type=int, default=0, help="only the first N images")
     options = parser.parse_args(arguments)
-    if not options.folder.is_dir():
-        parser.error(f"{options.folder} is not a folder")
-    files = sorted(p for p in options.folder.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES)
-    files = files[: options.limit] if options.limit else files
-    if not files:
-        parser.error(f"{options.folder} holds no images")
+    files = options.files[: options.limit or None]
     options.output.mkdir(parents=True, exist_ok=True)
     duels: list[Duel] = []
     with ProcessPoolExecutor(options.workers, get_context("spawn"), start_worker) as pool:
         for bpp in options.bpp:
             each = pool.map(partial(_pieces, bpp=bpp), files)
-            pieces: dict[str, list[np.ndarray]] = {}
-            captions: dict[str, str] = {}
-            for duel, found in track(each, f"{bpp:g} bpp", len(files)):
+            pieces: dict[str, list[Cell]] = {}
+            for duel, own in track(each, f"{bpp:g} bpp", len(files)):
                 duels.append(duel)
-                pieces |= found
-                text = f"ours {duel.bpp:.2f} bpp, AVIF {duel.avif_bpp:.2f} bpp"
-                captions |= {name: f"{name}: {text}" for name in found}
+                pieces |= own
             if pieces:
-                sheet = draw_sheet(pieces, captions)
-                sheet.save(options.output / f"looks-{bpp:g}bpp.webp", quality=90, method=6)
+                path = options.output / f"looks-{bpp:g}bpp.webp"
+                save_sheet(draw_sheet(pieces), path)
     sizes = summary(duels)
     result = {
         "model": "ssvae",

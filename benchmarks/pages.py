@@ -47,7 +47,7 @@ def read(name: str, folder: Path = RESULTS) -> dict[str, Any]:
     """A results file of the shipped weights.
 
     Raises:
-        PageError: it is not there, or was measured with other weights.
+        PageError: it is missing, or was measured with other weights.
     """
     path = folder / name
     if not path.exists():
@@ -163,8 +163,8 @@ def blocks() -> dict[str, list[str]]:
     tables["curve"] = [*results_table(error), "", about(error)]
     large = sets["large photographs"]
     tables["large"] = [*results_table(large), "", about(large)]
-    found = read(EFFORT)
-    tables["effort"] = [*effort(found), "", about(found)]
+    result = read(EFFORT)
+    tables["effort"] = [*effort(result), "", about(result)]
     for model in ("convdraw", "ssvae-sketch"):
         result = read(CARDS[model]["Validation images"])
         tables[model] = [*rates({"49 validation images": result}), "", *results_table(result)]

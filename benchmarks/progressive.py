@@ -20,8 +20,8 @@ import torch
 from PIL import Image
 
 import codec
-from benchmarks.demo import PHOTOGRAPH
-from models.training.hardware import machine
+from benchmarks.bench.images import PHOTOGRAPH
+from models.training.hardware import machine, seconds_of
 
 QUALITY = 50
 
@@ -39,19 +39,6 @@ def seconds_of_frames(data: bytes) -> list[float]:
     """Seconds until each frame, and until the end."""
     started = time.perf_counter()
     return [time.perf_counter() - started for _ in codec.progressive(data)]
-
-
-def seconds_of_first(data: bytes) -> float:
-    """Seconds until the first frame, nothing decoded behind it."""
-    started = time.perf_counter()
-    next(codec.progressive(data))
-    return time.perf_counter() - started
-
-
-def seconds_of_decode(data: bytes) -> float:
-    started = time.perf_counter()
-    codec.decode(data)
-    return time.perf_counter() - started
 
 
 def peak_megabytes(data: bytes, small: bytes, progressively: bool) -> float:
@@ -75,11 +62,11 @@ def measure(megapixels: float, runs: int, threads: int) -> dict:
     data, size = make_file(megapixels)
     small, _ = make_file(0.1)
     codec.decode(small)
-    first = [seconds_of_first(data) for _ in range(4 * runs)]
+    first = [seconds_of(lambda: next(codec.progressive(data))) for _ in range(4 * runs)]
     frames, full = [], []
     for _ in range(runs):
         frames.append(seconds_of_frames(data))
-        full.append(seconds_of_decode(data))
+        full.append(seconds_of(lambda: codec.decode(data)))
     with multiprocessing.get_context("spawn").Pool(1, maxtasksperchild=1) as pool:
         peaks = [pool.apply(peak_megabytes, (data, small, way)) for way in (True, False)]
     times = [statistics.median(column) for column in zip(*frames, strict=True)]
@@ -91,9 +78,9 @@ def measure(megapixels: float, runs: int, threads: int) -> dict:
         "runs": runs,
         "seconds_to_first_frame": round(statistics.median(first), 3),
         "seconds_to_first_frame_best": round(min(first), 3),
-        "seconds_to_frame": dict(
-            zip(("y1", "y2", "x"), (round(t, 3) for t in times), strict=False)
-        ),
+        "seconds_to_frame": {
+            name: round(t, 3) for name, t in zip(("y1", "y2", "x"), times, strict=False)
+        },
         "seconds_all_frames": round(times[-1], 3),
         "seconds_one_decode": round(statistics.median(full), 3),
         "time_ratio": round(times[-1] / statistics.median(full), 3),
@@ -103,13 +90,13 @@ def measure(megapixels: float, runs: int, threads: int) -> dict:
     }
 
 
-def main() -> None:
+def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--megapixels", type=float, default=12.0)
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--out", type=Path, help="also write the figures there, as JSON")
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
     text = json.dumps(measure(options.megapixels, options.runs, options.threads), indent=1)
     print(text)
     if options.out:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from multiprocessing import get_context
@@ -21,11 +21,11 @@ from typing import Any
 import numpy as np
 from rich.progress import track
 
-import codec
 from benchmarks.bench import metrics
-from benchmarks.bench.codecs import OUR_PERCEPTUAL, OUR_QUALITIES, missing
+from benchmarks.bench.codecs import OUR_PERCEPTUAL, OUR_QUALITIES, Ours, missing
+from benchmarks.bench.images import image_files, read_rgb
 from benchmarks.bench.judgement import comparison_lines, judge, lines
-from benchmarks.bench.measuring import read_rgb, start_worker
+from benchmarks.bench.measuring import code_ours, start_worker
 from benchmarks.bench.points import (
     Known,
     Point,
@@ -36,8 +36,8 @@ from benchmarks.bench.points import (
     rounded,
     write_known,
 )
+from codec.installed import resolve_device
 from models.names import MODEL_IDS
-from models.training.data import IMAGE_SUFFIXES
 from models.training.hardware import machine
 from models.weights_file import weights_info
 
@@ -45,40 +45,35 @@ from models.weights_file import weights_info
 def measure_ours(
     name: str,
     rgb: np.ndarray,
+    ours: Ours,
     *,
-    qualities: tuple[int, ...],
+    qualities: Iterable[int],
     perceptual: bool,
-    **options: Any,
+    device: str,
 ) -> list[Point]:
     """Files at each quality, also decoded from their first 1, 2 … layers.
 
     Args:
         perceptual: what people see too, at the qualities of :data:`OUR_PERCEPTUAL`.
-        options: model, effort and device of :func:`codec.encode`.
     """
     points = []
     pixels = rgb.shape[0] * rgb.shape[1]
-    for quality in qualities:
-        data = codec.encode(rgb, quality=quality, **options)
-        ends = [layer.end for layer in codec.info(data).layers]
-        for count, end in enumerate(ends, start=1):
-            shown = np.array(codec.decode(data[:end], device=options["device"]).convert("RGB"))
-            whole = count == len(ends)
-            label = "ours" if whole else f"ours, first {count}"
-            judged = perceptual and quality in OUR_PERCEPTUAL
-            seen = perceived(rgb, shown) if judged else []
-            bpp = 8 * end / pixels
-            points.append(Point(name, label, quality, bpp, metrics.psnr(rgb, shown), *seen))
+    for quality, _, trials in code_ours(rgb, ours, qualities, device):
+        for count, trial in enumerate(trials, start=1):
+            label = "ours" if count == len(trials) else f"ours, first {count}"
+            seen = perceived(rgb, trial.decoded) if perceptual and trial.perceptual else []
+            error = metrics.psnr(rgb, trial.decoded)
+            points.append(Point(name, label, quality, 8 * trial.bytes / pixels, error, *seen))
     return points
 
 
 def measure_file(
-    path: Path, known: Known, *, anchors: list[str], perceptual: bool, **ours: Any
+    path: Path, known: Known, *, anchors: list[str], perceptual: bool, **options: Any
 ) -> tuple[list[Point], Known]:
     """All points of one image, and those of its anchors for the next run."""
     rgb = read_rgb(path)
     rivals, entries = measure_anchors(path.name, rgb, anchors, known, perceptual=perceptual)
-    return [*measure_ours(path.name, rgb, perceptual=perceptual, **ours), *rivals], entries
+    return [*measure_ours(path.name, rgb, perceptual=perceptual, **options), *rivals], entries
 
 
 def _measure(
@@ -103,7 +98,7 @@ def write_results(path: Path, result: dict[str, Any], points: list[Point]) -> No
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.rate_distortion")
-    parser.add_argument("folder", type=Path)
+    parser.add_argument("files", type=image_files, metavar="FOLDER")
     parser.add_argument("-o", "--output", type=Path, help="write all points and figures as JSON")
     parser.add_argument("--anchors", type=Path, help="keep the anchors' points in this JSON file")
     parser.add_argument("--compare", type=Path, help="results of an earlier run to set ours beside")
@@ -111,7 +106,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--effort", type=int, choices=range(1, 10), default=1)
     parser.add_argument("--device", default="auto")
     parser.add_argument("--workers", type=int, default=2, help="images measured at a time")
-    parser.add_argument("--limit", type=int, default=0, help="only the first so many images")
+    parser.add_argument("--limit", type=int, default=0, help="only the first N images")
     parser.add_argument("--qualities", type=int, nargs="+", default=OUR_QUALITIES)
     listed = ", ".join(map(str, OUR_PERCEPTUAL))
     parser.add_argument(
@@ -125,12 +120,7 @@ def _parser() -> argparse.ArgumentParser:
 def main(arguments: list[str] | None = None) -> None:
     parser = _parser()
     options = parser.parse_args(arguments)
-    if not options.folder.is_dir():
-        parser.error(f"{options.folder} is not a folder")
-    files = sorted(p for p in options.folder.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES)
-    files = files[: options.limit] if options.limit else files
-    if not files:
-        parser.error(f"{options.folder} holds no images")
+    files = options.files[: options.limit or None]
     if options.perceptual and len({*options.qualities} & {*OUR_PERCEPTUAL}) < 4:
         parser.error("--perceptual needs four of its qualities among --qualities, see --help")
     try:
@@ -152,18 +142,17 @@ def main(arguments: list[str] | None = None) -> None:
         "device": options.device,
     }
     points: list[Point] = []
-    for found, entries in _measure(
+    for measured, entries in _measure(
         files,
         known,
         options.workers,
         anchors=[name for name in wanted if not missing(name)],
         perceptual=options.perceptual,
         qualities=tuple(options.qualities),
-        model=options.model,
-        effort=options.effort,
-        device=options.device,
+        ours=Ours(options.model, options.effort),
+        device=str(resolve_device(options.device)),
     ):
-        points += found
+        points += measured
         known |= entries
         if options.anchors:
             write_known(options.anchors, known)

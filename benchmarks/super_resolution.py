@@ -20,12 +20,13 @@ import torch
 from PIL import Image
 from rich.progress import track
 
+from benchmarks.bench.images import image_files, piece, read_rgb
 from benchmarks.bench.metrics import psnr, ssimulacra2
 from codec.generation import FACTORS, upscale
 from codec.generation.projection import enlarge
-from models.training.anchors import decode_rgb
-from models.training.data import IMAGE_SUFFIXES
 from models.training.hardware import machine
+
+Methods = dict[str, Callable[[np.ndarray, int], np.ndarray]]
 
 #: Reductions by name; the model's small pictures are averages.
 REDUCTIONS = {
@@ -57,8 +58,7 @@ def resized(rgb: np.ndarray, size: tuple[int, int], how: Image.Resampling) -> np
 def middle(rgb: np.ndarray, side: int) -> np.ndarray:
     """The middle of an image, with sides of at most ``side`` and multiples of 4."""
     height, width = (min(side, length) // 4 * 4 for length in rgb.shape[:2])
-    top, left = (rgb.shape[0] - height) // 2, (rgb.shape[1] - width) // 2
-    return np.ascontiguousarray(rgb[top : top + height, left : left + width])
+    return piece(rgb, height, width)
 
 
 def back_projected(small: np.ndarray, factor: int) -> np.ndarray:
@@ -67,7 +67,7 @@ def back_projected(small: np.ndarray, factor: int) -> np.ndarray:
     return enlarge(pixels, factor, 5).permute(1, 2, 0).contiguous().numpy()
 
 
-def methods(model: str, device: str) -> dict[str, Callable[[np.ndarray, int], np.ndarray]]:
+def enlargements(model: str, device: str) -> Methods:
     """Enlargements by name: small picture and factor → large picture, uint8 H×W×3."""
 
     def pillow(how: Image.Resampling) -> Callable[[np.ndarray, int], np.ndarray]:
@@ -86,15 +86,15 @@ def methods(model: str, device: str) -> dict[str, Callable[[np.ndarray, int], np
     }
 
 
-def measure(name: str, rgb: np.ndarray, factor: int, reduction: str, chosen: dict) -> list[Row]:
+def measure(name: str, rgb: np.ndarray, factor: int, reduction: str, methods: Methods) -> list[Row]:
     """All methods on one image."""
     size = rgb.shape[0] // factor, rgb.shape[1] // factor
     small = resized(rgb, size, REDUCTIONS[reduction])
     rows = []
-    for method, work in chosen.items():
-        begin = time.perf_counter()
+    for method, work in methods.items():
+        started = time.perf_counter()
         large = work(small, factor)
-        seconds = (time.perf_counter() - begin) / (rgb.shape[0] * rgb.shape[1] / 1e6)
+        seconds = (time.perf_counter() - started) / (rgb.shape[0] * rgb.shape[1] / 1e6)
         quality = round(psnr(rgb, large), 3), round(ssimulacra2(rgb, large), 3)
         rows.append(Row(name, factor, reduction, method, *quality, round(seconds, 3)))
     return rows
@@ -105,11 +105,11 @@ def summary(rows: list[Row]) -> list[dict]:
     groups: dict[tuple[int, str, str], list[Row]] = {}
     for row in rows:
         groups.setdefault((row.factor, row.reduction, row.method), []).append(row)
-    found = []
+    lines = []
     for (factor, reduction, method), members in groups.items():
         bicubic = groups[factor, reduction, "bicubic"]
         pairs = list(zip(members, bicubic, strict=True))
-        found.append(
+        lines.append(
             {
                 "factor": factor,
                 "reduction": reduction,
@@ -122,7 +122,7 @@ def summary(rows: list[Row]) -> list[dict]:
                 "seconds_per_mpx": round(statistics.median(r.seconds_per_mpx for r in members), 2),
             }
         )
-    return found
+    return lines
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -131,12 +131,12 @@ def main(arguments: list[str] | None = None) -> None:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("folders", type=Path, nargs="+")
+    parser.add_argument("folders", type=image_files, nargs="+", metavar="FOLDER")
     parser.add_argument("-o", "--output", type=Path, help="write figures as JSON")
     parser.add_argument("--model", default="ssvae")
-    parser.add_argument("--every", type=int, default=1, help="take every so many-th image")
+    parser.add_argument("--every", type=int, default=1, help="take every Nth image")
     parser.add_argument(
-        "--side", type=int, default=512, help="cut out the middle, at most so large"
+        "--side", type=int, default=512, help="of the middle that is cut out, at most"
     )
     parser.add_argument("--factors", type=int, nargs="+", choices=FACTORS, default=FACTORS)
     parser.add_argument(
@@ -144,22 +144,20 @@ def main(arguments: list[str] | None = None) -> None:
     )
     parser.add_argument("--device", default="auto")
     options = parser.parse_args(arguments)
-    chosen = methods(options.model, options.device)
+    methods = enlargements(options.model, options.device)
     sets = {}
-    for folder in options.folders:
-        files = sorted(p for p in folder.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES)
-        files = files[:: options.every] if folder == options.folders[0] else files
-        if not files:
-            parser.error(f"{folder} holds no images")
+    for index, every in enumerate(options.folders):
+        files = every if index else every[:: options.every]
+        name = files[0].parent.name
         rows = []
-        for path in track(files, description=folder.name):
-            rgb = middle(decode_rgb(path.read_bytes()), options.side)
+        for path in track(files, description=name):
+            rgb = middle(read_rgb(path), options.side)
             for factor in options.factors:
                 for reduction in options.reductions:
-                    rows += measure(path.name, rgb, factor, reduction, chosen)
-        sets[folder.name] = {"summary": summary(rows), "rows": [asdict(row) for row in rows]}
-        print(f"{folder.name}: {len(files)} images")
-        for line in sets[folder.name]["summary"]:
+                    rows += measure(path.name, rgb, factor, reduction, methods)
+        sets[name] = {"summary": summary(rows), "rows": [asdict(row) for row in rows]}
+        print(f"{name}: {len(files)} images")
+        for line in sets[name]["summary"]:
             print(
                 f"  ×{line['factor']} {line['reduction']:8} {line['method']:16}"
                 f" {line['psnr']:6.2f} dB {line['ssimulacra2']:7.2f}"

@@ -13,7 +13,6 @@ import statistics
 import subprocess
 import sys
 import tempfile
-import time
 from functools import partial
 from pathlib import Path
 
@@ -24,7 +23,7 @@ from models.exact.stage_prior import StagePrior
 from models.registry import BUILDERS
 from models.training.arithmetic import keep_freed_memory
 from models.training.config import TrainConfig
-from models.training.hardware import machine
+from models.training.hardware import machine, seconds_of
 from models.training.optimizer import ModelOptimizer
 from models.training.trainer import Batch, Trainer
 
@@ -83,11 +82,7 @@ def measure(kind: str, model: str, batch: int, crop: int, steps: int) -> float:
         else:
             _replace_muon(trainer.optimizer)
             _predict_everywhere(trainer.model)
-        times = []
-        for _ in range(steps + 1):
-            started = time.perf_counter()
-            trainer.train_step(work)
-            times.append(time.perf_counter() - started)
+        times = [seconds_of(lambda: trainer.train_step(work)) for _ in range(steps + 1)]
     return batch * crop**2 / 1e6 / statistics.median(times[1:])
 
 

@@ -148,7 +148,7 @@ class Header:
 
 @dataclass(frozen=True)
 class Chunk:
-    """One chunk; ``end`` is the offset in the file just behind it."""
+    """One chunk; ``end`` is the offset in the file just after it."""
 
     type: bytes
     payload: bytes
@@ -184,7 +184,7 @@ def _read_length(data: bytes | bytearray, offset: int) -> tuple[int, int] | None
 
 
 def read_chunks(data: bytes) -> Iterator[Chunk]:
-    """The whole chunks behind the header, in file order; stops where the data is cut.
+    """The whole chunks after the header, in file order; stops where the data is cut.
 
     Raises:
         CorruptError: a checksum does not match or a chunk head makes no sense.
@@ -230,7 +230,7 @@ def next_chunk(data: bytes | bytearray, offset: int) -> Chunk | None:
 class Container:
     """A parsed file: the header and the chunks that arrived whole.
 
-    ``appended`` counts bytes behind a complete file that are no part of it.
+    ``appended`` counts bytes after a complete file that are no part of it.
     """
 
     header: Header
@@ -262,18 +262,18 @@ class Container:
     @property
     def filter(self) -> bytes | None:
         """Payload of the fitted filter, if one stands before the last layer of a whole file."""
-        layers, found = 0, None
+        layers, payload = 0, None
         for chunk in self.chunks:
-            if chunk.type == FILTER and found is None:
-                found = chunk.payload
+            if chunk.type == FILTER and payload is None:
+                payload = chunk.payload
             layers += chunk.type == LAYER
             if layers == self.header.layers:
-                return found
+                return payload
         return None
 
     @property
     def graphics(self) -> bytes | None:
-        """Payload of the first graphics chunk behind the last layer that the header declares."""
+        """Payload of the first graphics chunk after the last layer that the header declares."""
         layers = 0
         for chunk in self.chunks:
             if chunk.type == GRAPHICS and layers >= self.header.layers:
@@ -287,7 +287,7 @@ class Container:
 
     @staticmethod
     def from_bytes(data: bytes, *, max_pixels: int | None = None) -> Container:
-        """Parse; a file cut or damaged behind its first layer still gives the layers before.
+        """Parse; a file cut or damaged after its first layer still gives the layers before.
 
         Raises:
             FormatError: see :meth:`Header.from_bytes`; CorruptError where the first layer is
@@ -308,7 +308,7 @@ class Container:
         return container
 
     def close(self, data: bytes | bytearray, end: int) -> None:
-        """All chunks are there; judge what stands behind the last of them, at ``end``.
+        """All chunks are there; judge what follows the last of them, at ``end``.
 
         Raises TruncatedError where not even the first layer is whole.
         """

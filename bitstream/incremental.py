@@ -28,7 +28,7 @@ class ContainerReader:
     def __init__(self, *, max_pixels: int | None = None) -> None:
         self._max_pixels = max_pixels
         self._data = bytearray()
-        self._end = HEADER_BYTES  # behind the last whole chunk
+        self._end = HEADER_BYTES  # of the last whole chunk
         self.container: Container | None = None
 
     @property
@@ -43,7 +43,7 @@ class ContainerReader:
     def push(self, data: bytes) -> Iterator[Chunk]:
         """Take more bytes; iterate over the chunks of known types that they complete.
 
-        The bytes are taken at once, chunks are parsed as the iteration asks for them. Behind
+        The bytes are taken at once, chunks are parsed as the iteration asks for them. After
         damage nothing more comes: ``container.damage`` says what it was.
 
         Raises:

@@ -3,7 +3,7 @@
 Symbols come in coding steps, each with the tables of its stage. Within a step they are grouped by
 scale index, in increasing order, so that each group is coded by one table in one call. Indices up
 to ``skip_index`` are not coded: their symbols are zero. A symbol outside its table is coded as the
-escape entry; its value follows behind the group (sign, then the excess in Elias-gamma form).
+escape entry; its value follows the group (sign, then the excess in Elias-gamma form).
 
 The coder is constriction's range coder (32-bit words, 64-bit state, 24-bit probabilities).
 """
@@ -52,13 +52,13 @@ def _groups(scale_index: np.ndarray, skip_index: int) -> Iterator[tuple[int, np.
     # In parts, because bincount takes a copy of eight bytes for each.
     parts = np.split(scale_index, range(_PART, len(scale_index), _PART))
     counts = np.sum([np.bincount(part, minlength=256) for part in parts], axis=0)
-    found = [int(index) for index in np.flatnonzero(counts) if index > skip_index]
+    indices = [int(index) for index in np.flatnonzero(counts) if index > skip_index]
     if len(scale_index) > _SORTED:  # one group at a time: slower, but a sort takes eight bytes each
-        yield from ((index, np.flatnonzero(scale_index == index)) for index in found)
+        yield from ((index, np.flatnonzero(scale_index == index)) for index in indices)
         return
     order = np.argsort(scale_index, kind="stable")
     ends = np.cumsum(counts)
-    yield from ((index, order[ends[index] - counts[index] : ends[index]]) for index in found)
+    yield from ((index, order[ends[index] - counts[index] : ends[index]]) for index in indices)
 
 
 def symbol_checksum(crc: int, symbols: np.ndarray) -> int:

@@ -124,7 +124,7 @@ def _settings(
 
 
 def _run(settings: Settings, running: dict[str, Any], as_json: bool) -> None:
-    """Do the run behind a progress bar; print its figures."""
+    """Do the run under a progress bar; print its figures."""
     from codec.batch import run
 
     with _progress("decoding" if settings.kind == "decode" else "encoding") as show:
@@ -176,7 +176,7 @@ def _report(out: str, destination: str, manifest: str | None = None) -> None:
 def _verify(
     destination: str, deep: bool, options: dict[str, Any], running: dict[str, Any], as_json: bool
 ) -> None:
-    """Check the results behind a progress bar; print what is wrong, and figures."""
+    """Check the results under a progress bar; print what is wrong, and figures."""
     from codec.batch import verify_set
 
     with _progress("checking") as show:

@@ -64,7 +64,7 @@ def bench(
     processes: Annotated[
         int | None, typer.Option(min=1, help="Worker processes; default one per core.")
     ] = None,
-    limit: Annotated[int, typer.Option(min=0, help="Only the first so many images.")] = 0,
+    limit: Annotated[int, typer.Option(min=0, help="Only the first N images; 0: all.")] = 0,
     device: Annotated[
         str, typer.Option(help="auto, cpu or cuda.", metavar="auto|cpu|cuda")
     ] = "auto",

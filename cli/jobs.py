@@ -60,7 +60,7 @@ class Job:
         try:
             sys.stdout.buffer.write(data)
             sys.stdout.buffer.flush()
-        except OSError as error:  # closed by its reader, or a full disk behind it
+        except OSError as error:  # closed by its reader, or the disk is full
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # no second complaint
             raise OutputError(f"standard output: cannot be written ({error.strerror})") from error
 
@@ -100,7 +100,7 @@ def plan(
             f"{output}: looks like one file, but several results need a folder "
             f"(for a folder of that name, end it with {os.sep})"
         )
-    found: list[tuple[Path, Path]] = []  # (file, where its result goes, but for the suffix)
+    places: list[tuple[Path, Path]] = []  # (file, where its result goes, but for the suffix)
     for name in inputs:
         path = Path(name)
         base = path.parent if output is None else Path(output)
@@ -110,13 +110,13 @@ def plan(
             if not files:
                 hint = "" if recursive else "; --recursive looks into its subfolders"
                 raise ImageError(f"{path}: the folder holds no file to work on{hint}")
-            found += [(file, base / file.relative_to(path)) for file in files]
+            places += [(file, base / file.relative_to(path)) for file in files]
         else:
-            found.append((path, base / path.name))
-    targets = [place.with_suffix(suffix) for _, place in found]
+            places.append((path, base / path.name))
+    targets = [place.with_suffix(suffix) for _, place in places]
     count = Counter(targets)
     jobs = []
-    for (file, place), target in zip(found, targets, strict=True):
+    for (file, place), target in zip(places, targets, strict=True):
         if count[target] > 1:  # a.png and a.jpg must not meet in a.cci
             target = place.with_name(place.name + suffix)
         jobs.append(Job(str(file), str(target), keep=output is None and not force))
@@ -179,7 +179,7 @@ def run(
     verb: str,
     threads: int | None = None,
 ) -> None:
-    """Do the jobs, on so many threads.
+    """Do the jobs, on n threads.
 
     ``work`` takes a job and a function that it may call with the share done; it returns figures for
     ``--json`` and a summary line for people.
@@ -197,7 +197,7 @@ def run(
 
 @contextmanager
 def computing_on(threads: int | None) -> Iterator[None]:
-    """Within, torch computes on so many threads; None: on as many as it takes by itself."""
+    """Within, torch computes on n threads; None: on as many as it takes by itself."""
     if threads is None:
         yield
         return
@@ -212,7 +212,7 @@ def computing_on(threads: int | None) -> Iterator[None]:
 
 
 def _run_single(job: Job, work: Work, *, as_json: bool, verb: str) -> None:
-    """Behind a spinner that becomes a bar once the work tells how far it is."""
+    """Show a spinner that becomes a bar once the work reports its progress."""
     from rich.progress import BarColumn, SpinnerColumn, TextColumn
 
     job.check()

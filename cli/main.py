@@ -246,7 +246,7 @@ def _verify_one(name: str, as_json: bool, options: dict[str, Any]) -> bool:
     problem = None
     try:
         with naming(name):
-            found = codec.verify(Job(name, STANDARD).read(), **options)
+            about = codec.verify(Job(name, STANDARD).read(), **options)
     except ModelError:
         raise
     except CodecError as error:
@@ -255,7 +255,7 @@ def _verify_one(name: str, as_json: bool, options: dict[str, Any]) -> bool:
     if as_json:
         print(json.dumps({"file": name, "sound": problem is None, "problem": problem}))
     elif problem is None:
-        say(f"{name}: sound, {len(found.layers)} layers, {found.bytes} bytes")
+        say(f"{name}: sound, {len(about.layers)} layers, {about.bytes} bytes")
     return problem is None
 
 
@@ -281,26 +281,26 @@ def _info_one(name: str, as_json: bool) -> bool:
     """Print what one file contains, or complain; whether it could be read."""
     try:
         with naming(name):
-            found = codec.info(Job(name, STANDARD).read(), max_pixels=None)
+            about = codec.info(Job(name, STANDARD).read(), max_pixels=None)
     except CodecError as error:
         complain(str(error))
         return False
     if as_json:
-        print(json.dumps({"file": name} | dataclasses.asdict(found)))
+        print(json.dumps({"file": name} | dataclasses.asdict(about)))
     else:
-        for line in _describe(name, found):
+        for line in _describe(name, about):
             say(line)
     return True
 
 
-def _describe(name: str, found: codec.FileInfo) -> list[str]:
-    grey = ", grey" if found.grey else ""
+def _describe(name: str, about: codec.FileInfo) -> list[str]:
+    grey = ", grey" if about.grey else ""
     lines = [
-        f"{name}: {found.width}×{found.height}{grey}, {found.bytes} bytes, {found.bpp:.4f} bpp",
-        f"  model {found.model}, weights {found.weights}, quality {found.quality}",
+        f"{name}: {about.width}×{about.height}{grey}, {about.bytes} bytes, {about.bpp:.4f} bpp",
+        f"  model {about.model}, weights {about.weights}, quality {about.quality}",
     ]
     first = 1
-    for layer in found.layers:
+    for layer in about.layers:
         stages = ""
         if layer.stages is not None and layer.stages > 1:
             stages = f", stages {first}–{first + layer.stages - 1}"
@@ -308,18 +308,18 @@ def _describe(name: str, found: codec.FileInfo) -> list[str]:
         lines.append(
             f"  layer {layer.name:3s} {layer.bytes:8d} bytes, ends at byte {layer.end}{stages}"
         )
-    if len(found.layers) < found.layers_declared:
-        lines.append(f"  cut: {found.layers_declared} layers were written")
-    if found.filter_bytes:
-        lines.append(f"  filter    {found.filter_bytes:8d} bytes")
-    if found.graphics_bytes:
-        lines.append(f"  graphics  {found.graphics_bytes:8d} bytes, lossless")
-    for kind, size in found.metadata.items():
+    if len(about.layers) < about.layers_declared:
+        lines.append(f"  cut: {about.layers_declared} layers were written")
+    if about.filter_bytes:
+        lines.append(f"  filter    {about.filter_bytes:8d} bytes")
+    if about.graphics_bytes:
+        lines.append(f"  graphics  {about.graphics_bytes:8d} bytes, lossless")
+    for kind, size in about.metadata.items():
         lines.append(f"  {kind:9s} {size:8d} bytes")
-    if found.damage:
-        lines.append(f"  damaged: {found.damage}")
-    if found.appended_bytes:
-        lines.append(f"  ignored   {found.appended_bytes:8d} bytes behind the end of the file")
+    if about.damage:
+        lines.append(f"  damaged: {about.damage}")
+    if about.appended_bytes:
+        lines.append(f"  ignored   {about.appended_bytes:8d} bytes after the end of the file")
     return lines
 
 

@@ -84,9 +84,9 @@ ENCODING = _flags(
         str, "--target-size", help="Best quality of at most that size, e.g. 20kB.", metavar="SIZE"
     ),
     target_ssimulacra2=flag(
-        float, help="Smallest file of at least so many points: 90 visually lossless, 70 good."
+        float, help="Smallest file of at least N points: 90 visually lossless, 70 good."
     ),
-    target_psnr=flag(float, help="Smallest file of at least so many dB."),
+    target_psnr=flag(float, help="Smallest file of at least N dB."),
     tune=flag(Tune, help="What the picture is good for: the eye (default of ssvae), or PSNR."),
     effort=flag(int, "--effort", "-e", min=1, max=9, help="Time spent to make the file smaller."),
     filter=flag(

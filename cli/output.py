@@ -27,7 +27,7 @@ def say(line: str, *, to_stderr: bool = False) -> None:
 
 
 def complain(message: str) -> None:
-    """Print one line on standard error, behind the name of the command."""
+    """Print one line on standard error, after the name of the command."""
     say(f"codec: {message.strip()}", to_stderr=True)
 
 

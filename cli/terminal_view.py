@@ -103,7 +103,7 @@ def _show_one(file: Path, rate: int | None, options: dict[str, Any], console: Co
 
 
 def _arriving(data: bytes, rate: int | None) -> Iterator[bytes]:
-    """Pieces of the file as a line of so many bytes a second would bring them."""
+    """Pieces of the file as a line of n bytes a second would bring them."""
     if not rate:
         yield data
         return

@@ -42,7 +42,7 @@ def view(
     ] = False,
     rate: Annotated[
         str | None,
-        typer.Option(help="With --terminal: as if so many bytes came per second, e.g. 4kB."),
+        typer.Option(help="With --terminal: as if the file came at this rate a second, e.g. 4kB."),
     ] = None,
     device: Device = "auto",
     max_pixels: MaxPixels = DEFAULT_MAX_PIXELS,

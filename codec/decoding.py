@@ -105,7 +105,7 @@ class Decoder:
         drawing: how long the picture takes, as a multiple of decoding the symbols.
 
     Raises:
-        CodecError: the file's model is not there, or an older one.
+        CodecError: the file's model is not installed, or of another version.
     """
 
     def __init__(
@@ -188,7 +188,7 @@ class Decoder:
     @out_of_memory_as_limit
     @torch.no_grad()
     def draw_graphics(self) -> Picture | None:
-        """The picture of :meth:`finish`, but for what may still arrive behind the lossless part;
+        """The picture of :meth:`finish`, but for what may still arrive after the lossless part;
         None where there is none, or something would have to be filled first."""
         scale = self._options.scale
         graphics = self._graphics([])
@@ -322,9 +322,9 @@ def arrival_notes(container: Container) -> list[str]:
     elif arrived < declared:
         notes.append(f"the file is cut: {arrived} of its {declared} layers are whole")
     elif container.truncated:
-        notes.append("the file is cut behind its last layer: graphics or metadata are missing")
+        notes.append("the file is cut after its last layer: graphics or metadata are missing")
     elif container.appended:
-        notes.append(f"{container.appended} bytes behind the end of the file are ignored")
+        notes.append(f"{container.appended} bytes after the end of the file are ignored")
     return notes
 
 
@@ -348,7 +348,7 @@ class Stages:
 
     Raises:
         CorruptError: the file declares a number that its layers cannot hold.
-        ArgumentError: the model has not so many stages as are asked for.
+        ArgumentError: more stages are asked for than the model has.
     """
 
     def __init__(self, model: CodingModel, container: Container, asked: int | None) -> None:

@@ -40,7 +40,7 @@ class BatchError(CodecError):
 
 
 class DamageWarning(UserWarning):
-    """A file is damaged behind what was decoded: the picture is right, but coarser than stored."""
+    """A file is damaged after what was decoded: the picture is right, but coarser than stored."""
 
 
 class ImageError(CodecError):

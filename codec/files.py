@@ -1,4 +1,4 @@
-"""Writing files so that nobody ever sees half of one."""
+"""Writing files so that half of one is never seen."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def write_atomic(path: Path, data: bytes) -> None:
 
     Raises:
         OutputError: the folder is missing or not writable, the target is a folder or read-only,
-            the disk is full. No partial file is left behind.
+            the disk is full. No partial file is left.
     """
     beside: Path | None = None
     try:

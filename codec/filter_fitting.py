@@ -23,9 +23,9 @@ from models.tiles import Box
 #: Side of the pieces that are looked at, and how many of them: all of a small image, a quarter of a
 #: large one within these limits.
 _PIECE, _FEWEST, _MOST = 256, 4, 16
-#: Every so many-th row and column is looked at where the pieces are not the whole image.
+#: Every nth row and column is looked at where the pieces are not the whole image.
 _STEP = 2
-#: Pieces are drawn on multiples of so many pixels.
+#: Pieces begin at multiples of n pixels.
 _ALIGN = 8
 #: Rounds of moving single coefficients.
 _ROUNDS = 3
@@ -143,8 +143,8 @@ class _Cost:
     def rounded(self) -> list[int]:
         """The solution of the normal equations in whole coefficients."""
         ridge = np.diag(_RIDGE * np.diag(self.a) + 1e-9 * np.trace(self.a) + 1e-12)
-        found = np.rint(np.linalg.solve(self.a + ridge, self.b)).clip(-LIMIT, LIMIT)
-        return [int(value) for value in found]
+        solution = np.rint(np.linalg.solve(self.a + ridge, self.b)).clip(-LIMIT, LIMIT)
+        return [int(value) for value in solution]
 
     def best(self) -> list[int]:
         """Whole coefficients that save most: the rounded solution, then single steps from there."""

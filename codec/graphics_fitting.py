@@ -237,7 +237,7 @@ def _with_layers(encoded: Encoded, kept: int, count: int) -> Encoded:
 
 
 def _with_graphics(encoded: Encoded, payload: bytes) -> Encoded:
-    """The file with a lossless part behind its last layer."""
+    """The file with a lossless part after its last layer."""
     container = Container.from_bytes(encoded.data)
     end = container.layers[-1].end
     data = encoded.data[:end] + Chunk(GRAPHICS, payload).to_bytes() + encoded.data[end:]

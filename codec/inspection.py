@@ -33,7 +33,7 @@ class LayerInfo:
 @dataclass(frozen=True)
 class FileInfo:
     """A file's header and layout. ``bpp`` counts all bytes of the file, also ``appended_bytes``,
-    which stand behind its end and are no part of it. ``filter_bytes``: of the fitted filter's
+    which follow its end and are no part of it. ``filter_bytes``: of the fitted filter's
     coefficients, 0 without one; ``graphics_bytes``: of the lossless part, likewise."""
 
     width: int
@@ -89,16 +89,16 @@ def info(
 
 def require_whole(container: Container) -> None:
     """Raises CorruptError if a parsed file is damaged, TruncatedError if it is cut."""
-    found, declared = len(container.layers), container.header.layers
+    whole, declared = len(container.layers), container.header.layers
     if container.damage is not None:
-        raise CorruptError(f"{container.damage}; {found} of its {declared} layers are whole")
-    if found < declared:
-        raise TruncatedError(f"the file is cut: {found} of its {declared} layers are whole")
+        raise CorruptError(f"{container.damage}; {whole} of its {declared} layers are whole")
+    if whole < declared:
+        raise TruncatedError(f"the file is cut: {whole} of its {declared} layers are whole")
     if container.truncated:
-        raise TruncatedError("the file is cut behind its last layer, or has bytes behind its end")
+        raise TruncatedError("the file is cut after its last layer, or has bytes after its end")
     if container.appended:
         raise CorruptError(
-            f"{container.appended} bytes behind the end of the file are no part of it"
+            f"{container.appended} bytes after the end of the file are no part of it"
         )
 
 

@@ -63,7 +63,7 @@ class EncodeOptions:
             targets.
         target_bpp: take the best quality whose file has at most that many bits per pixel.
         target_bytes: the same in bytes.
-        target_ssimulacra2: take the smallest file whose picture has at least so many points of
+        target_ssimulacra2: take the smallest file whose picture has at least n points of
             SSIMULACRA2: 90 is visually lossless, 70 good, 50 medium.
         target_psnr: the same in dB of PSNR.
         tune: ``eye`` or ``psnr``, what the model's weights are trained for; default: the model's

@@ -39,7 +39,7 @@ _METADATA = {"icc_profile": ICC, "exif": EXIF, "xmp": XMP}
 
 
 class ConceptualImageFile(ImageFile.ImageFile):
-    """A .cci file behind Pillow's interface; see the module's description."""
+    """A .cci file with Pillow's interface; see the module's description."""
 
     format = FORMAT
     format_description = "Conceptual codec"

@@ -8,14 +8,14 @@ from models.protocol import Progress
 
 
 def unheard(_: float) -> None:
-    """Take a report where nobody has asked for progress."""
+    """A report of progress that is not wanted."""
 
 
 def split(progress: Progress | None, weights: Sequence[float]) -> list[Progress]:
     """One report per part; each takes its part's own share done, 0…1, and passes on the whole's.
 
     Args:
-        progress: takes the share of the whole that is done; None: nobody listens.
+        progress: called with the share of the whole that is done; None: not wanted.
         weights: expected relative times of the parts.
     """
     if progress is None:

@@ -74,22 +74,22 @@ def highest_within(
         value: rises with the index (about); each call is expensive.
         slope: how much it rises from one index to the next, roughly.
         start: the index tried first.
-        close: values at most so far below the goal are good enough.
+        close: a value at most this far below the goal is good enough.
     """
     # What is not known of the two ends is guessed from the slope.
     below: float | None = None
     above: float | None = None
     middle, moved = min(max(start, low + 1), high - 1), 0
     while high - low > 1:
-        found = value(middle)
-        fits = found <= goal
+        reached = value(middle)
+        fits = reached <= goal
         side = 1 if fits else -1
         if fits:
-            low, below = middle, found
-            if goal - found <= close:
+            low, below = middle, reached
+            if goal - reached <= close:
                 break
         else:
-            high, above = middle, found
+            high, above = middle, reached
         if high - low <= 1:
             break
         if below is not None and above is not None:
@@ -98,7 +98,7 @@ def highest_within(
             # The same end twice: the curve bends, and halving is safer.
             middle = low + (round(step) if side != moved else (high - low) // 2)
         else:
-            middle += round((goal - found) / slope) or side
+            middle += round((goal - reached) / slope) or side
         middle, moved = min(max(middle, low + 1), high - 1), side
     return low
 
@@ -148,16 +148,16 @@ class Search:
         Raises:
             TargetError: the smallest files are larger.
         """
-        found: list[Encoded] = []
+        files: list[Encoded] = []
         least = []
         parts = split(self.progress, [1.0] * len(ladders))
         for rungs, progress in zip(ladders, parts, strict=True):
-            if found and (found[0].quality > _LOW or rungs[0].layers == 1):
+            if files and (files[0].quality > _LOW or rungs[0].layers == 1):
                 break
             best, smallest = self._within(limit, rungs, progress)
-            found += [] if best is None else [best]
+            files += [] if best is None else [best]
             least.append(smallest)
-        if not found:
+        if not files:
             layers = ladders[-1][0].layers
             fewer = "use fewer --layers, " if layers > 1 else ""
             raise TargetError(
@@ -165,7 +165,7 @@ class Search:
                 f"layer{'s' if layers > 1 else ''} needs {min(least)}; {fewer}--strip metadata, or "
                 "reduce the image"
             )
-        return found[0] if len(found) == 1 else max(found, key=lambda e: self.measure(e.data))
+        return files[0] if len(files) == 1 else max(files, key=lambda e: self.measure(e.data))
 
     def _within(
         self, limit: int, rungs: list[Rung], progress: Progress
@@ -196,21 +196,21 @@ class Search:
         Raises:
             TargetError: the best files do not reach it.
         """
-        found: list[Encoded] = []
+        files: list[Encoded] = []
         most = []
         parts = split(self.progress, [1.0] * len(ladders))
         for rungs, progress in zip(ladders, parts, strict=True):
-            if found and (found[0].quality > _LOW or rungs[0].layers == 1):
+            if files and (files[0].quality > _LOW or rungs[0].layers == 1):
                 break
             best, highest = self._reaching(measure, goal, rungs, progress)
-            found += [] if best is None else [best]
+            files += [] if best is None else [best]
             most.append(highest)
-        if not found:
+        if not files:
             raise TargetError(
                 f"{goal:g} {measure.unit} cannot be reached: quality 100 gives {max(most):.2f}; "
                 "use a lossless format, or ask for less"
             )
-        return min(found, key=lambda e: len(e.data))
+        return min(files, key=lambda e: len(e.data))
 
     def _reaching(
         self, measure: Measure, goal: float, rungs: list[Rung], progress: Progress

@@ -68,7 +68,7 @@ def walk(
         size: height and width of the image, any numbers.
         sources: of each layer in turn; a source may stand for several layers.
         progress: called with the share done.
-        prior: a walk that was begun, to go on from where it stands: sources of what is behind it
+        prior: a walk that was begun, to go on from where it stands: sources of what it has done
             are not asked.
         stages: end after n stages, counted over all layers; None: do all.
 

@@ -47,7 +47,7 @@ class PictureFilter:
     Args:
         planes: coefficients of luma and two chroma planes, in the order of :func:`luma_features`
             and :func:`chroma_features`; an empty plane is left alone.
-        unit: a coefficient of 1 is stored as so many.
+        unit: the number a coefficient of 1 is stored as.
     """
 
     reach = REACH
@@ -83,7 +83,7 @@ class Statistics:
     squared error of a plane under coefficients c changes by c·gram·c − 2·c·target.
 
     Args:
-        step: look at every so many-th row and column.
+        step: look at every nth row and column.
     """
 
     def __init__(self, step: int = 1) -> None:
@@ -266,7 +266,7 @@ class _View:
 def _combine(
     features: Sequence[Tensor], coefficients: Sequence[float], start: Tensor | None = None
 ) -> Tensor:
-    """``start`` plus the sum of the first so many coefficients times features."""
+    """``start`` plus the sum of the first n coefficients times features."""
     total = torch.zeros_like(features[0]) if start is None else start
     for feature, coefficient in zip(features, coefficients, strict=False):
         if coefficient:

@@ -23,7 +23,7 @@ from models.protocol import Finish, Progress
 
 #: Longest side of a tile. Larger tiles waste less on borders and take more memory.
 TILE = 768
-#: Maps of at most so many bytes are kept; what is larger is computed anew wherever it is read.
+#: Maps of at most n bytes are kept; larger ones are computed anew wherever they are read.
 KEPT_BYTES = 2**28
 
 
@@ -173,7 +173,7 @@ def _weakly(method: Callable[[Box], Tensor]) -> Callable[[Box], Tensor]:
 
 
 class WholeMap:
-    """A map that is there, read like a :class:`FeatureMap`: 1×C×H/s×W/s for stride s."""
+    """A map in memory, read like a :class:`FeatureMap`: 1×C×H/s×W/s for stride s."""
 
     def __init__(self, whole: Tensor, stride: int) -> None:
         self.whole, self.stride = whole, stride

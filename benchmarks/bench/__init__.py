@@ -1,6 +1,7 @@
 """``codec bench``: this codec beside others, on any folder of images.
 
-``codecs`` says what is compared, ``metrics`` how pictures are judged, ``runner`` measures and
-resumes, ``curves`` sums up, ``plots``, ``tables`` and ``report`` show it; ``speed`` and ``stages``
-time.
+``codecs`` says what is compared, ``images`` on what, ``metrics`` how pictures are judged.
+``measuring`` codes one image, ``runner`` a folder; ``curves``, ``bands`` and ``checks`` sum up,
+``plots``, ``tables`` and ``report`` show it; ``speed`` and ``stages`` time. ``sizes`` finds the
+largest file within a size. Nothing here imports the commands of :mod:`benchmarks`.
 """

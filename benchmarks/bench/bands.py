@@ -44,8 +44,8 @@ def bd_rate(anchor: np.ndarray, test: np.ndarray) -> float | None:
     A setting that gave the same files as the one before counts once. None
     where the curves share no quality, or one has fewer than four points.
     """
-    found = delta("psnr", "anchor", "test", {"anchor": anchor, "test": test})
-    return None if found is None else found.rate
+    result = delta("psnr", "anchor", "test", {"anchor": anchor, "test": test})
+    return None if result is None else result.rate
 
 
 def band_rate(
@@ -84,10 +84,10 @@ def means_of_images(points: Iterable[Point], anchor: str) -> dict[str, tuple[flo
     for point in points:
         if point.codec in ("ours", anchor):
             of_image.setdefault(point.image, []).append(point)
-    found: dict[str, list[float]] = {name: [] for name in BANDS}
+    rates: dict[str, list[float]] = {name: [] for name in BANDS}
     for members in of_image.values():
         curves = mean_curves(members, "psnr")
         if len(curves) == 2:
             for name, rate in band_rates(curves[anchor], curves["ours"]).items():
-                found[name] += [] if rate is None else [rate.percent]
-    return {name: (float(np.mean(v)), len(v)) for name, v in found.items() if v}
+                rates[name] += [] if rate is None else [rate.percent]
+    return {name: (float(np.mean(v)), len(v)) for name, v in rates.items() if v}

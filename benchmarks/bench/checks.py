@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable
-from dataclasses import asdict
+from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
 
 from benchmarks.bench.points import Point
-from benchmarks.worst_cases import Comparison, compare
 
 
 def _layers_of(point: Point) -> float:
-    """1, 2 … for a file cut after so many layers; infinity for a whole one."""
+    """1, 2 … for a file cut after that many layers; infinity for a whole one."""
     return float(point.codec.removeprefix("ours, first ")) if "," in point.codec else np.inf
 
 
@@ -62,7 +61,37 @@ def falling_qualities(points: Iterable[Point]) -> list[str]:
     ]
 
 
+@dataclass(frozen=True)
+class Comparison:
+    """Bits of ours relative to a JPEG of equal PSNR, minus 1."""
+
+    image: str
+    quality: int
+    psnr: float
+    bpp: float
+    excess: float
+
+
 def against_jpeg(points: Iterable[Point]) -> list[Comparison]:
-    """Our bits relative to a JPEG of equal PSNR of the same image, the worst first."""
-    found = compare([asdict(p) for p in points if p.codec in ("ours", "jpeg")])
-    return sorted(found, key=lambda c: -c.excess)
+    """All images and qualities whose PSNR lies within the range of the image's JPEGs, the worst
+    first."""
+    by_image: dict[str, dict[str, list[Point]]] = defaultdict(lambda: defaultdict(list))
+    for point in points:
+        by_image[point.image][point.codec].append(point)
+    compared = []
+    for image, codecs in by_image.items():
+        jpeg = np.array(sorted((p.psnr, p.bpp) for p in codecs["jpeg"]))
+        for ours in codecs["ours"]:
+            if jpeg[0, 0] <= ours.psnr <= jpeg[-1, 0]:
+                rival = np.exp(np.interp(ours.psnr, jpeg[:, 0], np.log(jpeg[:, 1])))
+                excess = ours.bpp / rival - 1
+                compared.append(Comparison(image, int(ours.setting), ours.psnr, ours.bpp, excess))
+    return sorted(compared, key=lambda c: -c.excess)
+
+
+def worst_of_images(compared: Iterable[Comparison]) -> list[Comparison]:
+    """Each image at its worst quality, the worst image first."""
+    first: dict[str, Comparison] = {}
+    for case in sorted(compared, key=lambda c: -c.excess):
+        first.setdefault(case.image, case)
+    return list(first.values())

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,8 @@ from PIL import Image
 
 import codec
 from benchmarks.bench.codecs import OTHERS, Ours, label
-from benchmarks.bench.measuring import read_rgb
+from benchmarks.bench.images import read_rgb, spread
+from benchmarks.bench.sizes import between, largest_within
 from models.metrics.psnr import psnr
 
 SIDE = 224
@@ -37,27 +38,6 @@ def busiest(rgb: np.ndarray) -> tuple[int, int]:
     return max(places, key=lambda p: activity[p[0] : p[0] + side_y, p[1] : p[1] + side_x].mean())
 
 
-def of_size(
-    encode: Callable[[np.ndarray, float], bytes],
-    settings: tuple[float, ...],
-    rgb: np.ndarray,
-    limit: int,
-) -> bytes | None:
-    """The largest file of at most ``limit`` bytes, by bisection of the setting, or None."""
-    low, high = settings[0], settings[-1]
-    best = encode(rgb, low)
-    if len(best) > limit:
-        return None
-    for _ in range(9):
-        middle = (low + high) / 2
-        data = encode(rgb, middle)
-        if len(data) <= limit:
-            low, best = middle, data
-        else:
-            high = middle
-    return best
-
-
 def _embed(pixels: np.ndarray, corner: tuple[int, int]) -> str:
     y, x = corner
     piece = Image.fromarray(np.ascontiguousarray(pixels[y : y + SIDE, x : x + SIDE]))
@@ -74,9 +54,8 @@ def make(files: list[Path], pieces: list[Ours | str], device: str) -> list[dict[
     ours = [piece for piece in pieces if isinstance(piece, Ours)]
     if not ours:
         return []
-    spread = np.linspace(0, len(files) - 1, min(IMAGES, len(files))).round().astype(int)
     groups = []
-    for path in (files[i] for i in spread):
+    for path in spread(files, IMAGES):
         rgb = read_rgb(path)
         corner = busiest(rgb)
         for quality in QUALITIES:
@@ -84,7 +63,6 @@ def make(files: list[Path], pieces: list[Ours | str], device: str) -> list[dict[
             shown = [{"label": "original", "note": "", "webp": _embed(rgb, corner)}]
             others: list[Ours | str] = [p for p in pieces if isinstance(p, str)]
             for piece in [*ours, *others]:
-                data: bytes | None
                 if isinstance(piece, Ours):
                     options = {"effort": piece.effort, "model": piece.model, "device": device}
                     data = codec.encode(rgb, quality=quality, **options)  # type: ignore[arg-type]
@@ -92,12 +70,14 @@ def make(files: list[Path], pieces: list[Ours | str], device: str) -> list[dict[
                     decoded = np.array(codec.decode(data, device=device).convert("RGB"))
                     name = piece.label
                 else:
-                    chosen, name = OTHERS[piece], label(piece)
-                    data = of_size(chosen.encode, chosen.settings, rgb, size)
-                    if data is None:
+                    other, name = OTHERS[piece], label(piece)
+                    settings = between(other.settings[0], other.settings[-1])
+                    fitting = largest_within(size, partial(other.encode, rgb), settings)
+                    if fitting is None:
                         shown.append({"label": name, "note": "cannot be so small", "webp": ""})
                         continue
-                    decoded = chosen.decode(data)
+                    data = fitting[1]
+                    decoded = other.decode(data)
                 bpp = 8 * len(data) / (rgb.shape[0] * rgb.shape[1])
                 note = f"{bpp:.3f} bpp, {psnr(rgb, decoded):.2f} dB"
                 shown.append({"label": name, "note": note, "webp": _embed(decoded, corner)})

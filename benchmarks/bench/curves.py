@@ -53,15 +53,15 @@ def mean_curves(rows: Sequence[Row | Point], metric: str) -> dict[str, np.ndarra
     A setting counts only where all images of the codec have it, so that every point of a curve
     speaks of the same images.
     """
-    found: dict[str, dict[float, list[tuple[float, float]]]] = defaultdict(dict)
+    by_codec: dict[str, dict[float, list[tuple[float, float]]]] = defaultdict(dict)
     images: dict[str, set[str]] = defaultdict(set)
     for row in rows:
         value = _value(row, metric)
         if value is not None and math.isfinite(value):
-            found[row.codec].setdefault(row.setting, []).append((row.bpp, value))
+            by_codec[row.codec].setdefault(row.setting, []).append((row.bpp, value))
             images[row.codec].add(row.image)
     result = {}
-    for name, settings in found.items():
+    for name, settings in by_codec.items():
         points = [
             (setting, *np.mean(values, axis=0))
             for setting, values in settings.items()

@@ -14,7 +14,6 @@ from benchmarks.bench.bands import BandRate, band_rates, bd_rate, means_of_image
 from benchmarks.bench.codecs import OTHERS
 from benchmarks.bench.curves import PERCEPTUAL, mean_curves, rising
 from benchmarks.bench.points import Point
-from benchmarks.worst_cases import worst
 
 #: The quality whose cut files are set beside older ones of the same bytes.
 CUT_QUALITY = 50
@@ -46,10 +45,10 @@ def judge(points: Sequence[Point]) -> dict[str, Any]:
         },
     }
     seen = {metric: mean_curves(points, metric) for metric in PERCEPTUAL}
-    for metric, found in seen.items():
-        if "ours" in found:
+    for metric, means in seen.items():
+        if "ours" in means:
             result[f"bd_rate_{metric}_percent"] = {
-                name: bd_rate(found[name], found["ours"]) for name in anchors if name in found
+                name: bd_rate(means[name], means["ours"]) for name in anchors if name in means
             }
     compared = checks.against_jpeg(points)
     return result | {
@@ -58,13 +57,13 @@ def judge(points: Sequence[Point]) -> dict[str, Any]:
         "falling_layers": checks.falling_layers(points),
         "worst_against_jpeg": [
             {"image": c.image, "quality": c.quality, "ratio": round(1 + c.excess, 3)}
-            for c in worst(compared)[:5]
+            for c in checks.worst_of_images(compared)[:5]
         ],
         "ratio_to_jpeg": [[c.image, c.quality, round(1 + c.excess, 3)] for c in compared],
         "curves": {name: rows.round(5).tolist() for name, rows in curves.items()},
         **{
-            f"curves_{metric}": {name: rows.round(5).tolist() for name, rows in found.items()}
-            for metric, found in seen.items()
+            f"curves_{metric}": {name: rows.round(5).tolist() for name, rows in means.items()}
+            for metric, means in seen.items()
         },
     }
 
@@ -99,8 +98,8 @@ def lines(result: dict[str, Any]) -> list[str]:
         text += _rows(OTHERS[name].label, rate, result["bands"][name])
     text.append("mean over images of each image's own rate against")
     for name, means in result["bands_of_images"].items():
-        found = "   ".join(f"{b} {v:+.1f}% ({n} images)" for b, (v, n) in means.items())
-        text.append(f"  {OTHERS[name].label:18} {found}")
+        shown = "   ".join(f"{b} {v:+.1f}% ({n} images)" for b, (v, n) in means.items())
+        text.append(f"  {OTHERS[name].label:18} {shown}")
     for metric, title in PERCEPTUAL.items():
         for name, rate in result.get(f"bd_rate_{metric}_percent", {}).items():
             text.append(f"BD-rate ({title}) of ours against {OTHERS[name].label}: {_percent(rate)}")
@@ -123,8 +122,8 @@ def _alike(first: Sequence[Point], second: Sequence[Point]) -> list[Point]:
     images = {p.image for p in second}
     shared = {p.setting for p in second if p.codec == "ours"}
     shared &= {p.setting for p in first if p.codec == "ours"}
-    chosen = [p for p in first if p.image in images and p.codec.startswith("ours")]
-    return [p for p in chosen if len(shared) < 4 or p.setting in shared]
+    ours = [p for p in first if p.image in images and p.codec.startswith("ours")]
+    return [p for p in ours if len(shared) < 4 or p.setting in shared]
 
 
 def decibel_at_equal_bytes(old: np.ndarray, new: np.ndarray, quality: float) -> float | None:

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps
 
 import codec
 from benchmarks.bench import metrics
 from benchmarks.bench.codecs import OTHERS, OUR_PERCEPTUAL, OUR_QUALITIES, Ours, cut_name
+from benchmarks.bench.images import read_rgb
+from benchmarks.bench.sizes import largest_within
 
 #: Qualities whose files are cut and set beside files encoded for the size of the cut.
 STOP_QUALITIES = (50, 80)
@@ -64,12 +65,6 @@ class Trial:
     perceptual: bool
 
 
-def read_rgb(path: Path) -> np.ndarray:
-    """Pixels, uint8 H×W×3, EXIF orientation applied."""
-    with Image.open(path) as image:
-        return np.array(ImageOps.exif_transpose(image).convert("RGB"))
-
-
 def judge(path: Path, trials: list[Trial]) -> list[Row]:
     """Rows of trials of one image. Runs in worker processes."""
     rgb = read_rgb(path)
@@ -96,15 +91,15 @@ def judge(path: Path, trials: list[Trial]) -> list[Row]:
 
 def measure_other(path: Path, name: str) -> list[Row]:
     """All settings of a codec other than ours on one image. Runs in worker processes."""
-    rgb, chosen = read_rgb(path), OTHERS[name]
+    rgb, other = read_rgb(path), OTHERS[name]
     trials = []
-    for setting in chosen.settings:
+    for setting in other.settings:
         started = time.perf_counter()
-        data = chosen.encode(rgb, setting)
+        data = other.encode(rgb, setting)
         between = time.perf_counter()
-        decoded = chosen.decode(data)
+        decoded = other.decode(data)
         ended = time.perf_counter()
-        seen = setting in chosen.perceptual
+        seen = setting in other.perceptual
         times = between - started, ended - between
         trials.append(Trial(name, setting, len(data), decoded, *times, seen))
     return judge(path, trials)
@@ -115,30 +110,38 @@ def start_worker() -> None:
     torch.set_num_threads(1)
 
 
+def code_ours(
+    rgb: np.ndarray, ours: Ours, qualities: Iterable[int], device: str, *, cuts: bool = True
+) -> Iterator[tuple[int, bytes, list[Trial]]]:
+    """Quality, file, and the pictures of its first 1, 2 … layers (or with ``cuts`` off of all
+    layers alone), for each quality."""
+    options = {"effort": ours.effort, "model": ours.model, "device": device}
+    for quality in qualities:
+        started = time.perf_counter()
+        data = codec.encode(rgb, quality=quality, **options)  # type: ignore[arg-type]
+        encoding = time.perf_counter() - started
+        ends = [layer.end for layer in codec.info(data).layers]
+        trials = []
+        for count, end in enumerate(ends, start=1):
+            whole = count == len(ends)
+            if whole or cuts:
+                decoded, seconds = _decode(data[:end], device)
+                name = ours.name if whole else cut_name(ours.name, count)
+                size = len(data) if whole else end
+                seen = quality in OUR_PERCEPTUAL
+                trials.append(Trial(name, quality, size, decoded, encoding, seconds, seen))
+        yield quality, data, trials
+
+
 def run_ours(path: Path, ours: Ours, device: str) -> tuple[list[Trial], list[Stop]]:
     """All qualities of one of our codecs on one image, with the cuts of its files."""
     rgb = read_rgb(path)
     trials: list[Trial] = []
     files: dict[int, bytes] = {}
-    for quality in OUR_QUALITIES:
-        started = time.perf_counter()
-        data = codec.encode(
-            rgb, quality=quality, effort=ours.effort, model=ours.model, device=device
-        )
-        encoding = time.perf_counter() - started
+    for quality, data, each in code_ours(rgb, ours, OUR_QUALITIES, device, cuts=ours.cuts):
         files[quality] = data
-        ends = [layer.end for layer in codec.info(data).layers]
-        for count, end in enumerate(ends, start=1):
-            whole = count == len(ends)
-            if not whole and not ours.cuts:
-                continue
-            decoded, seconds = _decode(data[:end], device)
-            name = ours.name if whole else cut_name(ours.name, count)
-            seen = quality in OUR_PERCEPTUAL and whole
-            size = len(data) if whole else end
-            trials.append(Trial(name, quality, size, decoded, encoding, seconds, seen))
-    stops = _stops(path, rgb, ours, files, device) if ours.cuts else []
-    return trials, stops
+        trials += [*(replace(trial, perceptual=False) for trial in each[:-1]), each[-1]]
+    return trials, _stops(path, rgb, ours, files, device) if ours.cuts else []
 
 
 def _decode(data: bytes, device: str) -> tuple[np.ndarray, float]:
@@ -173,33 +176,17 @@ def _stops(
                 None,
                 None,
             )
-            best = _largest_below(coded, files, layer.end)
-            if best is not None:
-                data = coded(best)
+            smaller = max((q for q, data in files.items() if len(data) <= layer.end), default=0)
+            larger = min((q for q in files if q > smaller), default=101)
+            fitting = largest_within(layer.end, coded, range(smaller, larger))
+            if fitting is not None:
+                data = fitting[1]
                 shown, _ = _decode(data, device)
                 start = replace(
                     start,
-                    sized_quality=best,
+                    sized_quality=fitting[0],
                     sized_bpp=round(8 * len(data) / pixels, 5),
                     sized_psnr=round(metrics.psnr(rgb, shown), 4),
                 )
             stops.append(start)
     return stops
-
-
-def _largest_below(
-    coded: Callable[[int], bytes], files: dict[int, bytes], limit: int
-) -> int | None:
-    """The highest quality whose file has at most ``limit`` bytes, bracketed by known files."""
-    fitting = [q for q, data in files.items() if len(data) <= limit]
-    if not fitting:
-        return None
-    low = max(fitting)
-    high = min((q for q in files if q > low), default=101)
-    while high - low > 1:
-        middle = (low + high) // 2
-        if len(coded(middle)) <= limit:
-            low = middle
-        else:
-            high = middle
-    return low

@@ -54,10 +54,10 @@ def save(measured: Measured, about: dict[str, Any], crops: list[dict[str, Any]],
 def load(out: Path) -> tuple[Measured, dict[str, Any], list[dict[str, Any]]]:
     """What :func:`save` wrote. Raises ArgumentError."""
     try:
-        found = json.loads((out / RESULTS).read_text())
+        saved = json.loads((out / RESULTS).read_text())
         crops = json.loads((out / CROPS).read_text()) if (out / CROPS).exists() else []
-        rows, stops = [Row(**r) for r in found["rows"]], [Stop(**s) for s in found["stops"]]
-        return Measured(rows, stops), found["about"], crops
+        rows, stops = [Row(**r) for r in saved["rows"]], [Stop(**s) for s in saved["stops"]]
+        return Measured(rows, stops), saved["about"], crops
     except FileNotFoundError as error:
         raise ArgumentError(
             f"{out / RESULTS}: does not exist; name the -o folder of a finished run"
@@ -109,9 +109,9 @@ def draw(out: Path, *, anchors: list[str] | None = None, kodak: bool = False) ->
     snippet = [f"{title}; {about['machine']}.", ""]
     computed = []
     for metric, by_codec in all_curves.items():
-        found = deltas(metric, anchors, by_codec)
-        computed += found
-        shown = tables.summary(by_codec, found, metric)
+        rates = deltas(metric, anchors, by_codec)
+        computed += rates
+        shown = tables.summary(by_codec, rates, metric)
         snippet += [tables.markdown(*shown), ""]
         drawn = plots.rate_distortion(by_codec, metric, title, kodak=kodak)
         _write(out, f"{metric}", drawn)
@@ -124,9 +124,9 @@ def draw(out: Path, *, anchors: list[str] | None = None, kodak: bool = False) ->
         _write(out, f"layers-{name}".replace(":", "-"), drawn)
         shown = tables.progressive([s for s in stops if s.codec == name])
         early = {n: c for n, c in curves.items() if n.partition(":layers=")[0] == name}
-        found = deltas("psnr", [name], early)
-        computed += found
-        cost = tables.stopping(found)
+        rates = deltas("psnr", [name], early)
+        computed += rates
+        cost = tables.stopping(rates)
         snippet += [tables.markdown(*shown), "", tables.markdown(*cost), ""]
         heading = f"Layers of {label(name)}"
         html = report.plot(drawn["png"], heading) + report.table(*shown) + report.table(*cost)

@@ -39,7 +39,7 @@ HOW = (
 
 
 def installed() -> bool:
-    """Whether CompressAI and what it imports are there."""
+    """Whether CompressAI and what it imports are installed."""
     return all(find_spec(name) for name in ("compressai", "torchvision", "einops"))
 
 
@@ -68,7 +68,7 @@ class Peer:
 
     @torch.no_grad()
     def encode(self, rgb: np.ndarray) -> bytes:
-        """uint8 H×W×3 → bytes: sizes, then each string behind its length."""
+        """uint8 H×W×3 → bytes: sizes, then each string after its length."""
         height, width = rgb.shape[:2]
         device = next(self.network.parameters()).device
         image = torch.from_numpy(rgb).to(device).permute(2, 0, 1)[None].float() / 255

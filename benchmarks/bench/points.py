@@ -84,14 +84,14 @@ def measure_anchors(
     pixels = rgb.shape[0] * rgb.shape[1]
     points, entries = [], {}
     for anchor in anchors:
-        chosen = OTHERS[anchor]
+        other = OTHERS[anchor]
         for setting in settings_of(anchor):
-            seen = perceptual and setting in chosen.perceptual
+            seen = perceptual and setting in other.perceptual
             key = _key(image, digest, anchor, setting)
             values = known.get(key, [])
             if len(values) < 2 + 3 * seen:
-                data = chosen.encode(rgb, setting)
-                shown = chosen.decode(data)
+                data = other.encode(rgb, setting)
+                shown = other.decode(data)
                 values = [8 * len(data) / pixels, metrics.psnr(rgb, shown)]
                 values += perceived(rgb, shown) if seen else []
             entries[key] = values

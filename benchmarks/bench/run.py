@@ -26,7 +26,7 @@ def compare(
 
     Args:
         codecs: names separated by commas, see :mod:`benchmarks.bench.codecs`.
-        limit: only the first so many images (0: all).
+        limit: only the first n images (0: all).
         kodak: draw the published curves of learned codecs, which speak of the Kodak images.
 
     Returns:
@@ -38,6 +38,7 @@ def compare(
     extra.require()
     from benchmarks.bench import crops, output, runner
     from benchmarks.bench.codecs import parse
+    from benchmarks.bench.images import images_in
     from codec.installed import resolve_device
 
     names = list(dict.fromkeys(name.strip() for name in codecs.split(",") if name.strip()))
@@ -48,7 +49,7 @@ def compare(
     if missing:
         raise ArgumentError(f"anchor {missing[0]!r} is not among the codecs {', '.join(names)}")
     device = str(resolve_device(device))
-    files = runner.images_in(folder, limit)
+    files = images_in(folder)[: limit or None]
     output.make_folder(out)
     measured = runner.measure(files, pieces, out, device=device, processes=processes)
     known = {row.image for row in measured.rows}

@@ -34,7 +34,6 @@ from benchmarks.bench.measuring import (
     start_worker,
 )
 from codec.errors import ImageError, OutputError
-from models.training.data import IMAGE_SUFFIXES
 
 JOURNAL = "rows.jsonl"
 
@@ -47,16 +46,6 @@ class Measured:
     stops: list[Stop] = field(default_factory=list)
     left_out: list[str] = field(default_factory=list)
     """Images that could not be read, with the reason."""
-
-
-def images_in(folder: Path, limit: int = 0) -> list[Path]:
-    """Image files directly in ``folder``, sorted. Raises ImageError where there are none."""
-    if not folder.is_dir():
-        raise ImageError(f"{folder}: is not a folder; give the folder that holds the images")
-    files = sorted(p for p in folder.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES)
-    if not files:
-        raise ImageError(f"{folder}: the folder holds no images")
-    return files[:limit] if limit else files
 
 
 def _settings(piece: Ours | str) -> Any:

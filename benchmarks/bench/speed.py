@@ -13,21 +13,21 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
-from pathlib import Path
+from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 import codec
 from benchmarks.bench import peers, stages
 from benchmarks.bench.codecs import OTHERS, missing
+from benchmarks.bench.images import PHOTOGRAPH, read_rgb
 from benchmarks.bench.tables import markdown
 from codec.installed import get_model, resolve_device
-from models.training.hardware import machine
+from models.training.hardware import machine, seconds_of
 
 QUALITY = 50
 BATCHES = (1, 4, 8)
@@ -36,14 +36,12 @@ PEER_SETTINGS = {"jpeg": 50, "jpeg2000": 0.4, "webp": 50, "avif": 50, "jxl": 50}
 #: The quality of the zoo's networks: 1…5 share one width, larger ones are slower.
 ZOO_QUALITY = 4
 TIMED_ZOO = ("bmshj2018-hyperprior", "mbt2018-mean", "cheng2020-attn")
-_PHOTOGRAPH = Path(__file__).parent.parent / "images" / "pier.png"
 _ENOUGH_SECONDS = 8.0
 
 
 def photograph(megapixels: float) -> np.ndarray:
     """The bundled photograph, mirrored on until large enough, cropped to 3:2; uint8 H×W×3."""
-    with Image.open(_PHOTOGRAPH) as image:
-        tile = np.array(image.convert("RGB"))
+    tile = read_rgb(PHOTOGRAPH)
     height = round((megapixels * 1e6 / 1.5) ** 0.5)
     width = round(1.5 * height)
     while tile.shape[0] < height:
@@ -63,14 +61,6 @@ def _repeat(runs: int) -> Callable[[], bool]:
         return count == 1 or (count <= runs and time.perf_counter() - begun < _ENOUGH_SECONDS)
 
     return more
-
-
-def _seconds(work: Callable[[], object], device: torch.device) -> float:
-    started = time.perf_counter()
-    work()
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-    return time.perf_counter() - started
 
 
 def _peak_bytes() -> int:
@@ -97,7 +87,7 @@ def one_size(megapixels: float, threads: int, device: str, model: str, runs: int
         started = time.perf_counter()
         data = codec.encode(rgb, quality=QUALITY, model=model, **options)
         encoding.append(time.perf_counter() - started)
-        decoding.append(_seconds(lambda d=data: codec.decode(d, **options), place))  # type: ignore[misc]
+        decoding.append(seconds_of(lambda d=data: codec.decode(d, **options), place))  # type: ignore[misc]
     memory = _peak_bytes()
     gpu = torch.cuda.max_memory_allocated(place) if place.type == "cuda" else None
     parts = stages.split(get_model(model, device), rgb, QUALITY, place, repeat=_repeat(runs))
@@ -143,13 +133,13 @@ def batches(threads: int, device: str, model: str, runs: int) -> list[dict[str, 
                 lambda _: codec.encode(rgb, quality=QUALITY, model=model, device=device),
                 lambda _: codec.decode(data, device=device),
             ):
-                taken = []
-                for _ in range(min(runs, 3)):
-                    with ThreadPoolExecutor(workers) as pool:
-                        started = time.perf_counter()
-                        list(pool.map(work, range(count)))
-                        taken.append(time.perf_counter() - started)
-                times.append(statistics.median(taken))
+                with ThreadPoolExecutor(workers) as pool:
+                    times.append(
+                        statistics.median(
+                            seconds_of(lambda p=pool, w=work, n=count: list(p.map(w, range(n))))  # type: ignore[misc]
+                            for _ in range(min(runs, 3))
+                        )
+                    )
             megapixels = count * rgb.shape[0] * rgb.shape[1] / 1e6
             result.append(
                 {
@@ -177,11 +167,11 @@ def beside_peers(threads: int, device: str, model: str, runs: int) -> list[dict[
     }
     for name, setting in PEER_SETTINGS.items():
         if missing(name) is None:
-            chosen = OTHERS[name]
+            other = OTHERS[name]
             coders[name] = (
-                lambda c=chosen, s=setting: c.encode(rgb, s),  # type: ignore[misc]
-                chosen.decode,
-                f"setting {setting:g}; {chosen.note}",
+                partial(other.encode, rgb, setting),
+                other.decode,
+                f"setting {setting:g}; {other.note}",
             )
     if peers.installed():
         for name in TIMED_ZOO:
@@ -205,8 +195,8 @@ def beside_peers(threads: int, device: str, model: str, runs: int) -> list[dict[
                 nonlocal data
                 data = encode()
 
-            encoding = _seconds(work, place)
-            decoding = _seconds(lambda d=data, f=decode: f(d), place)  # type: ignore[misc]
+            encoding = seconds_of(work, place)
+            decoding = seconds_of(lambda d=data, f=decode: f(d), place)  # type: ignore[misc]
             sizes[name] = len(data)
             if turn or slow:  # the first turn warms up
                 times[name].append((encoding, decoding))
@@ -255,9 +245,9 @@ def measure(
         def alone(work: Callable[..., Any], *arguments: Any) -> Any:
             progress.update(task, description=f"timing {work.__name__} {arguments[0]}")
             with ProcessPoolExecutor(1, mp_context=context) as pool:
-                found = pool.submit(work, *arguments).result()
+                result = pool.submit(work, *arguments).result()
             progress.advance(task)
-            return found
+            return result
 
         if peers:
             result["peers"] = alone(beside_peers, max(counts), device, model, runs)

@@ -44,9 +44,9 @@ def summary(
     rows = []
     for name, curve in curves.items():
         row = [label(name), *(_number(at_rate(curve, rate), digits) for rate in RATES)]
-        found = {d.anchor: d for d in deltas if d.codec == name}
+        own = {d.anchor: d for d in deltas if d.codec == name}
         for anchor in anchors:
-            d = found.get(anchor)
+            d = own.get(anchor)
             if anchor == name:
                 row.append("0")
             elif d is None:
@@ -55,7 +55,7 @@ def summary(
                 row.append(f"{d.rate:+.1f}% ({d.low:{digits}}…{d.high:{digits}})")
         if metric == "psnr":
             row += [
-                "0" if a == name else _number(found[a].quality if a in found else None, "+.2f")
+                "0" if a == name else _number(own[a].quality if a in own else None, "+.2f")
                 for a in anchors
             ]
         rows.append(row)
@@ -107,7 +107,8 @@ def as_csv(curves: dict[str, dict[str, np.ndarray]]) -> str:
                 point[metric] = float(value)
     buffer = io.StringIO()
     writer = csv.writer(buffer)
-    writer.writerow(["codec", "setting", "bpp", "psnr_db", "ms_ssim_db", "ssimulacra2"])
+    named = [f"{m}_db" if title.endswith("dB") else m for m, title in METRICS.items()]
+    writer.writerow(["codec", "setting", "bpp", *named])
     for (name, setting), point in points.items():
         values = [f"{point[m]:.4f}" if m in point else "" for m in METRICS]
         writer.writerow([name, f"{setting:g}", f"{point['bpp']:.5f}", *values])

@@ -119,8 +119,8 @@ class _Viewer:
         return JSONResponse({"files": await self._workers.draw(self._library.names)})
 
     async def info(self, request: Request) -> Response:
-        found = await self._workers.draw(describe, self._item(request), self._max_pixels)
-        return JSONResponse(found)
+        about = await self._workers.draw(describe, self._item(request), self._max_pixels)
+        return JSONResponse(about)
 
     async def file(self, request: Request) -> Response:
         item = self._item(request)

@@ -13,14 +13,12 @@ import numpy as np
 from PIL import Image
 
 import codec
-from benchmarks.anchors import jpeg2000_of_size, jpeg_of_size
+from benchmarks.bench import sizes
 from cli.viewer.folder import Item
 from codec.errors import ArgumentError, ImageError, TargetError
 from codec.image_io import load_picture
 from models.metrics.psnr import psnr
-from models.training.anchors import decode_rgb, encode_jpeg
-
-RIVALS = {"jpeg": "JPEG", "jpeg2000": "JPEG 2000"}
+from models.training.anchors import decode_rgb
 
 
 def message(head: dict[str, Any], payload: bytes = b"") -> bytes:
@@ -39,19 +37,19 @@ def png(image: Image.Image) -> bytes:
 
 def describe(item: Item, max_pixels: int | None) -> dict[str, Any]:
     """What the page must know of a file before it shows it. Raises CodecError."""
-    found = codec.info(item.read(), max_pixels=max_pixels)
+    about = codec.info(item.read(), max_pixels=max_pixels)
     return {
         "name": item.name,
         "title": item.title,
-        "width": found.width,
-        "height": found.height,
-        "bytes": found.bytes,
-        "bpp": found.bpp,
-        "quality": found.quality,
-        "layers": [{"name": x.name, "bytes": x.bytes, "end": x.end} for x in found.layers],
-        "layers_declared": found.layers_declared,
+        "width": about.width,
+        "height": about.height,
+        "bytes": about.bytes,
+        "bpp": about.bpp,
+        "quality": about.quality,
+        "layers": [{"name": x.name, "bytes": x.bytes, "end": x.end} for x in about.layers],
+        "layers_declared": about.layers_declared,
         "original": item.original is not None,
-        "damage": found.damage,
+        "damage": about.damage,
     }
 
 
@@ -62,11 +60,11 @@ def original_pixels(item: Item, max_pixels: int | None) -> np.ndarray:
     source = item.original
     changed = source.stat().st_mtime_ns if isinstance(source, Path) else 0
     rgb = _pixels(source, changed, max_pixels)
-    found = codec.info(item.read(), max_pixels=max_pixels)
-    if rgb.shape[:2] != (found.height, found.width):
+    about = codec.info(item.read(), max_pixels=max_pixels)
+    if rgb.shape[:2] != (about.height, about.width):
         raise ImageError(
             f"{item.title}: what stands beside it has another size "
-            f"({rgb.shape[1]}×{rgb.shape[0]}, not {found.width}×{found.height})"
+            f"({rgb.shape[1]}×{rgb.shape[0]}, not {about.width}×{about.height})"
         )
     return rgb
 
@@ -93,20 +91,19 @@ def rival(original: np.ndarray, name: str, limit: int) -> tuple[bytes, dict[str,
     Raises:
         TargetError: JPEG 2000 cannot be that small.
     """
-    if name not in RIVALS:
-        raise ArgumentError(f"the comparison is one of {', '.join(RIVALS)}, not {name!r}")
-    note = ""
-    data = (jpeg_of_size if name == "jpeg" else jpeg2000_of_size)(original, limit)
-    if data is None and name == "jpeg":
-        data = encode_jpeg(original, 1)
+    if name not in sizes.RIVALS:
+        raise ArgumentError(f"the comparison is one of {', '.join(sizes.RIVALS)}, not {name!r}")
+    title, note = sizes.RIVALS[name], ""
+    data, fits = sizes.rival(name, original, limit, close=0.98)
+    if not fits:
+        if name != "jpeg":
+            raise TargetError(f"{title} cannot be as small as {limit} bytes")
         note = f"No JPEG is as small as {limit} bytes. This is the smallest: {len(data)} bytes."
-    if data is None:
-        raise TargetError(f"{RIVALS[name]} cannot be as small as {limit} bytes")
     shown = decode_rgb(data)
     height, width = original.shape[:2]
     head = {
         "type": "rival",
-        "name": RIVALS[name],
+        "name": title,
         "bytes": len(data),
         "bpp": 8 * len(data) / (width * height),
         "psnr": min(psnr(shown, original), 99.0),

@@ -28,9 +28,9 @@ from codec.errors import BatchError, CodecError
 HANDFUL = 8
 #: Handfuls that an actor holds: one is worked on, one waits.
 DEPTH = 2
-#: A unit that so many actors were lost with may hold the reason, and is done with care.
+#: A unit with which n actors were lost may be the reason, and is done with care.
 SUSPICION = 2
-#: A unit that so many actors were lost with is put on record as failed.
+#: A unit with which n actors were lost is put on record as failed.
 LOSSES = 6
 #: Actors that share one GPU: while one reads, range-codes or writes, others compute.
 ACTORS_PER_GPU = 4
@@ -97,8 +97,8 @@ class RayEngine:
 
         self._ray: Any = ray
         _connect(ray)
-        there = ray.cluster_resources()
-        gpus = int(there.get("GPU", 0))
+        resources = ray.cluster_resources()
+        gpus = int(resources.get("GPU", 0))
         on_gpu = gpus > 0 and settings.kind != VERIFY and settings.options.get("device") != "cpu"
         self._share: dict[str, float] = {"num_cpus": 1}
         if on_gpu:
@@ -109,7 +109,7 @@ class RayEngine:
             device = {}
         self._settings = replace(settings, options=settings.options | device)
         self._root = root
-        default = gpus * ACTORS_PER_GPU if on_gpu else int(there.get("CPU", 1))
+        default = gpus * ACTORS_PER_GPU if on_gpu else int(resources.get("CPU", 1))
         self.workers = max(1, min(workers or default, units))
         self._actors: list[_Actor] = []
         self._again: deque[Unit] = deque()

@@ -21,7 +21,7 @@ class Coder:
     workers as cores.
 
     Raises:
-        codec.errors.CodecError: an option is out of range, or the model or device is not there.
+        codec.errors.CodecError: an option is out of range, or the model or device is missing.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -88,12 +88,11 @@ class Coder:
 
         from codec.decoding import decode
         from codec.image_io import load_picture
+        from models.metrics.psnr import psnr
 
         original = load_picture(source, max_pixels=self._limit).rgb
         decoded = decode(coded, device=self._device, max_pixels=self._limit)
-        error = original.astype(np.float32) - np.asarray(decoded.convert("RGB"), np.float32)
-        mean = float(np.mean(np.square(error), dtype=np.float64))
-        return min(MAX_PSNR, 10 * float(np.log10(255**2 / max(mean, 1e-12))))
+        return min(MAX_PSNR, psnr(original, np.asarray(decoded.convert("RGB"))))
 
     def _decode(self, data: bytes, entry: Entry) -> tuple[Row, bytes]:
         from codec.decoding import decode_detailed

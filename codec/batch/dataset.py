@@ -33,7 +33,7 @@ class CodedImages(Dataset):
     Args:
         place: folder or URL.
         size: ``full``; ``y2``, half of it; ``y1``, a quarter.
-        layers: use only the first so many layers.
+        layers: use only the first n layers.
         transform: applied to each item.
         paths: take these files below ``place``; default: all .cci files, sorted.
         device: ``cpu``, or where workers are few a GPU.

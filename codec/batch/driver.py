@@ -24,7 +24,7 @@ from codec.batch.worker import Done
 from codec.errors import ArgumentError, BatchError
 
 ENGINES = ("local", "ray")
-#: So many units in a row that the destination did not take end the run: it is full, or gone.
+#: The run ends after n units in a row that the destination did not take: it is full, or gone.
 STUCK = 20
 #: Each has its own copy of the network and of what CUDA takes.
 GPU_WORKERS = 4
@@ -125,7 +125,7 @@ def run(
         retry_failed: with ``resume``, try again what failed.
         force: throw away an existing manifest.
         watch: told after each unit.
-        on_stop: called when Ctrl-C was noticed.
+        on_stop: called after Ctrl-C.
 
     Raises:
         codec.errors.CodecError: the run cannot be begun, or cannot go on.
@@ -148,8 +148,8 @@ def run(
         if resume or retry_failed:
             todo = _remaining(plan, record, summary, retry_failed)
         if todo:
-            chosen = make_engine(engine, settings, plan.root, workers, len(todo))
-            _drive(chosen, todo, record, summary, started, watch, on_stop)
+            workforce = make_engine(engine, settings, plan.root, workers, len(todo))
+            _drive(workforce, todo, record, summary, started, watch, on_stop)
         if not summary.interrupted:
             record.finish()
             Store(settings.destination).clear_staging()
@@ -202,7 +202,7 @@ def default_workers(settings: Settings) -> int:
 def make_engine(
     name: str, settings: Settings, root: str, workers: int | None, units: int
 ) -> Engine:
-    """An engine by its name, for so many units. Raises ArgumentError where it is unknown or not
+    """An engine by its name, for n units. Raises ArgumentError where it is unknown or not
     installed."""
     # Workers of a cluster run in other folders than this process.
     root = absolute(root)

@@ -25,7 +25,7 @@ from codec.quiet import libraries_silenced
 
 #: Units that a worker holds: one is coded, others are read or written meanwhile.
 DEPTH = 3
-#: A picture that so many workers died of is put on record as failed.
+#: A picture at which n workers died is put on record as failed.
 DEATHS = 2
 
 
@@ -60,7 +60,7 @@ class _Process:
 
     def give(self, unit: Unit) -> None:
         self.held[unit.name] = unit
-        with suppress(OSError):  # where it died just now, which is noticed where ends are
+        with suppress(OSError):  # the worker has just died: :meth:`run` will see it
             self.connection.send(unit)
 
     @property

@@ -42,7 +42,7 @@ class Manifest:
         place: path or URL of the Parquet file.
         settings: what must be the same when the run is resumed.
         resume: go on with what is there; otherwise there must be nothing.
-        force: throw away what is there.
+        force: throw away an earlier run's.
 
     Raises:
         ArgumentError: there is a manifest and neither is wanted, or it is of another run.

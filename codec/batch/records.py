@@ -119,8 +119,8 @@ def _seekable(file: Any) -> Any:
 
 def newest_first(names: list[str]) -> list[str]:
     """The part files among the names in a manifest's folder of parts."""
-    found = (n for n in names if n.startswith("part-") and n.endswith(".parquet"))
-    return sorted(found, reverse=True)
+    parts = (n for n in names if n.startswith("part-") and n.endswith(".parquet"))
+    return sorted(parts, reverse=True)
 
 
 def recordable(text: str) -> str:

@@ -123,7 +123,7 @@ def histogram(counts: Counter[int], step: float) -> str:
     if not counts:
         return '<p class="soft">No picture.</p>'
     last = max(counts)
-    group = max(1, -(-(last + 1) // 60))  # at most so many bars
+    group = max(1, -(-(last + 1) // 60))  # at most 60 bars
     bars: Counter[int] = Counter()
     for bin_, count in counts.items():
         bars[bin_ // group] += count
@@ -157,7 +157,7 @@ def _worst(rows: list[Row], settings: dict, destination: str, measured: bool) ->
     if not rows:
         return
     kind = "Lowest PSNR" if measured else "Most bits per pixel"
-    yield f'<h2>{kind}</h2><p class="soft">Left the original where it is there, right ours.</p>'
+    yield f'<h2>{kind}</h2><p class="soft">Left the original where it still exists, right ours.</p>'
     yield '<div class="group">'
     for row in rows:
         before = _picture(settings.get("root") or settings.get("source", ""), row["path"])

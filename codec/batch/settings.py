@@ -30,7 +30,7 @@ class Settings:
             :func:`codec.verify`.
         suffix: of the results.
         psnr: when encoding, decode again and measure.
-        shards: write tar shards of so many pictures each; None: shards in give shards out, files
+        shards: write tar shards of n pictures each; None: shards in give shards out, files
             give files; 0: files always.
 
     Raises:

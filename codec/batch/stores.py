@@ -67,8 +67,8 @@ class Store:
                 files = list(_below(self._root))
             else:
                 self._fs.invalidate_cache()
-                found = retrying(lambda: self._fs.find(self._root, detail=True))
-                files = [(name, info["size"] or 0) for name, info in found.items()]
+                entries = retrying(lambda: self._fs.find(self._root, detail=True))
+                files = [(name, info["size"] or 0) for name, info in entries.items()]
         except Exception as error:
             raise ImageError(f"{self.place}: cannot be listed ({reason(error)})") from error
         start = len(self._root.rstrip("/")) + 1

@@ -38,7 +38,7 @@ def verify_set(
     engine: str = "local",
     watch: Callable[[Findings, int], None] | None = None,
 ) -> Findings:
-    """Read every result of a batch run again: is it there, as large as recorded, and whole?
+    """Read every result of a batch run again: does it exist, as large as recorded, and whole?
 
     Args:
         destination: folder or URL of the results.
@@ -70,8 +70,8 @@ def verify_set(
         destination, destination, kind=VERIFY, options=(options or {}) | {"deep": deep}
     )
     if units:
-        chosen = make_engine(engine, settings, destination, workers, len(units))
-        done = chosen.run(iter(units), on_facts=lambda _: None, stopping=lambda: False)
+        workforce = make_engine(engine, settings, destination, workers, len(units))
+        done = workforce.run(iter(units), on_facts=lambda _: None, stopping=lambda: False)
         for result in done:
             findings.units += 1
             for row in result.rows:

@@ -156,12 +156,12 @@ class Worker:
         try:
             if part.data == b"":
                 raise ImageError("the file is empty")
-            found, result = self._coder.code(part.data, part.entry)
+            figures, result = self._coder.code(part.data, part.entry)
         except CodecError as error:
             return row | {"error": str(error).removeprefix("the data: ")}, None
         except Exception as error:  # noqa: BLE001 - one picture must not end the run
             return row | {"error": f"unexpected {type(error).__name__}: {reason(error)}"}, None
-        return row | found | {"status": OK}, result
+        return row | figures | {"status": OK}, result
 
     # -- writing -----------------------------------------------------------------------------------
 
@@ -221,7 +221,7 @@ def _guarded(target: Callable[..., None], *arguments: Any) -> None:
     """A thread that fails takes its process with it: the engine then knows, and starts another."""
     try:
         target(*arguments)
-    except ConnectionError:  # nobody is there to report to
+    except ConnectionError:  # the driver has ended
         os._exit(0)
     except BaseException:  # noqa: BLE001 - whatever it is
         import traceback

@@ -18,6 +18,7 @@ def grid(
     *,
     columns: int | None = None,
     titles: Sequence[str] | None = None,
+    line: int = LINE,
 ) -> Image.Image:
     """Pictures in rows, left to right, on white.
 
@@ -25,6 +26,7 @@ def grid(
         images: of any sizes and modes; cells are as large as the largest.
         columns: how many beside each other; default about as many as rows.
         titles: a line above each picture; cut where it is wider than the cell.
+        line: height of a title in pixels.
 
     Returns:
         An RGB image. A single picture without a title comes back as it is.
@@ -40,7 +42,7 @@ def grid(
         return images[0]
     across = min(columns or balanced(len(images)), len(images))
     width, height = (max(image.size[axis] for image in images) for axis in (0, 1))
-    line = 0 if titles is None else LINE
+    line = 0 if titles is None else line
     cell = width + GAP, height + line + GAP
     rows = math.ceil(len(images) / across)
     sheet = Image.new("RGB", (across * cell[0] - GAP, rows * cell[1] - GAP), "white")
@@ -48,7 +50,7 @@ def grid(
         left, top = index % across * cell[0], index // across * cell[1]
         sheet.paste(image.convert("RGB"), (left, top + line))
         if titles is not None:
-            sheet.paste(_text(titles[index], width), (left, top))
+            sheet.paste(_text(titles[index], width, line), (left, top))
     return sheet
 
 
@@ -59,8 +61,8 @@ def balanced(count: int) -> int:
     return full[0] if full else least
 
 
-def _text(words: str, width: int) -> Image.Image:
-    line = Image.new("RGB", (width, LINE), "white")
-    font = ImageFont.load_default(LINE - 5)
+def _text(words: str, width: int, height: int) -> Image.Image:
+    line = Image.new("RGB", (width, height), "white")
+    font = ImageFont.load_default(height * 11 // LINE)
     ImageDraw.Draw(line).text((1, 1), words, fill="black", font=font)
     return line

@@ -110,15 +110,15 @@ def _beside(leader: Subject, source: SourceLike, device: str, max_pixels: int | 
         return subject_of_picture(
             fitted, leader.layers, quality=quality, model=model, device=device
         )
-    found = subject_of(
+    subject = subject_of(
         source, leader.layers, quality=quality, model=model, device=device, max_pixels=max_pixels
     )
-    if found.size != leader.size:
-        sizes = " and ".join(f"{w}×{h}" for h, w in (leader.size, found.size))
+    if subject.size != leader.size:
+        sizes = " and ".join(f"{w}×{h}" for h, w in (leader.size, subject.size))
         raise ArgumentError(
             f"the .cci files have {sizes} pixels; decode one to an image, which can be scaled"
         )
-    return found
+    return subject
 
 
 def fit(rgb: np.ndarray, size: tuple[int, int]) -> np.ndarray:

@@ -68,9 +68,9 @@ def _in_bands(
     for first in range(0, height, BAND):
         last = min(height, first + BAND)
         top, bottom = max(0, first - margin), min(height, last + margin)
-        found = work(_floats(small[:, top:bottom]), top, bottom)
-        found = found[0, :, factor * (first - top) : factor * (last - top)]
-        out[:, factor * first : factor * last] = found.round_().clamp_(0, 255).to(torch.uint8)
+        band = work(_floats(small[:, top:bottom]), top, bottom)
+        band = band[0, :, factor * (first - top) : factor * (last - top)]
+        out[:, factor * first : factor * last] = band.round_().clamp_(0, 255).to(torch.uint8)
     return out
 
 

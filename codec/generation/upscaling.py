@@ -44,7 +44,7 @@ def upscale(
     max_pixels: int | None = DEFAULT_MAX_PIXELS,
     progress: Progress | None = None,
 ) -> Image.Image:
-    """A picture of 2 or 4 times the size that the model's prior expects behind a small one.
+    """A picture of 2 or 4 times the size that the model's prior expects for a small one.
 
     The average of every 2×2 (4×4) pixels of the result is the pixel of the small image, exactly.
 

@@ -1,4 +1,4 @@
-"""The trained ConvDRAW behind :class:`models.protocol.CodingModel`.
+"""The trained ConvDRAW as a :class:`models.protocol.CodingModel`.
 
 States, canvas and features are kept for the whole image; each step is computed tile by tile.
 """
@@ -24,7 +24,7 @@ from models.trainable import SIZE_MULTIPLE
 
 
 class _Drawing:
-    """The decoder's walk over one image of any size: canvas and states after so many steps."""
+    """The decoder's walk over one image of any size: canvas and states after n steps."""
 
     def __init__(self, model: ConvDRAW, quality: Tensor, frame: Box) -> None:
         self._model, self._quality, self.frame = model, quality, frame
@@ -186,8 +186,8 @@ def _features(
 ) -> Tensor:
     """What the encoder sees of the image at a stride, in a box."""
     wide = box.grown(model.features.reach, SIZE_MULTIPLE, frame)
-    found = model.features(_pixels(image, quality.device, wide), quality)[stride]
-    return box.cut(found, stride, wide)
+    features = model.features(_pixels(image, quality.device, wide), quality)[stride]
+    return box.cut(features, stride, wide)
 
 
 class ConvDRAWCoding(FrozenModel[ConvDRAW]):
@@ -246,12 +246,12 @@ class ConvDRAWCoding(FrozenModel[ConvDRAW]):
 
 def _layers(model: ConvDRAW) -> list[LayerSpec]:
     """The steps as layers. Raises ValueError for a layer of steps that differ in shape."""
-    found, first = [], 0
+    layers, first = [], 0
     for name, stages in zip(LAYER_NAMES, model.stages, strict=True):
         levels = {(v.channels, v.stride) for v in model.level_of[first : first + stages]}
         if len(levels) != 1:
             raise ValueError(f"layer {name} mixes steps of different shapes")
         ((channels, stride),) = levels
-        found.append(LayerSpec(name, (channels,) * stages, stride, STEPS))
+        layers.append(LayerSpec(name, (channels,) * stages, stride, STEPS))
         first += stages
-    return found
+    return layers

@@ -179,11 +179,11 @@ class Features(nn.Module):
         return cast(Down, self.downs[stride.bit_length() - 3]).mix.out_channels
 
     def forward(self, image: Tensor, quality: Tensor) -> dict[int, Tensor]:
-        x, found = image - 0.5, {}
+        x, features = image - 0.5, {}
         for index, down in enumerate(self.downs):
             x = self.stages[index](self.modulate[index](down(x), quality))
-            found[4 << index] = x
-        return found
+            features[4 << index] = x
+        return features
 
 
 class FinalDrawing(nn.Module):

@@ -139,7 +139,7 @@ class Costs:
         limit = self._limits[index]
         escaped = magnitude > limit
         entry = torch.where(escaped, limit + 1, magnitude)
-        # Behind an escape: one bit of sign, four of length, then so many.
+        # After an escape: one bit of sign, four of length n, then n bits.
         gamma = 5 + torch.log2((magnitude - limit).clamp_min(1).float()).floor()
         bits = self._costs[self._centres[index] + entry] + torch.where(escaped, gamma, 0.0)
         return bits.where(index > SKIP_INDEX, torch.zeros_like(bits))

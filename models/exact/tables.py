@@ -82,15 +82,15 @@ def unpack_tables(tensors: Mapping[str, Tensor], stages: int) -> list[TableSet]:
     the object.
 
     Raises:
-        ValueError: the tensors are not those of :func:`pack_tables` for so many stages.
+        ValueError: the tensors are not those of :func:`pack_tables` for n stages.
     """
-    found = []
+    arrays = []
     for name in ("frequencies", "lengths", "sets"):
         tensor = tensors.get(f"coding.{name}")
         if tensor is None or tensor.dtype != torch.int32:
             raise ValueError(f"coding.{name} is missing or holds no 32-bit integers")
-        found.append(tensor.numpy())
-    flat, lengths, sets = found
+        arrays.append(tensor.numpy())
+    flat, lengths, sets = arrays
     if lengths.ndim != 2 or lengths.shape[1] != SCALE_COUNT or not 1 <= len(lengths) <= stages:
         raise ValueError(f"coding.lengths has the shape {lengths.shape}")
     if (lengths < 4).any() or (lengths > _LARGEST).any() or (lengths % 2).any():

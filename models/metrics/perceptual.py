@@ -43,7 +43,7 @@ XYB_SSIM_SCALES = 4
 
 
 def check_pair(original: Tensor, decoded: Tensor, scales: int) -> None:
-    """Refuse pictures that cannot be compared at so many scales, each half the one before.
+    """Refuse pictures that cannot be compared at n scales, each half the one before.
 
     Raises:
         ValueError: not two B×3×H×W of one shape, or a side below 8·2^(scales − 1).

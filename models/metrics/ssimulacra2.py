@@ -66,8 +66,8 @@ def _terms(pair: Pair, wanted: list[bool]) -> list[Tensor]:
     maps = [pair.structure]
     if any(wanted[1:3] + wanted[4:6]):
         edges = 1 + (pair.original - pair.original_mean).abs()
-        found = (1 + (pair.decoded - pair.decoded_mean).abs()) / edges - 1
-        maps += [found.relu(), (-found).relu()]  # slope 0 at 0
+        change = (1 + (pair.decoded - pair.decoded_mean).abs()) / edges - 1
+        maps += [change.relu(), (-change).relu()]  # slope 0 at 0
     nothing = torch.zeros_like(pair.structure[0, 0])
     means, peaks = [nothing] * 3, [nothing] * 3
     for i, distances in enumerate(maps):

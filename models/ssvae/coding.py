@@ -1,4 +1,4 @@
-"""The trained ssVAE behind :class:`models.protocol.CodingModel`."""
+"""The trained ssVAE as a :class:`models.protocol.CodingModel`."""
 
 from __future__ import annotations
 

@@ -320,14 +320,14 @@ class SSVAE(TrainableModel):
                     self.stage_costs(i),
                 )
                 # What else is made of such a u must not tell it what to store (decisions/0016).
-                told = latent.detach() if i == 0 and self._y1_alone else latent
+                passed_on = latent.detach() if i == 0 and self._y1_alone else latent
                 if i < 2:
-                    context = self.prior.next_context(i, context.float(), told)
+                    context = self.prior.next_context(i, context.float(), passed_on)
             bits.append(layer_bits)
             top_down, picture = self.synthesis.advance(i, top_down, latent / gain, quality)
             drawn.append(picture)
-            if told is not latent:
-                top_down, _ = self.synthesis.advance(i, (), told / gain, quality)
+            if passed_on is not latent:
+                top_down, _ = self.synthesis.advance(i, (), passed_on / gain, quality)
         y1, y2, x = drawn
         if self.fine is not None:
             active = ((kept > 2) & (quality >= FINE_FROM)).nonzero().flatten()

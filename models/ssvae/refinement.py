@@ -159,8 +159,8 @@ class _Piece:
             cost = self._cost(free)
             if cost.coded < best:
                 best = cost.coded
-                for own, found in zip(self._own, free, strict=True):
-                    own.copy_(found.detach())
+                for own, offset in zip(self._own, free, strict=True):
+                    own.copy_(offset.detach())
             if done == iterations:
                 break
             spring = descent.spring * min(1.0, 2 * done / iterations)

@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from benchmarks.bench.bands import bd_rate
 from models.trainable import TrainableModel
 from models.training.config import TrainConfig
 from models.training.trainer import Trainer
@@ -34,7 +35,7 @@ def make_trainer(
     steps: int = 10**6,
     **changes: Any,
 ) -> Trainer:
-    """A fresh run of so many steps, with changes of its configuration."""
+    """A fresh run of ``steps`` steps, with changes of its configuration."""
     config = TrainConfig(
         data=options.data,
         out=options.out,
@@ -67,29 +68,9 @@ def step_seconds(
 
 
 def bits_at_equal_psnr(anchor: Curve, other: Curve) -> float | None:
-    """BD-rate in percent over the PSNR that both curves reach; None where they do not overlap.
-
-    Points that cost more than a better one are left out: the measure needs monotone curves.
-    """
-    import bjontegaard
-
-    axes = [np.array(_rising(curve)).T[1:] for curve in (anchor, other)]
-    if min(len(psnr) for _, psnr in axes) < 2:
-        return None
-    if max(psnr[0] for _, psnr in axes) >= min(psnr[-1] for _, psnr in axes):
-        return None
-    (a_bpp, a_psnr), (b_bpp, b_psnr) = axes
-    rate = bjontegaard.bd_rate(a_bpp, a_psnr, b_bpp, b_psnr, method="akima", min_overlap=0)
-    return float(rate)
-
-
-def _rising(curve: Curve) -> Curve:
-    """The points of a curve that have a higher PSNR than all cheaper ones, by bpp."""
-    kept: list[Sequence[float]] = []
-    for point in sorted(curve, key=lambda point: point[1]):
-        if not kept or (point[1] > kept[-1][1] and point[2] > kept[-1][2]):
-            kept.append(point)
-    return kept
+    """BD-rate in percent over the PSNR that both curves reach; None where they do not overlap."""
+    rates = [np.array(sorted(curve, key=lambda point: point[1])) for curve in (anchor, other)]
+    return bd_rate(*rates)
 
 
 def verdict(anchor: Curve, other: Curve) -> str:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import copy
 import ctypes
 import sys
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -20,6 +19,7 @@ import torch
 from torch import nn
 
 from models.blocks import Depthwise
+from models.training.hardware import seconds_of
 from models.training.muon import Muon
 
 TIMED_STEPS = 3
@@ -62,12 +62,6 @@ def default_arithmetic(precision: str, device: torch.device) -> Arithmetic:
     return ARITHMETICS[precision]
 
 
-def _seconds(work: Callable[[], object]) -> float:
-    started = time.perf_counter()
-    work()
-    return time.perf_counter() - started
-
-
 def fastest(candidates: dict[str, Callable[[], object]]) -> tuple[str, dict[str, float]]:
     """The name of the fastest of some pieces of work, and the median seconds of all.
 
@@ -76,7 +70,7 @@ def fastest(candidates: dict[str, Callable[[], object]]) -> tuple[str, dict[str,
     times: dict[str, list[float]] = {name: [] for name in candidates}
     for _ in range(1 + TIMED_STEPS):
         for name, work in candidates.items():
-            times[name].append(_seconds(work))
+            times[name].append(seconds_of(work))
     medians = {name: median(values[1:]) for name, values in times.items()}
     return min(medians, key=medians.__getitem__), medians
 

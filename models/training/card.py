@@ -188,7 +188,7 @@ def render_card(name: str, results: dict[str, dict[str, Any]]) -> str:
 
 
 def write_card(weights: Path, results: dict[str, dict[str, Any]]) -> Path:
-    """Write ``NAME.md`` beside the weights, keeping the notes of the card that was there."""
+    """Write ``NAME.md`` beside the weights, keeping the notes of the earlier card."""
     path = weights.with_suffix(".md")
     path.write_text(render(weights, results, _notes_of(path)))
     return path

@@ -1,4 +1,4 @@
-"""What a training run is told, and its schedule."""
+"""The options of a training run, and its schedule."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ class TrainConfig:
         default=None, metadata={"help": "images for the table printed now and then"}
     )
     steps: int = _option(40_000, "of the whole run, decay included")
-    decay_steps: int = _option(8_000, "the last so many steps: the rate falls linearly to zero")
-    warmup_steps: int = _option(500, "the first so many: the rate rises linearly")
+    decay_steps: int = _option(8_000, "at the end, in which the rate falls linearly to zero")
+    warmup_steps: int = _option(500, "at the start, in which the rate rises linearly")
     batch: int = _option(8, "crops per step and process")
     crop: int = _option(192, "side of the crops in pixels, a multiple of 64")
     learning_rate: float = _option(1.2e-3, "of the constant phase")
@@ -47,14 +47,14 @@ class TrainConfig:
         },
     )
     init_partly: bool = _option(False, "take from --init only the weights that fit the model")
-    pages: int = _option(0, "so many drawn pages of text and graphics join the images")
+    pages: int = _option(0, "drawn pages of text and graphics that join the images")
     recolour: float = _option(0.0, "share of the crops in other, stronger colours")
     enlarge: float = _option(0.0, "share of the crops that are enlarged by up to 2: smooth ones")
     eye: float = _option(
         0.0, "share of the distortion that is measured as people see it, by --eye-loss: 0.8, say"
     )
     eye_loss: str = _option("xyb-ssim", "how --eye measures: xyb-ssim or ssimulacra2")
-    limit: int = _option(0, "read at most so many images; 0: all")
+    limit: int = _option(0, "read the first N images; 0: all")
     max_minutes: float = _option(0.0, "stop after so long, with a checkpoint; 0: never")
     save_minutes: float = _option(10.0, "between checkpoints")
     validate_minutes: float = _option(15.0, "between validations")

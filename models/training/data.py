@@ -64,8 +64,8 @@ class ImageSet:
     Args:
         folder: images and tar shards, searched recursively.
         minimum: images with a smaller side are left out.
-        limit: read at most so many images (0: all).
-        pages: so many pages of :mod:`models.training.pages` join them.
+        limit: read at most n images (0: all).
+        pages: how many pages of :mod:`models.training.pages` join them.
         recolour: share of the crops in other colours (:mod:`models.training.colours`), 0 … 1.
         enlarge: share of the crops that are enlarged, 0 … 1.
         seed: of the pages.
@@ -137,13 +137,13 @@ class ImageSet:
                 the artefacts of a training set that is itself lossy out of them.
         """
         draws = torch.rand(count, 4, generator=generator).tolist()
-        chosen = torch.multinomial(self.weights, count, replacement=True, generator=generator)
+        indices = torch.multinomial(self.weights, count, replacement=True, generator=generator)
         colours = (
             torch.rand(count, 1 + DRAWS, generator=generator).tolist() if self.recolour else []
         )
         smooth = torch.rand(count, 3, generator=generator).tolist() if self.enlarge else []
         out = torch.empty(count, 3, size, size, dtype=torch.uint8, device=self.flat.device)
-        for i, index in enumerate(chosen.tolist()):
+        for i, index in enumerate(indices.tolist()):
             a, b, c, d = draws[i]
             image = self.image(index)
             h, w = image.shape[:2]

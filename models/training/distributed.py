@@ -53,9 +53,9 @@ class Processes:
         """The values of all processes."""
         if self.count == 1:
             return [value]
-        found: list[Any] = [None] * self.count
-        dist.all_gather_object(found, value)
-        return found
+        values: list[Any] = [None] * self.count
+        dist.all_gather_object(values, value)
+        return values
 
     def leave(self) -> None:
         """Part from the others at the end of a run."""

@@ -83,8 +83,8 @@ def evaluate_estimated(
                     figures += (float(score(image, shown[None] / 255, scales=scales_of(h, w))),)
                 values.setdefault((quality, count), []).append(figures)
     rows = []
-    for (quality, count), found in values.items():
-        u, z1, z2, decibel, *points = np.mean(found, axis=0).tolist()
+    for (quality, count), measured in values.items():
+        u, z1, z2, decibel, *points = np.mean(measured, axis=0).tolist()
         rows.append(Row(quality, count, (u, z1, z2), decibel, *points))
     return rows
 
@@ -123,7 +123,7 @@ def main() -> None:
     )
     parser.add_argument("folder", type=Path, help="validation images")
     parser.add_argument("--model", default="ssvae")
-    parser.add_argument("--limit", type=int, default=0, help="only the first so many images")
+    parser.add_argument("--limit", type=int, default=0, help="only the first N images")
     options = parser.parse_args()
     checkpoint = options.run / "latest.pt" if options.run.is_dir() else options.run
     rows = evaluate_estimated(

@@ -62,7 +62,7 @@ def training_images(checkpoint: Path) -> Path:
     """The folder of images that a run was trained on.
 
     Raises:
-        ValueError: it is not recorded, or not there.
+        ValueError: it is not recorded, or missing.
     """
     if checkpoint.suffix == _WEIGHTS:
         raise ValueError(

@@ -147,7 +147,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--crop", type=int, default=192)
     parser.add_argument("--learning-rate", type=float, default=2e-3)
     parser.add_argument("--enlarge", type=float, default=0.2, help="share of enlarged crops")
-    parser.add_argument("--limit", type=int, default=0, help="read at most so many images")
+    parser.add_argument("--limit", type=int, default=0, help="read the first N images; 0: all")
     options = parser.parse_args(arguments)
     keep_freed_memory()
     torch.manual_seed(0)

@@ -1,9 +1,11 @@
-"""Name the machine that figures were measured on."""
+"""Times, and the name of the machine they were measured on."""
 
 from __future__ import annotations
 
 import os
 import platform
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -18,3 +20,12 @@ def machine() -> str:
         name = lines[0].split(":", 1)[1].strip() if lines else name
     text = f"{name}, {os.cpu_count()} cores"
     return f"{text}, {torch.cuda.get_device_name()}" if torch.cuda.is_available() else text
+
+
+def seconds_of(work: Callable[[], object], device: torch.device | None = None) -> float:
+    """Wall time of one call, what it started on a GPU included."""
+    started = time.perf_counter()
+    work()
+    if device is not None and device.type == "cuda":
+        torch.cuda.synchronize(device)
+    return time.perf_counter() - started

@@ -49,9 +49,9 @@ def summarize(records: list[Record], stages: Sequence[int]) -> dict[str, float]:
     for name, value in zip(LAYER_NAMES, layers[full].mean(0).tolist(), strict=True):
         row[f"bpp_{name}"] = value
     for band, low in (("low", 0), ("mid", 33.4), ("high", 66.7)):
-        chosen = full & (quality >= low) & (quality < low + 33.4)
-        row[f"bpp_{band}"] = float(bpp[chosen].sum(1).mean())
-        row[f"psnr_{band}"] = float(psnr[chosen].mean())
+        inside = full & (quality >= low) & (quality < low + 33.4)
+        row[f"bpp_{band}"] = float(bpp[inside].sum(1).mean())
+        row[f"psnr_{band}"] = float(psnr[inside].mean())
     return row
 
 
@@ -160,14 +160,14 @@ class Clock:
 
     def due(self) -> int:
         """SAVE, VALIDATE and STOP, combined; each comes once per interval."""
-        config, now, found = self._config, time.monotonic(), 0
+        config, now, due = self._config, time.monotonic(), 0
         if now - self._saved > config.save_minutes * 60:
-            self._saved, found = now, SAVE
+            self._saved, due = now, SAVE
         if config.validation and now - self._validated > config.validate_minutes * 60:
-            self._validated, found = now, found | VALIDATE
+            self._validated, due = now, due | VALIDATE
         if config.max_minutes and now - self._started > config.max_minutes * 60:
-            found |= STOP
-        return found
+            due |= STOP
+        return due
 
 
 def _say(trainer: Trainer, line: str) -> None:

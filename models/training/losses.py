@@ -50,22 +50,22 @@ class LossConfig:
 
 
 def keep_probabilities(config: LossConfig, stages: Sequence[int]) -> list[float]:
-    """Share of images trained with 1, 2, … stages, for so many stages in each layer."""
-    found = []
+    """Share of images trained with 1, 2, … stages. ``stages``: how many each layer has."""
+    shares = []
     for probability, count in zip(config.keep_probability, stages, strict=True):
         before = [probability * (1 - config.layer_end) / max(1, count - 1)] * (count - 1)
-        found += [*before, probability - sum(before)]
-    return found
+        shares += [*before, probability - sum(before)]
+    return shares
 
 
 def lambda_shares(config: LossConfig, stages: Sequence[int]) -> list[float]:
     """λ of an image with 1, 2, … stages relative to the full one."""
-    found = []
+    shares = []
     before = config.lambda_share[0] * config.first_share
     for share, count in zip(config.lambda_share, stages, strict=True):
-        found += [before * (share / before) ** (i / count) for i in range(1, count + 1)]
+        shares += [before * (share / before) ** (i / count) for i in range(1, count + 1)]
         before = share
-    return found
+    return shares
 
 
 def draw_quality(count: int, generator: torch.Generator) -> Tensor:

@@ -27,7 +27,7 @@ def _is_matrix(parameter: Tensor) -> bool:
 
 
 class ModelOptimizer:
-    """The optimizer of a run behind one learning rate; its state resumes exactly."""
+    """The optimizers of a run under one learning rate; their state resumes exactly."""
 
     def __init__(self, model: nn.Module, kind: str, learning_rate: float) -> None:
         if kind not in OPTIMIZERS:
@@ -36,13 +36,13 @@ class ModelOptimizer:
         # QualityCurve knots are 2-D too, but rows of a table, not a matrix.
         names = {id(p) for name, p in model.named_parameters() if not name.endswith("knots")}
         matrices = [p for p in self._parameters if id(p) in names and _is_matrix(p)]
-        chosen = {id(p) for p in matrices} if kind == "muon" else set()
-        rest = [p for p in self._parameters if id(p) not in chosen]
+        by_muon = {id(p) for p in matrices} if kind == "muon" else set()
+        rest = [p for p in self._parameters if id(p) not in by_muon]
         self._parts: list[torch.optim.Optimizer] = [
             torch.optim.Adam(rest, lr=learning_rate, betas=ADAM_BETAS, fused=True)
         ]
         #: None for Adam alone.
-        self.muon = Muon(matrices, lr=learning_rate) if chosen else None
+        self.muon = Muon(matrices, lr=learning_rate) if by_muon else None
         if self.muon is not None:
             self._parts.append(self.muon)
 

@@ -50,8 +50,8 @@ def draw_page(rng: np.random.Generator) -> np.ndarray:
 
 @lru_cache(maxsize=1)
 def _font_files() -> tuple[Path | None, ...]:
-    found = [path for folder in _FONT_FOLDERS for path in sorted(Path(folder).rglob("*.ttf"))]
-    return (None, *found)
+    fonts = [path for folder in _FONT_FOLDERS for path in sorted(Path(folder).rglob("*.ttf"))]
+    return (None, *fonts)
 
 
 @lru_cache(maxsize=512)

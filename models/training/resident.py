@@ -234,7 +234,7 @@ def _ended(number: int) -> bool:
     """Whether a process has ended; one of our own that has is taken off the system's list."""
     try:
         return os.waitpid(number, os.WNOHANG)[0] != 0
-    except ChildProcessError:  # started by somebody else
+    except ChildProcessError:  # started by another process
         try:
             os.kill(number, 0)
         except ProcessLookupError:

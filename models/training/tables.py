@@ -68,7 +68,7 @@ class SymbolCounts:
         return [smoothed_set(self.of_set(i), strength) for i in range(len(self._flat))]
 
     def bits(self, sets: list[TableSet]) -> float:
-        """What the counted symbols cost by tables, without the values behind escapes."""
+        """What the counted symbols cost by tables, without the values that follow escapes."""
         return sum(
             float(count @ (FREQUENCY_BITS - np.log2(table[len(table) // 2 - 1 :])))
             for number, tables in enumerate(sets)

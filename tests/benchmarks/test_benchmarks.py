@@ -1,4 +1,5 @@
 import json
+from dataclasses import asdict
 
 import numpy as np
 import pytest
@@ -10,14 +11,14 @@ from benchmarks import (
     demo,
     effort,
     rate_distortion,
-    startup,
     worst_cases,
 )
-from benchmarks.anchors import jpeg2000_of_size, jpeg_of_size
+from benchmarks.bench import checks, images, sizes
 from benchmarks.bench.bands import bd_rate
+from benchmarks.bench.points import Point
 from models.metrics.psnr import psnr
 from models.registry import BUILDERS
-from models.training.anchors import decode_rgb
+from models.training.anchors import decode_rgb, encode_jpeg
 from models.weights_file import weights_info
 
 
@@ -36,17 +37,42 @@ def test_bd_rate_of_a_curve_that_is_a_tenth_cheaper():
 
 
 def test_rivals_stay_below_the_size_and_close_to_it(crop):
-    for make in (jpeg_of_size, jpeg2000_of_size):
-        data = make(crop, 6000)
-        assert 4500 < len(data) <= 6000
+    for name in sizes.RIVALS:
+        data, fits = sizes.rival(name, crop, 6000)
+        assert fits
+        assert 5500 < len(data) <= 6000
         assert psnr(crop, decode_rgb(data)) > 25
-    assert jpeg_of_size(crop, 50) is None
+    smallest, fits = sizes.rival("jpeg", crop, 50)
+    assert not fits
+    assert smallest == encode_jpeg(crop, 1)
 
 
-def test_demo_writes_pictures_and_files(tmp_path, capsys):
-    demo.main(["-o", str(tmp_path)])
+def test_the_largest_file_within_a_size_is_that_of_a_linear_search():
+    coded = [bytes(n) for n in (3, 5, 5, 8, 13, 21)]
+    for limit in range(3, 25):
+        setting, data = sizes.largest_within(limit, coded.__getitem__, range(6))
+        assert setting == max(i for i, d in enumerate(coded) if len(d) <= limit)
+        assert data == coded[setting]
+    assert sizes.largest_within(2, coded.__getitem__, range(6)) is None
+
+
+def test_pieces_stay_inside_the_image(crop):
+    height, width = crop.shape[:2]
+    for x, y in ((0, 0), (0.5, 0.5), (1, 1)):
+        assert images.piece(crop, 32, 48, x=x, y=y).shape == (32, 48, 3)
+    assert images.piece(crop, 9999, 48, x=0).tolist() == crop[:, :48].tolist()
+    middle = images.piece(crop, height - 2, width - 2)
+    assert middle.tolist() == crop[1:-1, 1:-1].tolist()
+    assert images.spread(range(10), 3) == [0, 4, 9]
+    assert images.spread([7], 3) == [7]
+
+
+def test_demo_writes_pictures_and_files(tmp_path, crop, capsys):
+    Image.fromarray(crop).save(tmp_path / "a.png")
+    demo.main([str(tmp_path / "a.png"), "-o", str(tmp_path)])
     names = {p.name for p in tmp_path.iterdir()}
     assert {f"layers{n}.{s}" for n in (1, 2, 3) for s in ("cci", "png")} <= names
+    assert "layers.webp" in names
     assert "JPEG 2000" in capsys.readouterr().out
 
 
@@ -118,40 +144,23 @@ def test_effort_compares_with_the_first(tmp_path, crop):
     assert second["seconds_per_mpx"] > first["seconds_per_mpx"]
 
 
-def test_startup_times_whole_processes(tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(startup, "command_lines", lambda file: [["--version"]])
-    startup.main([str(tmp_path / "none.cci"), "--runs", "1"])
-    first, second = capsys.readouterr().out.splitlines()
-    assert first.endswith("s  python alone")
-    assert second.endswith("s  codec --version")
-    assert float(second.split()[0]) > 0
-
-
-def test_the_worst_image_is_found_at_its_worst_quality(tmp_path, crop):
+def test_the_worst_image_is_found_at_its_worst_quality(tmp_path, crop, capsys):
     def points(image, factor):
         for setting, (bpp, decibel) in enumerate([(0.5, 30.0), (1.0, 33.0), (2.0, 37.0)]):
-            yield {
-                "image": image,
-                "codec": "jpeg",
-                "setting": setting,
-                "bpp": bpp,
-                "psnr": decibel,
-            }
-            yield {
-                "image": image,
-                "codec": "ours",
-                "setting": setting,
-                "bpp": bpp * factor[setting],
-                "psnr": decibel,
-            }
+            yield Point(image, "jpeg", setting, bpp, decibel)
+            yield Point(image, "ours", setting, bpp * factor[setting], decibel)
         # Above the best JPEG there is nothing to compare with.
-        yield {"image": image, "codec": "ours", "setting": 9, "bpp": 99.0, "psnr": 60.0}
+        yield Point(image, "ours", 9, 99.0, 60.0)
 
-    found = [*points("a.png", (0.5, 0.6, 0.9)), *points("b.png", (0.5, 1.25, 1.1))]
-    first, second = worst_cases.worst(worst_cases.compare(found))
+    both = [*points("a.png", (0.5, 0.6, 0.9)), *points("b.png", (0.5, 1.25, 1.1))]
+    first, second = checks.worst_of_images(checks.against_jpeg(both))
     assert (first.image, first.quality) == ("b.png", 1)
     assert first.excess == pytest.approx(0.25)
     assert (second.image, second.quality) == ("a.png", 2)
     Image.fromarray(crop).save(tmp_path / "b.png")
-    picture = worst_cases.sheet([first], tmp_path)
-    assert picture.size[0] == 3 * 448
+    results = tmp_path / "r.json"
+    results.write_text(json.dumps({"points": [asdict(point) for point in both]}))
+    out = tmp_path / "worst.png"
+    worst_cases.main([str(results), "--images", str(tmp_path), "--sheet", str(out), "--count", "1"])
+    assert Image.open(out).width == 3 * 2 * crop.shape[1] + 2 * 4
+    assert "b.png: +25.0% at quality 1" in capsys.readouterr().out

@@ -81,8 +81,8 @@ def test_bytes_behind_the_end_are_ignored_with_a_note(here):
         file.write(b"\0" * 100)
     result = run("decode", "photo.cci", "-o", "a.png")
     assert result.exit_code == 0
-    assert "note: 100 bytes behind the end of the file are ignored" in result.stderr
-    assert "100 bytes behind the end" in run("info", "photo.cci").stdout
+    assert "note: 100 bytes after the end of the file are ignored" in result.stderr
+    assert "100 bytes after the end" in run("info", "photo.cci").stdout
     assert run("verify", "photo.cci").exit_code == 1
     assert run("decode", "photo.cci", "-o", "a.png", "--strict").exit_code == 1
 

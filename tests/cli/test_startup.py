@@ -1,7 +1,6 @@
 """Commands that code nothing answer at once: what they would wait for is not imported.
 
-No seconds are asked for here, since other work on the machine would decide about them:
-``python -m benchmarks.startup`` measures them.
+No seconds are asked for here, since other work on the machine would decide about them.
 """
 
 from __future__ import annotations
@@ -11,7 +10,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from benchmarks.startup import command_lines
+from cli.main import app
 from tests.cli.test_trust import ENVIRONMENT
 
 FILES = Path(__file__).parent.parent / "conformance"
@@ -29,16 +28,23 @@ for line in lines:
         app(line)
     except SystemExit as end:
         assert (end.code or 0) == status, f"{line}: exit status {end.code}"
-    found = [name for name in heavy if name in sys.modules]
-    assert not found, f"{line}: imports {found}"
+    loaded = [name for name in heavy if name in sys.modules]
+    assert not loaded, f"{line}: imports {loaded}"
 """
+
+
+def command_lines(file: Path) -> list[list[str]]:
+    """Command lines that code nothing, and read at most that .cci file."""
+    names = [c.name or c.callback.__name__ for c in app.registered_commands if c.callback]
+    of_file = [["info", str(file)], ["verify", str(file)]]
+    return [["--version"], ["--help"], *of_file, *([name, "--help"] for name in names)]
 
 
 def imports_none_of(heavy: list[str], *lines: list[str], status: int = 0) -> bool:
     """Whether command lines, run in one process, end with that status and without those modules."""
-    told = json.dumps([status, heavy, *lines])
+    arguments = json.dumps([status, heavy, *lines])
     done = subprocess.run(
-        [sys.executable, "-c", _PROGRAM, told],
+        [sys.executable, "-c", _PROGRAM, arguments],
         capture_output=True, text=True, check=False,
         env=ENVIRONMENT | {"CODEC_THREADS": "1"},  # which nothing here has a use for
     )  # fmt: skip

@@ -18,12 +18,12 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-import numpy as np
 import torch
 from PIL import Image, ImageDraw
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
+from benchmarks.bench.images import Cell, contact_sheet, spread
 from models.registry import build_convdraw
 from models.studies.attention.networks import AttentiveDRAW, AttentiveDRAWConfig
 from models.studies.attention.windows import Window
@@ -156,13 +156,11 @@ def _frame(picture: Image.Image, target: Window) -> None:
 def draw_sheet(models: Sequence[TrainableModel], crops: Path, path: Path, quality: float) -> None:
     """One row per crop: original, each model's picture, and the canvas of attention with its write
     window after each of the last steps."""
-    everything = validation_images(crops, 0)
-    chosen = np.linspace(0, len(everything) - 1, min(SHEET_CROPS, len(everything))).astype(int)
     at = torch.tensor([float(quality)])
-    rows: list[list[tuple[str, Image.Image]]] = []
-    for index in chosen:
-        image = torch.from_numpy(everything[index]).permute(2, 0, 1)[None].float() / 255
-        row = [("original", _shown(image))]
+    rows: list[list[Cell]] = []
+    for rgb in spread(validation_images(crops, 0), SHEET_CROPS):
+        image = torch.from_numpy(rgb).permute(2, 0, 1)[None].float() / 255
+        row: list[Cell] = [("original", _shown(image))]
         for name, model in zip(MODELS, models, strict=True):
             kept = torch.tensor([sum(model.stages)])
             row.append((name, _shown(model(image, at, kept, noisy=False).image)))
@@ -173,14 +171,7 @@ def draw_sheet(models: Sequence[TrainableModel], crops: Path, path: Path, qualit
                     _frame(picture, step.target)
                     row.append((f"step {number}", picture))
         rows.append(row)
-    cell, top = _ZOOM * SIDE + 8, 16
-    sheet = Image.new("RGB", (cell * len(rows[0]), top + cell * len(rows)), "white")
-    for column, (text, _) in enumerate(rows[0]):
-        ImageDraw.Draw(sheet).text((column * cell, 2), text, fill="black")
-    for place, row in enumerate(rows):
-        for column, (_, picture) in enumerate(row):
-            sheet.paste(picture, (column * cell, top + place * cell))
-    sheet.save(path)
+    contact_sheet(rows).save(path)
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -193,7 +184,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--minutes", type=float, default=60.0, help="processor time per model")
     parser.add_argument("--optimizer", choices=OPTIMIZERS, default="muon")
     parser.add_argument("--batch", type=int, default=16)
-    parser.add_argument("--limit", type=int, default=0, help="only so many training images")
+    parser.add_argument("--limit", type=int, default=0, help="training images; 0: all")
     parser.add_argument("--images", type=int, default=0, help="validation images, 0: all")
     parser.add_argument("--sheet-quality", type=int, default=50, help="of the pictures shown")
     options = parser.parse_args(arguments)

@@ -118,7 +118,7 @@ def whole_stride(size: int, points: int) -> float:
 
 
 class Drawn(NamedTuple):
-    """What one step leaves behind."""
+    """The result of one step."""
 
     canvas: Tensor
     """B×3×H×W around 0, with this step's patch."""

@@ -131,7 +131,7 @@ def time_steps(options: argparse.Namespace) -> dict[str, float]:
 
 
 def run(name: str, seconds: float, options: argparse.Namespace) -> dict[str, object]:
-    """Train and measure one variant whose step takes so many seconds."""
+    """Train and measure one variant whose step takes ``seconds``."""
     steps = round(options.minutes * 60 / seconds)
     print(f"== {name}: {seconds:.3f} s a step, {steps} steps", flush=True)
     trainer = _trainer(name, options, steps)
@@ -180,7 +180,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--optimizer", choices=OPTIMIZERS, default="muon")
     parser.add_argument("--batch", type=int, default=6)
     parser.add_argument("--crop", type=int, default=192)
-    parser.add_argument("--limit", type=int, default=0, help="only so many training images")
+    parser.add_argument("--limit", type=int, default=0, help="training images; 0: all")
     parser.add_argument("--images", type=int, default=16, help="validation images, 0: all")
     options = parser.parse_args(arguments)
     options.out.mkdir(parents=True, exist_ok=True)

@@ -7,7 +7,7 @@ them for the same processor time and compared by the bits that the rounded symbo
 * steps: the quadtree prior of :mod:`models.exact.stage_prior` with 2 or 4 steps;
 * flow: an integer discrete flow (Hoogeboom et al. 2019): additive couplings with rounding map u to
   integers that a factorized prior then describes; the codable form of RealNVP;
-* flow and steps: the same with the 4-step prior behind the flow.
+* flow and steps: the same with the 4-step prior after the flow.
 
 What came of it: docs/decisions/0006-network-search.md.
 """

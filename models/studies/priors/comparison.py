@@ -27,9 +27,11 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from PIL import Image, ImageDraw
+from PIL import Image
 from torch import Tensor, nn
 
+from benchmarks.bench.images import Cell, contact_sheet
+from codec.generation.grid import grid
 from models.studies.equal_time import step_seconds
 from models.studies.priors.latent_priors import PRIORS, StandardNormal
 from models.studies.priors.small_vae import (
@@ -264,23 +266,20 @@ def table(rows: list[dict], samples: int) -> str:
 @torch.no_grad()
 def draw_sheet(models: dict[str, SmallVAE], crops: Tensor, path: Path) -> None:
     """Held-out crops, then for each prior a row of samples per temperature; no selection."""
-    rows = [("held-out crops", crops[:SHEET_COLUMNS])]
+
+    def row(title: str, pictures: Tensor) -> list[Cell]:
+        side = _ZOOM * crops.shape[-1], _ZOOM * crops.shape[-1]
+        images = (Image.fromarray(p.permute(1, 2, 0).contiguous().numpy()) for p in pictures)
+        shown = [image.resize(side, Image.Resampling.NEAREST) for image in images]
+        return [(title, grid(shown, columns=len(shown)))]
+
+    rows = [row("held-out crops", crops[:SHEET_COLUMNS])]
     for name, model in models.items():
         for temperature in TEMPERATURES:
             generator = torch.Generator().manual_seed(5)
             pictures = model.sample(SHEET_COLUMNS, generator, temperature)
-            rows.append((f"{name}, temperature {temperature:g}", pictures))
-    cell, text = _ZOOM * crops.shape[-1] + 2, 14
-    sheet = Image.new("RGB", (cell * SHEET_COLUMNS, (cell + text) * len(rows)), "white")
-    for place, (label, pictures) in enumerate(rows):
-        top = place * (cell + text)
-        ImageDraw.Draw(sheet).text((2, top), label, fill="black")
-        for column, pixels in enumerate(pictures):
-            picture = Image.fromarray(pixels.permute(1, 2, 0).contiguous().numpy())
-            side = (cell - 2, cell - 2)
-            shown = picture.resize(side, Image.Resampling.NEAREST)
-            sheet.paste(shown, (column * cell, top + text))
-    sheet.save(path)
+            rows.append(row(f"{name}, temperature {temperature:g}", pictures))
+    contact_sheet(rows).save(path)
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -301,7 +300,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--crops", type=int, default=24_000, help="for training")
     parser.add_argument("--held-out", type=int, default=256, help="crops for the measurement")
     parser.add_argument("--samples", type=int, default=IMPORTANCE_SAMPLES, help="of u per crop")
-    parser.add_argument("--limit", type=int, default=0, help="only so many training images")
+    parser.add_argument("--limit", type=int, default=0, help="training images; 0: all")
     options = parser.parse_args(arguments)
     try:
         latent_shape(SmallVAEConfig(), options.size)

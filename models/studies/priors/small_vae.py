@@ -37,7 +37,7 @@ from models.studies.priors.latent_priors import (
     normal_log_density,
 )
 
-#: u has one position for so many pixels in each direction.
+#: u has one position for n pixels in each direction.
 STRIDE = 8
 _PIXEL = 2 / 255  # between neighbouring values, in [−1, 1]
 

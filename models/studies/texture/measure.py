@@ -14,22 +14,21 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image, ImageDraw
+from PIL import Image
 
 import codec
+from benchmarks.bench.images import contact_sheet, image_files, piece, read_rgb, spread
 from benchmarks.bench.metrics import ssimulacra2
 from codec.errors import TargetError
 from models.metrics.psnr import psnr
 from models.ssvae.networks import SSVAE
 from models.studies.texture.networks import TextureSynthesis
 from models.studies.texture.training import stop_at
-from models.training.anchors import decode_rgb
-from models.training.data import IMAGE_SUFFIXES
 from models.weights_file import WEIGHTS_FOLDER, load_trainable
 
 FILLS = ("mean", "sample", "texture")
 #: What is enlarged on the sheet.
-_CELL, _ZOOM, _LINE = 224, 2, 16
+_CELL, _ZOOM = 224, 2
 
 Pictures = dict[str, np.ndarray]
 
@@ -37,8 +36,7 @@ Pictures = dict[str, np.ndarray]
 def middle(rgb: np.ndarray, side: int) -> np.ndarray:
     """The central square, its side a multiple of 64."""
     side = min(side, *rgb.shape[:2]) // 64 * 64
-    top, left = ((n - side) // 2 for n in rgb.shape[:2])
-    return np.ascontiguousarray(rgb[top : top + side, left : left + side])
+    return piece(rgb, side, side)
 
 
 class Drawer:
@@ -71,7 +69,7 @@ class Drawer:
 
 def cuts(rgb: np.ndarray, options: argparse.Namespace, model: str) -> list[tuple[str, float, int]]:
     """Name, quality and layers of the files that are compared."""
-    found = []
+    files = []
     for layers in (1, 2):
         try:
             coded = codec.encode_detailed(
@@ -79,33 +77,23 @@ def cuts(rgb: np.ndarray, options: argparse.Namespace, model: str) -> list[tuple
             )
         except TargetError:
             continue
-        found.append((f"{options.bpp} bpp, {layers}", coded.quality, layers))
-    found += [(f"quality {options.quality}, {n}", options.quality, n) for n in (1, 2, 3)]
-    return found
+        files.append((f"{options.bpp} bpp, {layers}", coded.quality, layers))
+    files += [(f"quality {options.quality}, {n}", options.quality, n) for n in (1, 2, 3)]
+    return files
 
 
-def sheet(rows: list[tuple[str, list[tuple[str, np.ndarray]]]]) -> Image.Image:
-    """One row per image and cut: original and fills, enlarged."""
-    step = _CELL * _ZOOM
-    width = max(len(row) for _, row in rows) * (step + 4)
-    canvas = Image.new("RGB", (width, len(rows) * (step + _LINE)), "white")
-    draw = ImageDraw.Draw(canvas)
-    for y, (title, row) in enumerate(rows):
-        for x, (name, rgb) in enumerate(row):
-            top, left = ((n - _CELL) // 2 for n in rgb.shape[:2])
-            cut = Image.fromarray(rgb[top : top + _CELL, left : left + _CELL])
-            corner = x * (step + 4), y * (step + _LINE)
-            draw.text(corner, f"{title} {name}", fill="black")
-            enlarged = cut.resize((step, step), Image.Resampling.BICUBIC)
-            canvas.paste(enlarged, (corner[0], corner[1] + _LINE))
-    return canvas
+def enlarged(rgb: np.ndarray) -> Image.Image:
+    """What the sheet shows of a picture."""
+    side = _CELL * _ZOOM
+    cut = Image.fromarray(piece(rgb, _CELL, _CELL))
+    return cut.resize((side, side), Image.Resampling.BICUBIC)
 
 
 def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
         prog="python -m models.studies.texture.measure", description=__doc__
     )
-    parser.add_argument("folder", type=Path)
+    parser.add_argument("files", type=image_files, metavar="FOLDER")
     parser.add_argument(
         "--run", type=Path, required=True, help="of models.studies.texture.training"
     )
@@ -114,16 +102,14 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--quality", type=int, default=50)
     parser.add_argument("--temperature", type=float, default=1.0, help="of the texture's noise")
     parser.add_argument("--side", type=int, default=512, help="of the central square")
-    parser.add_argument("--limit", type=int, default=12, help="so many images of the folder")
+    parser.add_argument("--limit", type=int, default=12, help="images of the folder")
     parser.add_argument("--sheet", type=Path, required=True)
     parser.add_argument("--json", type=Path, required=True)
     options = parser.parse_args(arguments)
-    files = sorted(p for p in options.folder.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES)
-    chosen = np.linspace(0, len(files) - 1, min(options.limit, len(files))).astype(int)
     drawer = Drawer(options.run, options.weights)
     figures, rows = [], []
-    for path in (files[i] for i in chosen):
-        rgb = middle(decode_rgb(path.read_bytes()), options.side)
+    for path in spread(options.files, options.limit):
+        rgb = middle(read_rgb(path), options.side)
         for cut, quality, layers in cuts(rgb, options, drawer.name):
             data = codec.encode(rgb, quality=quality, layers=layers, model=drawer.name)
             shown = drawer(rgb, quality, layers, options.temperature)
@@ -137,9 +123,10 @@ def main(arguments: list[str] | None = None) -> None:
             figures.append(row)
             if layers < 3:
                 cells = [("original", rgb), *((fill, shown[fill]) for fill in FILLS)]
-                rows.append((f"{path.stem[:14]} {cut}, {len(data)} B", cells))
+                title = f"{path.stem[:14]} {cut}, {len(data)} B"
+                rows.append([(f"{title} {name}", enlarged(x)) for name, x in cells])
     options.json.write_text(json.dumps(figures, indent=1) + "\n")
-    sheet(rows).save(options.sheet)
+    contact_sheet(rows).save(options.sheet)
     for cut in dict.fromkeys(row["cut"] for row in figures):
         own = [row for row in figures if row["cut"] == cut]
         line = f"{cut:16} {len(own):3} images {np.mean([r['bytes'] for r in own]):8.0f} bytes"

@@ -25,7 +25,7 @@ _FIRST_NOISE = 0.3
 
 
 class TextureSynthesis(Synthesis):
-    """The ssVAE's synthesis behind u, with noise; at first nearly the same picture.
+    """The ssVAE's synthesis after u, with noise; at first nearly the same picture.
 
     Args:
         config: of the ordinary model.

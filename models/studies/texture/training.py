@@ -291,7 +291,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     add("--model", default="ssvae", help="which network the weights are of")
     add("--out", type=Path, required=True, help="folder of the run")
     add("--steps", type=int, default=20_000, help="of the whole run, decay included")
-    add("--max-minutes", type=float, default=0.0, help="stop after so long; 0: never")
+    add("--max-minutes", type=float, default=0.0, help="stop after N minutes; 0: never")
     add("--save-minutes", type=float, default=3.0, help="between checkpoints")
     add("--batch", type=int, default=6, help="crops per step")
     add("--crop", type=int, default=128, help="side of the crops, a multiple of 64")
@@ -301,7 +301,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     add("--seed", type=int, default=0)
     add("--device", default="cpu", help="cpu or cuda")
     add("--bfloat16", action=argparse.BooleanOptionalAction, default=True)
-    add("--limit", type=int, default=0, help="read at most so many images; 0: all")
+    add("--limit", type=int, default=0, help="read the first N images; 0: all")
     for field in dataclasses.fields(TextureWeights):
         add(f"--{field.name}", type=float, default=field.default, help="weight in the loss")
     return parser.parse_args(arguments)

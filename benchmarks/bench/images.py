@@ -1,0 +1,86 @@
+"""The images that are measured: found in a folder, read, cut, and shown on contact sheets.
+
+A command takes a folder of images as an argument of the type :func:`image_files`.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+from PIL import Image, ImageOps
+
+from codec.errors import ImageError
+from codec.generation.grid import grid
+from models.training.data import IMAGE_SUFFIXES
+
+PHOTOGRAPH = Path(__file__).parents[1] / "images" / "pier.png"
+
+_Item = TypeVar("_Item")
+
+
+def images_in(folder: Path) -> list[Path]:
+    """Image files directly in ``folder``, sorted. Raises ImageError where there are none."""
+    if not folder.is_dir():
+        raise ImageError(f"{folder}: is not a folder; give the folder that holds the images")
+    files = sorted(p for p in folder.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES)
+    if not files:
+        raise ImageError(f"{folder}: the folder holds no images")
+    return files
+
+
+def image_files(folder: str) -> list[Path]:
+    """:func:`images_in` as the type of an argument."""
+    try:
+        return images_in(Path(folder))
+    except ImageError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+
+
+def read_rgb(path: Path) -> np.ndarray:
+    """Pixels, uint8 H×W×3, EXIF orientation applied."""
+    with Image.open(path) as image:
+        return np.array(ImageOps.exif_transpose(image).convert("RGB"))
+
+
+def spread(items: Sequence[_Item], count: int) -> list[_Item]:
+    """``count`` of the items (or all), from the first to the last at equal distances."""
+    places = np.linspace(0, len(items) - 1, min(count, len(items))).astype(int)
+    return [items[place] for place in places]
+
+
+def piece(
+    rgb: np.ndarray, height: int, width: int, *, x: float = 0.5, y: float = 0.5
+) -> np.ndarray:
+    """A piece of at most height × width pixels; its middle is at ``x`` and ``y`` (shares) as far
+    as the image reaches."""
+    left = min(max(0, int(x * rgb.shape[1]) - width // 2), max(0, rgb.shape[1] - width))
+    top = min(max(0, int(y * rgb.shape[0]) - height // 2), max(0, rgb.shape[0] - height))
+    return np.ascontiguousarray(rgb[top : top + height, left : left + width])
+
+
+#: A picture and its title on a sheet; None: an empty place.
+Cell = tuple[str, np.ndarray | Image.Image | None]
+
+
+def contact_sheet(rows: Sequence[Sequence[Cell]], *, line: int = 16) -> Image.Image:
+    """Rows of pictures under their titles; ``line``: height of a title in pixels.
+
+    Short rows end in empty places.
+    """
+    columns = max(map(len, rows))
+    cells = [cell for row in rows for cell in [*row, *[("", None)] * (columns - len(row))]]
+    empty = Image.new("RGB", (1, 1), "white")
+    pictures = [
+        empty if p is None else p if isinstance(p, Image.Image) else Image.fromarray(p)
+        for _, p in cells
+    ]
+    return grid(pictures, columns=columns, titles=[title for title, _ in cells], line=line)
+
+
+def save_sheet(sheet: Image.Image, path: Path, quality: int = 90) -> None:
+    """As the suffix says; ``quality`` is heeded by WebP."""
+    sheet.save(path, quality=quality, method=6)

@@ -1,0 +1,85 @@
+"""The commands that draw contact sheets, and those that time, on very small images."""
+
+import json
+
+import pytest
+from PIL import Image
+
+from benchmarks import batch, conceptual, drawings, equal_bits, looks, progressive
+from benchmarks.bench import metrics
+from benchmarks.bench.images import contact_sheet
+from codec.generation.grid import GAP, LINE
+
+
+@pytest.fixture
+def folder(tmp_path, crop):
+    """Two images of 64×96."""
+    images = tmp_path / "images"
+    images.mkdir()
+    for name, left in (("a.png", 0), ("b.png", 50)):
+        Image.fromarray(crop[:64, left : left + 96]).save(images / name)
+    return images
+
+
+def test_short_rows_of_a_sheet_end_in_empty_places(crop):
+    sheet = contact_sheet([[("a", crop[:8, :8]), ("b", crop[:8, :8])], [("c", crop[:8, :8])]])
+    assert sheet.size == (8 + GAP + 8, 2 * (8 + LINE) + GAP)
+    assert sheet.getpixel((8 + GAP, 2 * LINE + 8 + GAP)) == (255, 255, 255)
+
+
+def test_conceptual_writes_a_sheet_and_a_table(tmp_path, folder):
+    sheet, figures = tmp_path / "s.webp", tmp_path / "f.json"
+    conceptual.main([str(folder), "--count", "1", "-o", str(sheet), "--json", str(figures)])
+    result = json.loads(figures.read_text())
+    stops = result["sheet"]
+    assert [stop["stages"] for stop in stops] == [1, 2, 3]
+    assert [row["stages"] for row in result["stages"]] == [1, 2, 3]
+    assert set(stops[0]["psnr"]) == {"fill mean", "fill sample", "JPEG", "JPEG 2000"}
+    assert Image.open(sheet).width == 5 * 96 + 4 * GAP
+
+
+def test_drawings_shows_six_pictures_of_an_image(tmp_path, folder):
+    sheet = tmp_path / "s.png"
+    drawings.main([str(folder), "--count", "1", "-o", str(sheet)])
+    assert Image.open(sheet).size == (6 * 96 + 5 * GAP, 64 + LINE)
+
+
+def test_equal_bits_compares_by_points(folder, monkeypatch):
+    monkeypatch.setattr(equal_bits, "ssimulacra2", metrics.psnr)  # quick, and of no package
+    rgb = equal_bits.read_rgb(folder / "a.png")
+    compared = equal_bits.compare(rgb, "a.png", models=["ssvae"], bpp=1.0)
+    table = equal_bits.summary([compared])
+    assert {"JPEG", "JPEG 2000", "ssvae u mean", "ssvae u+z1 sample"} <= set(table)
+    assert table["ssvae u mean"]["bytes"] <= 64 * 96 / 8
+    assert "beats JPEG" in table["ssvae u mean"]
+    assert equal_bits.reduced(rgb).shape == (64, 64, 3)
+    assert equal_bits.sheet([(rgb, compared)], ["ssvae"]).width > 7 * 96
+
+
+def test_a_duel_gives_the_rival_no_more_bytes(folder, monkeypatch):
+    monkeypatch.setattr(metrics, "ssimulacra2", metrics.psnr)
+    monkeypatch.setattr(looks, "CROPS", {"all": ("a", 0.5, 0.5)})
+    duel, pieces = looks._pieces(folder / "a.png", 2.0)
+    assert duel.avif_bpp <= duel.bpp <= 2.0
+    assert looks.draw_sheet(pieces).size == (3 * 96 + 2 * GAP, 64 + LINE)
+    (row,) = looks.summary([duel])
+    assert row["wins"] in (0, 1)
+
+
+def test_progressive_times_every_frame(tmp_path, capsys):
+    out = tmp_path / "p.json"
+    progressive.main(["--megapixels", "0.05", "--runs", "1", "--threads", "1", "--out", str(out)])
+    result = json.loads(out.read_text())
+    assert list(result["seconds_to_frame"]) == ["y1", "y2", "x"]
+    assert result["seconds_all_frames"] > 0
+
+
+@pytest.mark.slow
+def test_batch_measures_a_killed_run_too(tmp_path, capsys):
+    out = tmp_path / "b.json"
+    batch.main(["--pictures", "24", "--broken", "2", "--out", str(out)])
+    result = json.loads(out.read_text())
+    assert result["killed_and_resumed"] == {
+        "done_before": pytest.approx(12, abs=12), "done_after": pytest.approx(12, abs=12),
+        "same_files": True, "ok": 22, "failed": 2,
+    }  # fmt: skip

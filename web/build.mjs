@@ -1,0 +1,30 @@
+// `node build.mjs`: kernels (AssemblyScript → WebAssembly) and bundles. With --tests: the tests too.
+import { execFileSync } from "node:child_process";
+import { mkdirSync } from "node:fs";
+import * as esbuild from "esbuild";
+
+/** Where the Python package takes the built files from. */
+const SHIPPED = "../cli/gallery/static";
+
+mkdirSync("build", { recursive: true });
+execFileSync("node", [
+  "node_modules/assemblyscript/bin/asc.js", "assembly/index.ts", "-o", "build/kernels.wasm",
+  "-O3", "--runtime", "stub", "--noAssert", "--enable", "simd", "--memoryBase", "1024",
+], { stdio: "inherit" });
+
+const common = {
+  bundle: true, format: "esm", target: "es2022", loader: { ".wasm": "binary" }, logLevel: "warning",
+};
+
+if (process.argv.includes("--tests")) {
+  await esbuild.build({
+    ...common, entryPoints: ["test/decoding.test.ts", "test/mutations.test.ts", "test/decode.ts"],
+    outdir: "build/test", platform: "node", sourcemap: "inline",
+  });
+} else {
+  await esbuild.build({
+    ...common, minify: true, legalComments: "none",
+    entryPoints: { cci: "src/index.ts", "cci-worker": "src/worker.ts", gallery: "src/gallery.ts" },
+    outdir: SHIPPED,
+  });
+}

@@ -12,6 +12,13 @@ execFileSync("node", [
   "-O3", "--runtime", "stub", "--noAssert", "--enable", "simd", "--memoryBase", "1024",
 ], { stdio: "inherit" });
 
+/** The gallery takes decoder and element from the file beside it. */
+const beside = {
+  name: "beside",
+  setup: ({ onResolve }) => onResolve({ filter: /^\.\/index$/ }, () => (
+    { path: "./cci.js", external: true })),
+};
+
 const common = {
   bundle: true, format: "esm", target: "es2022", loader: { ".wasm": "binary" }, logLevel: "warning",
 };
@@ -25,6 +32,6 @@ if (process.argv.includes("--tests")) {
   await esbuild.build({
     ...common, minify: true, legalComments: "none",
     entryPoints: { cci: "src/index.ts", "cci-worker": "src/worker.ts", gallery: "src/gallery.ts" },
-    outdir: SHIPPED,
+    plugins: [beside], outdir: SHIPPED,
   });
 }

@@ -122,11 +122,20 @@ export class Decoder {
     }
   }
 
-  /** No more bytes will come: the picture they give, with what is missing filled. */
-  async finish(): Promise<Result> {
-    this.reader.finish();
+  /** Whether all layers that are wanted are decoded, and more bytes hold only what is not. */
+  get satisfied(): boolean {
+    return this.work?.satisfied ?? false;
+  }
+
+  /**
+   * No more bytes will come: the picture they give, with what is missing filled.
+   *
+   * @param left whether the rest of the file was left unread, because it is not wanted
+   */
+  async finish(left = false): Promise<Result> {
+    if (!left) this.reader.finish();
     const work = await this.started();
-    const result = await work.finish();
+    const result = await work.finish(left);
     return { ...result, scale: this.scale, end: this.reader.received };
   }
 
@@ -193,6 +202,8 @@ class FileDecoder {
       const fine = fineFrom !== null && this.header.quality >= fineFrom;
       this.stages = new Stages([1, 1, fine ? 2 : 1], this.reader);
       this.wanted = Math.min(this.upto, this.options.layers ?? this.upto, this.header.layers);
+      // While the first layer is decoded; whoever needs them hears of what goes wrong.
+      if (this.upto > 1) this.networks.weights.whole().catch(() => {});
     }
     if (this.count === this.wanted || this.failure) return false;
     if (this.count) await this.networks.weights.whole();
@@ -214,9 +225,13 @@ class FileDecoder {
     return (await this.pause.alone(() => this.draw(SCALE_OF[this.count - 1]))).picture;
   }
 
-  async finish(): Promise<Omit<Result, "scale" | "end">> {
+  get satisfied(): boolean {
+    return this.stages !== null && this.count === this.wanted && this.wanted < this.header.layers;
+  }
+
+  async finish(left: boolean): Promise<Omit<Result, "scale" | "end">> {
     const { reader, header } = this, stages = this.stages!;
-    const notes = arrivalNotes(reader), before = notes.length;
+    const notes = left ? [] : arrivalNotes(reader), before = notes.length;
     if (this.failure) {
       const { message, index } = this.failure;
       notes.push(`${message}; ${index} of ${header.layers} layers are used`);

@@ -15,6 +15,12 @@ const KEPT_BYTES = 96 * 2 ** 20;
 /** Pictures in work have no more pixels together, unless it is one alone. */
 const PIXELS_AT_ONCE = 12 * 2 ** 20;
 
+export interface Listeners {
+  header?: (header: Header) => void;
+  bytes?: (received: number) => void;
+  frame?: (frame: Frame) => void | Promise<void>;
+}
+
 export class Engine {
   private compiled: Promise<WebAssembly.Module> | null = null;
   private weights = new Map<string, Promise<Weights>>();
@@ -34,35 +40,29 @@ export class Engine {
   /**
    * Decode a file whose bytes come piece by piece.
    *
-   * @param onFrame takes the picture of each layer as it is drawn; the result comes last
-   * @param onHeader takes size, quality and number of layers as soon as they are known
+   * @param on `header` takes size, quality and number of layers as soon as they are known, `bytes`
+   *     how many came, `frame` the picture of each layer as it is drawn; the result comes last
+   * @param options with `sparing`, bytes that are not wanted are left unread
    * @throws CodecError, AbortError
    */
   async decode(
-    source: AsyncIterable<Uint8Array>, options: Options = {},
-    on: {
-      frame?: (frame: Frame) => void | Promise<void>; header?: (header: Header) => void;
-      bytes?: (received: number) => void;
-    } = {},
-    signal?: AbortSignal,
+    source: AsyncIterable<Uint8Array>, options: Options & { sparing?: boolean } = {},
+    on: Listeners = {}, signal?: AbortSignal,
   ): Promise<Result> {
     let taken = 0;
     const prepare = async (header: Header) => {
+      on.header?.(header);
       await this.admit(padded(header.width) * padded(header.height), signal);
       taken = padded(header.width) * padded(header.height);
       return this.prepare(header);
     };
     const decoder = new Decoder(prepare, new Pause(signal, this.turns), options, this.imageDecoder);
-    let known = false;
     try {
       for await (const piece of source) {
         signal?.throwIfAborted();
         for await (const frame of decoder.push(piece)) await on.frame?.(frame);
-        if (!known && decoder.reader.header) {
-          known = true;
-          on.header?.(decoder.reader.header);
-        }
         on.bytes?.(decoder.reader.received);
+        if (options.sparing && decoder.satisfied) return await decoder.finish(true);
       }
       signal?.throwIfAborted();
       return await decoder.finish();

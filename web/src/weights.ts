@@ -42,7 +42,7 @@ export class Weights {
   }
 
   /**
-   * Load what the first layer needs, and begin to load the rest.
+   * Load what the first layer needs.
    *
    * @throws UnsupportedFileError: there are no weights for such a file; ModelError: they are damaged
    */
@@ -66,12 +66,10 @@ export class Weights {
         `${header.fingerprint} of model ${header.model}`,
       );
     }
-    const weights = new Weights(header, loader, tensors);
-    weights.whole().catch(() => {}); // whoever needs them hears of it
-    return weights;
+    return new Weights(header, loader, tensors);
   }
 
-  /** Wait for the second part. Raises ModelError; another call tries once more. */
+  /** Load the second part. Raises ModelError; another call tries once more. */
   whole(): Promise<void> {
     this.rest ??= this.loadRest().catch((error) => {
       this.rest = null;

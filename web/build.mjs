@@ -4,7 +4,7 @@ import { mkdirSync } from "node:fs";
 import * as esbuild from "esbuild";
 
 /** Where the Python package takes the built files from. */
-const SHIPPED = "../cli/gallery/static";
+const SHIPPED = process.env.CCI_SHIPPED ?? "../cli/gallery/static";
 
 mkdirSync("build", { recursive: true });
 execFileSync("node", [
@@ -25,7 +25,8 @@ const common = {
 
 if (process.argv.includes("--tests")) {
   await esbuild.build({
-    ...common, entryPoints: ["test/decoding.test.ts", "test/mutations.test.ts", "test/decode.ts"],
+    ...common, entryPoints: ["decoding.test", "mutations.test", "decode", "outcomes"]
+      .map((name) => `test/${name}.ts`),
     outdir: "build/test", platform: "node", sourcemap: "inline",
   });
 } else {

@@ -54,6 +54,7 @@ export async function decode(source: DecodeSource, options: DecodeOptions = {}):
   job.send({
     type: "start", id: job.id, options: { layers, scale, maxPixels },
     weights: folder.endsWith("/") ? folder : `${folder}/`, bitmap: output !== "data",
+    frames: Boolean(options.onFrame),
     source: address ? { url: new URL(source, document.baseURI).href } : { pieces: true },
   });
   if (!address) void feed(job, source);

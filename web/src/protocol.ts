@@ -8,7 +8,9 @@ import type { ErrorMessage } from "./errors";
 export type Source = { url: string } | { pieces: true };
 
 export type ToWorker =
-  | { type: "start"; id: number; source: Source; options: Options; weights: string; bitmap: boolean }
+  | { type: "start"; id: number; source: Source; options: Options; weights: string;
+      /** Kind of images, and whether any but the last are wanted. */
+      bitmap: boolean; frames: boolean }
   | { type: "piece"; id: number; bytes: Uint8Array }
   | { type: "end"; id: number; error?: ErrorMessage }
   | { type: "cancel"; id: number };

@@ -32,7 +32,7 @@ self.onmessage = ({ data }: MessageEvent<ToWorker>) => {
   else job?.feed?.close();
 };
 
-async function start({ id, source, options, weights, bitmap }: Start): Promise<void> {
+async function start({ id, source, options, weights, bitmap, frames }: Start): Promise<void> {
   const job: Job = { abort: new AbortController(), feed: null };
   jobs.set(id, job);
   const { signal } = job.abort;
@@ -45,6 +45,7 @@ async function start({ id, source, options, weights, bitmap }: Start): Promise<v
         header: (header) => send({ type: "header", id, header }),
         bytes: (received) => send({ type: "bytes", id, received, total }),
         frame: async (frame) => {
+          if (!frames) return;
           const picture = await image(frame.picture);
           const { layers, scale, end } = frame;
           send({ type: "frame", id, image: picture, layers, scale, end }, transferred(picture));

@@ -5,13 +5,15 @@ import { test } from "node:test";
 import { type Chunk, ContainerReader, HEADER_BYTES } from "../src/container";
 import { crc32 } from "../src/crc32";
 import { CodecError } from "../src/errors";
-import { decode, fileOf } from "./files";
+import { decode, engine, fileOf } from "./files";
 
 const COUNT = Number(process.env.MUTATIONS ?? 2000);
 const NAMES = ["middle", "high", "two_layers_grey", "one_layer_alpha", "one_pixel"];
 const MAX_PIXELS = 2 ** 20;
 /** A file may take so long; all of them together are given their time by the caller. */
 const SECONDS = 60;
+/** Bytes of the kernels' memory at the end: nothing is left behind. */
+const MEMORY = 64 * 2 ** 20;
 
 /** Numbers that are the same in every run (mulberry32). */
 class Random {
@@ -169,4 +171,5 @@ test(`${COUNT} broken files`, async () => {
   for (const [result, count] of [...results].sort()) console.log(`${result} ${count}`);
   console.log(`slowest ${slowest.toFixed(2)} s`);
   assert.ok(slowest < SECONDS);
+  assert.ok(await engine.memory() < MEMORY);
 });

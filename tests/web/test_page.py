@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import base64
+import io
 import json
 import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 from typer.testing import CliRunner
 
 import codec
+from bitstream.container import Chunk
 from cli.main import app
 from tests.conformance.test_corpus import CORPUS
 from tests.web.browser import BROWSER, FLAGS, serving
@@ -99,6 +102,28 @@ def test_the_browser_shows_the_pixels_of_python(page, address, site, file):
     assert np.abs(pixels - shown).max() <= 2
     assert np.abs(pixels - shown).mean() < 0.1
     assert found["checksums"] == list(expected.symbol_checksums)
+
+
+@pytest.mark.parametrize("mode", ["RGB", "RGBA"])
+def test_lossless_webp_graphics_are_laid_over(page, address, site, mode):
+    """Chunk g: RGB replaces the picture; RGBA where its alpha is 255."""
+    data = (site / "pictures/05 piece.cci").read_bytes()
+    plain = np.array(codec.decode(data))
+    graphics = np.random.default_rng(0).integers(0, 256, (*plain.shape[:2], 4), dtype=np.uint8)
+    graphics[..., 3] = np.where(graphics[..., 3] > 99, 255, 0)
+    if mode == "RGB":
+        graphics[..., 3] = 255
+    coded = io.BytesIO()
+    image = Image.fromarray(graphics[..., : len(mode)])
+    image.save(coded, "WEBP", lossless=True, exact=True)
+    (site / "graphics.cci").write_bytes(data + Chunk(b"g", coded.getvalue()).to_bytes())
+    page.goto(address[0])
+    found = page.evaluate(DECODE, [f"graphics.cci?{mode}", {}])
+    shown = np.frombuffer(base64.b64decode(found["pixels"]), np.uint8)
+    shown = shown.reshape(graphics.shape)[..., :3].astype(int)
+    opaque = graphics[..., 3] == 255
+    assert np.array_equal(shown[opaque], graphics[opaque][:, :3])
+    assert np.abs(shown[~opaque] - plain[~opaque]).max(initial=0) <= 2
 
 
 def test_errors_have_names_and_words(page, address):

@@ -38,6 +38,9 @@ export type DecodeSource = ReadableStream<Uint8Array> | Uint8Array | ArrayBuffer
 /**
  * Decode a .cci file, whole or cut anywhere after its first layer.
  *
+ * With `layers` or a smaller `scale`, an address or a stream is read as far as these layers go; what
+ * stands behind them (lossless graphics) is used where the bytes are given.
+ *
  * @param source an address, bytes, or a stream of them
  * @returns the picture of all bytes, what is missing filled by the mean of the prior
  * @throws CodecError (see `errors.ts`), or AbortError where `signal` says so
@@ -54,7 +57,7 @@ export async function decode(source: DecodeSource, options: DecodeOptions = {}):
   job.send({
     type: "start", id: job.id, options: { layers, scale, maxPixels },
     weights: folder.endsWith("/") ? folder : `${folder}/`, bitmap: output !== "data",
-    frames: Boolean(options.onFrame),
+    frames: Boolean(options.onFrame), sparing: address || source instanceof ReadableStream,
     source: address ? { url: new URL(source, document.baseURI).href } : { pieces: true },
   });
   if (!address) void feed(job, source);

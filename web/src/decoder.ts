@@ -246,7 +246,7 @@ class FileDecoder {
     }
     const icc = await this.metadata(notes);
     return {
-      picture: await this.completed(notes),
+      picture: await this.completed(left, notes),
       layers: this.count,
       layersDeclared: header.layers,
       stages: stages.used(this.count),
@@ -333,9 +333,11 @@ class FileDecoder {
   }
 
   /** What was drawn last, with all that the file lays over it; frames stay what they were. */
-  private async completed(notes: string[]): Promise<Picture> {
+  private async completed(left: boolean, notes: string[]): Promise<Picture> {
     let { picture, alpha: transparent } = this.shown!;
-    const graphics = await this.graphics(notes), alpha = transparent ? null : await this.alphaPlane();
+    const alpha = transparent ? null : await this.alphaPlane();
+    // They stand at the end: what is left unread may hold them, and pieces must not decide.
+    const graphics = left ? null : await this.graphics(notes);
     if (graphics || alpha) picture = { ...picture, data: picture.data.slice() };
     if (graphics) addGraphics(picture, graphics, this.header.grey);
     if (alpha) addAlpha(picture, alpha);

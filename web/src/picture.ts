@@ -3,6 +3,7 @@
 import { reduced } from "./area";
 import { CorruptError } from "./errors";
 import { decodePng, isPng, type Samples } from "./png";
+import { webpSize } from "./webp";
 
 /** RGBA, row by row, not premultiplied. */
 export interface Picture {
@@ -81,8 +82,15 @@ export function addAlpha({ width, height, data }: Picture, alpha: Samples): void
 export async function readGraphics(
   coded: Uint8Array, width: number, height: number, decoder: ImageDecoder | null,
 ): Promise<Graphics> {
-  if (!isPng(coded) && !decoder) throw new Error("this environment decodes no WebP");
-  const samples = isPng(coded) ? await decodePng(coded, width, height) : await decoder!(coded);
+  if (isPng(coded)) {
+    const samples = await decodePng(coded, width, height);
+    if (samples.channels < 3) throw new Error("it has no colours");
+    return { samples };
+  }
+  const declared = webpSize(coded);
+  if (declared.width !== width || declared.height !== height) throw new Error("it has another size");
+  if (!decoder) throw new Error("this environment decodes no WebP");
+  const samples = await decoder(coded);
   if (samples.width !== width || samples.height !== height) throw new Error("it has another size");
   return { samples };
 }
@@ -92,7 +100,7 @@ export function addGraphics(picture: Picture, { samples }: Graphics, grey: boole
   const { width, height, data } = picture, { channels, data: from } = samples;
   const count = samples.width * samples.height;
   const shown = (i: number) => channels !== 4 || from[4 * i + 3] === 255;
-  const sample = (i: number, c: number) => from[channels * i + (channels < 3 ? 0 : c)];
+  const sample = (i: number, c: number) => from[channels * i + c];
   if (samples.width === width && samples.height === height) {
     for (let i = 0; i < count; i++) {
       if (shown(i)) for (let c = 0; c < 3; c++) data[4 * i + c] = sample(i, c);

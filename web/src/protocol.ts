@@ -9,6 +9,8 @@ export type Source = { url: string } | { pieces: true };
 
 export type ToWorker =
   | { type: "start"; id: number; source: Source; options: Options; weights: string;
+      /** Whether bytes that are not wanted may be left where they are. */
+      sparing: boolean;
       /** Kind of images, and whether any but the last are wanted. */
       bitmap: boolean; frames: boolean }
   | { type: "piece"; id: number; bytes: Uint8Array }

@@ -32,20 +32,20 @@ self.onmessage = ({ data }: MessageEvent<ToWorker>) => {
   else job?.feed?.close();
 };
 
-async function start({ id, source, options, weights, bitmap, frames }: Start): Promise<void> {
+async function start({ id, source, options, weights, ...asked }: Start): Promise<void> {
   const job: Job = { abort: new AbortController(), feed: null };
   jobs.set(id, job);
   const { signal } = job.abort;
   let total: number | null = null;
   try {
     const stream = await open(source, job, (size) => { total = size; });
-    const image = (picture: Picture) => shown(picture, bitmap);
+    const image = (picture: Picture) => shown(picture, asked.bitmap);
     const result = await engineOf(weights).decode(
-      pieces(stream), { ...options, sparing: true }, {
+      pieces(stream), { ...options, sparing: asked.sparing }, {
         header: (header) => send({ type: "header", id, header }),
         bytes: (received) => send({ type: "bytes", id, received, total }),
         frame: async (frame) => {
-          if (!frames) return;
+          if (!asked.frames) return;
           const picture = await image(frame.picture);
           const { layers, scale, end } = frame;
           send({ type: "frame", id, image: picture, layers, scale, end }, transferred(picture));

@@ -3,6 +3,7 @@
 import { readFileSync } from "node:fs";
 import { readFile } from "node:fs/promises";
 import { ContainerReader } from "../src/container";
+import { crc32 } from "../src/crc32";
 import type { Options } from "../src/decoder";
 import { Engine } from "../src/engine";
 import { decodePng } from "../src/png";
@@ -49,4 +50,30 @@ export async function shownInPython(name: string): Promise<Uint8Array> {
     if (channel === 3) return channels === 4 ? data[pixel + 3] : 255;
     return data[pixel + (channels < 3 ? 0 : channel)];
   });
+}
+
+/** Arrays one behind the other. */
+export function joined(...parts: Uint8Array[]): Uint8Array {
+  const out = new Uint8Array(parts.reduce((sum, { length }) => sum + length, 0));
+  let at = 0;
+  for (const part of parts) {
+    out.set(part, at);
+    at += part.length;
+  }
+  return out;
+}
+
+/** Four bytes, little endian. */
+export function uint32(value: number): Uint8Array {
+  return new Uint8Array(new Uint32Array([value]).buffer);
+}
+
+/** A chunk; `length` may be a lie. */
+export function coded(type: string, payload: Uint8Array, length = payload.length): Uint8Array {
+  const head = [type.charCodeAt(0)];
+  let rest = length;
+  for (; rest >= 128; rest = Math.floor(rest / 128)) head.push((rest & 127) | 128);
+  head.push(rest);
+  const bytes = Uint8Array.from(head);
+  return joined(bytes, uint32(crc32(payload, crc32(bytes))), payload);
 }

@@ -5,7 +5,7 @@ import { test } from "node:test";
 import { type Chunk, ContainerReader, HEADER_BYTES } from "../src/container";
 import { crc32 } from "../src/crc32";
 import { CodecError } from "../src/errors";
-import { decode, engine, fileOf } from "./files";
+import { coded, decode, engine, fileOf, joined, uint32 } from "./files";
 
 const COUNT = Number(process.env.MUTATIONS ?? 2000);
 const NAMES = ["middle", "high", "two_layers_grey", "one_layer_alpha", "one_pixel"];
@@ -37,29 +37,6 @@ class Random {
 }
 
 type Breaking = (data: Uint8Array, random: Random) => Uint8Array;
-
-function joined(...parts: Uint8Array[]): Uint8Array {
-  const out = new Uint8Array(parts.reduce((sum, { length }) => sum + length, 0));
-  let at = 0;
-  for (const part of parts) {
-    out.set(part, at);
-    at += part.length;
-  }
-  return out;
-}
-
-function uint32(value: number): Uint8Array {
-  return new Uint8Array(new Uint32Array([value]).buffer);
-}
-
-function coded(type: string, payload: Uint8Array, length = payload.length): Uint8Array {
-  const head = [type.charCodeAt(0)];
-  let rest = length;
-  for (; rest >= 128; rest = Math.floor(rest / 128)) head.push((rest & 127) | 128);
-  head.push(rest);
-  const bytes = Uint8Array.from(head);
-  return joined(bytes, uint32(crc32(payload, crc32(bytes))), payload);
-}
 
 function chunksOf(data: Uint8Array): Chunk[] {
   const reader = new ContainerReader(Infinity);

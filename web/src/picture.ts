@@ -15,11 +15,6 @@ export interface Picture {
 /** Decodes what is no PNG (a lossless WebP): RGBA. Rejects where it cannot. */
 export type ImageDecoder = (data: Uint8Array) => Promise<Samples>;
 
-/** Lossless graphics: RGB replaces the picture, RGBA where its alpha is 255. */
-export interface Graphics {
-  samples: Samples;
-}
-
 export const emptyPicture = (width: number, height: number): Picture => ({
   width, height, data: new Uint8ClampedArray(4 * width * height),
 });
@@ -75,33 +70,33 @@ export function addAlpha({ width, height, data }: Picture, alpha: Samples): void
 }
 
 /**
- * The lossless graphics of a file (chunk `g`).
+ * The lossless graphics of a file (chunk `g`): RGB replaces the picture, RGBA where its alpha is 255.
  *
  * @throws Error: they cannot be decoded
  */
 export async function readGraphics(
   coded: Uint8Array, width: number, height: number, decoder: ImageDecoder | null,
-): Promise<Graphics> {
+): Promise<Samples> {
   if (isPng(coded)) {
     const samples = await decodePng(coded, width, height);
     if (samples.channels < 3) throw new Error("it has no colours");
-    return { samples };
+    return samples;
   }
   const declared = webpSize(coded);
   if (declared.width !== width || declared.height !== height) throw new Error("it has another size");
   if (!decoder) throw new Error("this environment decodes no WebP");
   const samples = await decoder(coded);
   if (samples.width !== width || samples.height !== height) throw new Error("it has another size");
-  return { samples };
+  return samples;
 }
 
 /** Lay graphics over a picture; for a smaller one they are averaged, weighted by their mask. */
-export function addGraphics(picture: Picture, { samples }: Graphics, grey: boolean): void {
-  const { width, height, data } = picture, { channels, data: from } = samples;
-  const count = samples.width * samples.height;
+export function addGraphics(picture: Picture, graphics: Samples, grey: boolean): void {
+  const { width, height, data } = picture, { channels, data: from } = graphics;
+  const count = graphics.width * graphics.height;
   const shown = (i: number) => channels !== 4 || from[4 * i + 3] === 255;
   const sample = (i: number, c: number) => from[channels * i + c];
-  if (samples.width === width && samples.height === height) {
+  if (graphics.width === width && graphics.height === height) {
     for (let i = 0; i < count; i++) {
       if (shown(i)) for (let c = 0; c < 3; c++) data[4 * i + c] = sample(i, c);
     }
@@ -110,7 +105,7 @@ export function addGraphics(picture: Picture, { samples }: Graphics, grey: boole
   const plane = new Float32Array(count);
   const average = (value: (i: number) => number) => {
     for (let i = 0; i < count; i++) plane[i] = shown(i) ? value(i) : 0;
-    return reduced(plane, samples.width, samples.height, width, height, false);
+    return reduced(plane, graphics.width, graphics.height, width, height, false);
   };
   const mask = average(() => 1);
   for (let c = 0; c < 3; c++) {

@@ -33,7 +33,8 @@ export interface DecodeOptions extends Options {
   output?: "bitmap" | "data";
 }
 
-export type DecodeSource = ReadableStream<Uint8Array> | Uint8Array | ArrayBuffer | URL | string;
+export type DecodeSource =
+  ReadableStream<Uint8Array> | Blob | Uint8Array | ArrayBuffer | URL | string;
 
 /**
  * Decode a .cci file, whole or cut anywhere after its first layer.
@@ -41,7 +42,7 @@ export type DecodeSource = ReadableStream<Uint8Array> | Uint8Array | ArrayBuffer
  * With `layers` or a smaller `scale`, an address or a stream is read as far as these layers go; what
  * stands behind them (lossless graphics) is used where the bytes are given.
  *
- * @param source an address, bytes, or a stream of them
+ * @param source an address, bytes, a file, or a stream of bytes
  * @returns the picture of all bytes, what is missing filled by the mean of the prior
  * @throws CodecError (see `errors.ts`), or AbortError where `signal` says so
  */
@@ -175,8 +176,9 @@ function hear(message: FromWorker): void {
 async function feed(job: Job, source: Exclude<DecodeSource, string | URL>): Promise<void> {
   const { id } = job;
   try {
-    if (source instanceof ReadableStream) {
-      const reader = source.getReader();
+    const stream = source instanceof Blob ? source.stream() : source;
+    if (stream instanceof ReadableStream) {
+      const reader = stream.getReader();
       job.result.catch(() => reader.cancel().catch(() => {}));
       for (let piece = await reader.read(); !piece.done; piece = await reader.read()) {
         if (!jobs.has(id)) {
@@ -186,10 +188,10 @@ async function feed(job: Job, source: Exclude<DecodeSource, string | URL>): Prom
         job.send({ type: "piece", id, bytes: piece.value });
       }
     } else {
-      const bytes = source instanceof Uint8Array || source instanceof ArrayBuffer
-        ? new Uint8Array(source) : null;
-      if (!bytes) throw new ArgumentError("a file is bytes, a stream or an address");
-      job.send({ type: "piece", id, bytes }); // copied, so that the caller keeps them
+      if (!(stream instanceof Uint8Array || stream instanceof ArrayBuffer)) {
+        throw new ArgumentError("a file is bytes, a stream or an address");
+      }
+      job.send({ type: "piece", id, bytes: new Uint8Array(stream) }); // the caller keeps them
     }
     job.send({ type: "end", id });
   } catch (error) {

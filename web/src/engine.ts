@@ -12,7 +12,7 @@ import { type Loader, Weights } from "./weights";
 
 /** A memory larger than this is let go when no picture is in work. */
 const KEPT_BYTES = 96 * 2 ** 20;
-/** Pictures in work have no more pixels together, unless it is one alone. */
+/** Pictures in work have no more pixels together, as large as they are drawn, unless it is one. */
 const PIXELS_AT_ONCE = 12 * 2 ** 20;
 
 export interface Listeners {
@@ -52,8 +52,9 @@ export class Engine {
     let taken = 0;
     const prepare = async (header: Header) => {
       on.header?.(header);
-      await this.admit(padded(header.width) * padded(header.height), signal);
-      taken = padded(header.width) * padded(header.height);
+      const pixels = (padded(header.width) * padded(header.height)) / (options.scale ?? 1) ** 2;
+      await this.admit(pixels, signal);
+      taken = pixels;
       return this.prepare(header);
     };
     const decoder = new Decoder(prepare, new Pause(signal, this.turns), options, this.imageDecoder);

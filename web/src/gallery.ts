@@ -9,6 +9,7 @@ const NAMES = ["u", "u + z1", "u + z1 + z2"];
 const PIECES_PER_SECOND = 20;
 
 const links = [...document.querySelectorAll<HTMLAnchorElement>(".grid a")];
+const grid = document.querySelector<HTMLElement>(".grid")!;
 const viewer = element<HTMLDialogElement>("viewer");
 const canvas = element<HTMLCanvasElement>("picture");
 const slider = element<HTMLInputElement>("layers");
@@ -19,6 +20,8 @@ const weights = document.body.dataset.weights!;
 let index = -1;
 let file: { data: Uint8Array; info: FileInfo } | null = null;
 let work = new AbortController();
+/** Where the page stood before. */
+let scrolled = 0;
 
 const titleOf = (link: HTMLAnchorElement) => link.querySelector<CCIImage>("cci-image")!.getAttribute("alt")!;
 
@@ -45,7 +48,11 @@ async function open(place: number): Promise<void> {
   text("status", "Loading…");
   text("facts", "");
   element("bar").replaceChildren();
-  if (!viewer.open) viewer.showModal();
+  if (!viewer.open) {
+    scrolled = scrollY;
+    viewer.showModal();
+    grid.hidden = true; // what is not seen is not decoded
+  }
   try {
     const response = await fetch(link.href, { signal });
     if (!response.ok) throw new Error(`${link.href}: ${response.status} ${response.statusText}`);
@@ -199,6 +206,8 @@ for (const [place, link] of links.entries()) {
 viewer.addEventListener("close", () => {
   anew();
   const last = links[index];
+  grid.hidden = false;
+  scrollTo(0, scrolled);
   index = -1;
   delete document.body.dataset.shown;
   if (location.hash) history.replaceState(null, "", location.pathname + location.search);

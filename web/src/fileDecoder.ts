@@ -187,6 +187,7 @@ export class FileDecoder {
     const picture = emptyPicture(Math.ceil(header.width / scale), Math.ceil(header.height / scale));
     const sink = (top: number, pixels: Float32Array, rows: number) =>
       put(picture, top, pixels, rows, width / scale, header.grey);
+    if (upto === this.upto) this.prior!.rest();
     if (this.drawn < 1) await synthesis.coarse(latents[0]);
     if (upto === 1) await synthesis.small("y1", sink);
     if (this.drawn < 2 && upto > 1) await synthesis.middle(latents[1]);

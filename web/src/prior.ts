@@ -64,6 +64,13 @@ export class Prior {
     this.maps.clear();
   }
 
+  /** No stage will follow: give back what only the next one would need. */
+  rest(): void {
+    this.room.clear();
+    if (this.context) this.maps.give(this.context);
+    this.context = 0;
+  }
+
   /** Predict the next step: means (float32) and scale indices (uint8), in coding order. */
   async predict(): Promise<void> {
     const { kernels } = this.machine;

@@ -6,9 +6,11 @@ import fcntl
 import os
 import shutil
 import subprocess
+from contextlib import suppress
 from pathlib import Path
 
 from models.export_web import write
+from models.names import MODEL_IDS
 
 WEB = Path(__file__).parents[2] / "web"
 NODE = shutil.which("node")
@@ -42,6 +44,8 @@ def build(folder: Path, *options: str) -> None:
 
 
 def weights(folder: Path) -> Path:
-    """The shipped weights for the browser, in a folder."""
-    write("ssvae", folder)
+    """The weights of all installed models that browsers decode, in a folder."""
+    for name in MODEL_IDS:
+        with suppress(ValueError):  # of another family, or not installed
+            write(name, folder)
     return folder

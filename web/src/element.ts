@@ -35,6 +35,7 @@ export class CCIImage extends HTMLElementOrNone {
   private work: AbortController | null = null;
   private finished = false;
   private near = false;
+  private waiting = false;
   private observer: IntersectionObserver | null = null;
 
   constructor() {
@@ -82,7 +83,17 @@ export class CCIImage extends HTMLElementOrNone {
     return this.finished;
   }
 
+  /** Begin or give up, once all attributes that change together have changed. */
   private update(): void {
+    if (this.waiting) return;
+    this.waiting = true;
+    queueMicrotask(() => {
+      this.waiting = false;
+      this.decide();
+    });
+  }
+
+  private decide(): void {
     const wanted = this.isConnected && (this.near || this.getAttribute("loading") !== "lazy");
     if (!wanted) this.stop();
     else if (!this.work && !this.finished && this.getAttribute("src")) void this.load();

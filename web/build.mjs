@@ -25,7 +25,7 @@ const common = {
 
 if (process.argv.includes("--tests")) {
   await esbuild.build({
-    ...common, entryPoints: ["decoding.test", "additions.test", "mutations.test", "decode", "outcomes"]
+    ...common, entryPoints: ["decoding.test", "additions.test", "machine.test", "mutations.test", "decode", "outcomes"]
       .map((name) => `test/${name}.ts`),
     outdir: "build/test", platform: "node", sourcemap: "inline",
   });

@@ -39,6 +39,10 @@ def test_the_corpus_decodes_to_the_same_symbols_and_pictures(environment):
     assert "# fail 0" in passes("decoding", environment)
 
 
+def test_the_kernels_memory_is_kept_in_order(environment):
+    assert "# fail 0" in passes("machine", environment)
+
+
 def test_quarter_steps_of_quality_and_lossless_graphics_are_known(environment):
     assert "# fail 0" in passes("additions", environment)
 

@@ -177,6 +177,20 @@ def test_pictures_sharpen_and_the_page_stays_awake(page, address):
     assert max(found["long"], default=0) <= 200  # 50 where nothing else runs on the machine
 
 
+def test_where_data_are_dear_only_the_first_layer_is_fetched(page, address):
+    base, paths = address
+    page.add_init_script(
+        "Object.defineProperty(navigator, 'connection', { value: { saveData: true } })"
+    )
+    paths.clear()
+    page.goto(base)
+    page.wait_for_selector("a.loaded >> nth=1")
+    picture = page.locator("a.loaded cci-image").first
+    assert picture.evaluate("(one) => [one.decoded.layers, one.decoded.scale]") == [1, 4]
+    assert any(path.endswith("-u.bin") for path in paths)
+    assert not any(path.endswith("-rest.bin") for path in paths)
+
+
 def test_what_stands_inside_is_shown_where_there_is_no_picture(page, address):
     page.goto(address[0])
     found = page.evaluate(

@@ -25,8 +25,10 @@ const common = {
 
 if (process.argv.includes("--tests")) {
   await esbuild.build({
-    ...common, entryPoints: ["decoding.test", "additions.test", "machine.test", "mutations.test", "decode", "outcomes"]
-      .map((name) => `test/${name}.ts`),
+    ...common,
+    entryPoints: [
+      "decoding.test", "additions.test", "machine.test", "mutations.test", "decode", "outcomes",
+    ].map((name) => `test/${name}.ts`),
     outdir: "build/test", platform: "node", sourcemap: "inline",
   });
 } else {

@@ -24,7 +24,9 @@ const MARGIN = "25% 0px";
 const HTMLElementOrNone = globalThis.HTMLElement ?? class {};
 
 export class CCIImage extends HTMLElementOrNone {
-  static observedAttributes = ["src", "alt", "width", "height", "layers", "scale", "loading", "weights"];
+  static observedAttributes = [
+    "src", "alt", "width", "height", "layers", "scale", "loading", "weights",
+  ];
 
   /** What the file came to, once it is there. */
   decoded: Omit<Decoded, "image"> | null = null;
@@ -146,7 +148,8 @@ export class CCIImage extends HTMLElementOrNone {
   /** The box of the element, unless the page's style says otherwise. */
   private shape(width: number | null, height: number | null): void {
     this.box.replaceSync(`:host {
-      ${width ? `width: ${width}px;` : ""} ${width && height ? `aspect-ratio: ${width} / ${height};` : ""}
+      ${width ? `width: ${width}px;` : ""}
+      ${width && height ? `aspect-ratio: ${width} / ${height};` : ""}
     }`);
   }
 

@@ -23,7 +23,8 @@ let work = new AbortController();
 /** Where the page stood before. */
 let scrolled = 0;
 
-const titleOf = (link: HTMLAnchorElement) => link.querySelector<CCIImage>("cci-image")!.getAttribute("alt")!;
+const titleOf = (link: HTMLAnchorElement) =>
+  link.querySelector<CCIImage>("cci-image")!.getAttribute("alt")!;
 
 /** Begin something that what was begun before gives way to. */
 function anew(): AbortSignal {
@@ -177,7 +178,8 @@ function complain(error: unknown): void {
 
 /** The address names what is open, so that the back button closes it. */
 function follow(): void {
-  const place = links.findIndex((link) => `#${link.dataset.name}` === decodeURIComponent(location.hash));
+  const name = decodeURIComponent(location.hash).slice(1);
+  const place = links.findIndex((link) => link.dataset.name === name);
   if (place >= 0) void open(place);
   else if (viewer.open) viewer.close();
 }

@@ -4,7 +4,7 @@ BIN := $(VENV)/bin
 DATA ?= data
 RUN ?= runs/ssvae
 
-.PHONY: help demo test fast cluster lint bench speed train resident train-status clean
+.PHONY: help demo test fast cluster lint bench speed web train resident train-status clean
 
 help:  ## list what can be done
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -38,6 +38,9 @@ bench: $(BIN)/.installed  ## rate-distortion on the images in DATA=folder
 
 speed: $(BIN)/.installed  ## time encode and decode of 768x512 on this machine
 	$(BIN)/codec bench --speed --megapixels 0.4 -o bench_output
+
+web:  ## build the decoder for browsers from web/ into cli/gallery/static (Node 20 or newer)
+	cd web && npm ci && npm run check && npm run build
 
 train: $(BIN)/.installed  ## train on the images or tar shards in DATA=folder, into RUN=folder
 	$(BIN)/python -m models.training $(DATA) --out $(RUN)

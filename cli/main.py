@@ -30,6 +30,8 @@ from cli.options import DECODING, ENCODING, Device, MaxPixels, Threads, decoding
 from cli.output import complain, say
 from cli.view import EXAMPLES as VIEW_EXAMPLES
 from cli.view import view
+from cli.web import EXAMPLES as WEB_EXAMPLES
+from cli.web import web
 from codec.errors import CodecError, ModelError
 from codec.limits import DEFAULT_MAX_PIXELS, NEVER_READ
 
@@ -324,6 +326,7 @@ def _describe(name: str, about: codec.FileInfo) -> list[str]:
 
 
 app.command(epilog=VIEW_EXAMPLES)(view)
+app.command(epilog=WEB_EXAMPLES)(web)
 
 
 def _is_cci(suffix: str) -> bool:

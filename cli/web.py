@@ -1,0 +1,100 @@
+"""``codec web``: a gallery of static files."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from cli.gallery.site import PICTURES, Entry, check_place, in_words, write_site
+from cli.jobs import Job, errors_as_one_line, naming, plan, run
+from cli.options import ENCODING, Threads, encoding, takes
+from cli.output import say
+
+EXAMPLES = """Examples:
+
+\b
+  codec web photos/ -o site/                 encodes what is no .cci file yet
+  codec web photos/ -o site/ --quality 70 --title "Our holiday"
+  codec web a.jpg b.png c.cci -o site/
+  python -m http.server --directory site     shows it at http://localhost:8000
+"""
+
+
+@takes(options=ENCODING)
+def web(
+    inputs: Annotated[
+        list[str], typer.Argument(metavar="IN...", help="Images and .cci files, or a folder.")
+    ],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder of the site.")],
+    title: Annotated[
+        str | None, typer.Option(help="Of the page. Default the name of the folder.")
+    ] = None,
+    *,
+    options: dict[str, Any],
+    threads: Threads = None,
+    recursive: Annotated[
+        bool, typer.Option("--recursive", "-r", help="Look into subfolders.")
+    ] = False,
+    force: Annotated[bool, typer.Option("--force", help="Write beside other files.")] = False,
+) -> None:
+    """Write a gallery of static files: pictures that sharpen in any browser, without a server."""
+    with errors_as_one_line():
+        check_place(output, force=force)
+        keywords = encoding(options)
+        pictures = output / PICTURES
+        jobs, _ = plan(
+            inputs, f"{pictures}/", ".cci", accepts=_is_picture, recursive=recursive, force=True
+        )
+        started = time.perf_counter()
+
+        def work(job: Job, show: Callable[[float], None]) -> tuple[dict, str]:
+            _add(job, show, keywords)
+            return {}, ""
+
+        failure = None
+        try:
+            run(jobs, True, work, as_json=False, verb="encoding", threads=threads)
+        except typer.Exit as error:  # of some pictures; the others make a site
+            failure = error
+        entries = [Entry(Path(job.target), Path(job.source).stem) for job in jobs]
+        entries = [entry for entry in entries if entry.path.exists()]
+        if failure is not None and not entries:
+            raise failure
+        size = write_site(output, entries, title=title or _title(inputs))
+        say(
+            f"{output}: {len(entries)} pictures, decoder and weights {in_words(size)}, "
+            f"{time.perf_counter() - started:.1f} s; serve it with: "
+            f"python -m http.server --directory {output}"
+        )
+        if failure is not None:
+            raise failure
+
+
+def _add(job: Job, show: Callable[[float], None], options: dict[str, Any]) -> None:
+    """Put one picture into the site: a .cci file as it is, anything else encoded."""
+    if Path(job.source).suffix.lower() == ".cci":
+        shutil.copyfile(job.source, job.target)
+        return
+    import codec
+
+    with naming(job.source):
+        result = codec.encode_detailed(job.read(), progress=show, **options)
+    job.write(result.data)
+
+
+def _title(inputs: list[str]) -> str:
+    first = Path(inputs[0]).resolve()
+    return (first if first.is_dir() else first.parent).name or "Pictures"
+
+
+def _is_picture(suffix: str) -> bool:
+    if suffix.lower() == ".cci":
+        return True
+    from cli.main import _is_image
+
+    return _is_image(suffix)

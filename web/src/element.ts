@@ -1,0 +1,162 @@
+/**
+ * `<cci-image src="photo.cci" alt="…" width="768" height="512">`: a picture that sharpens.
+ *
+ * Attributes: `src`, `alt`, `width`, `height`, `layers` (use only the first n), `scale` (1, 2, 4),
+ * `loading` (`eager`, or `lazy`: only near the viewport), `weights` (folder).
+ * Events: `frame` (detail: layers, scale, end), `load` (detail: see `Decoded`), `error` (detail: the
+ * error). What stands inside the element is shown until the first frame, and where there is none.
+ *
+ * Where the reader asks for reduced data, only the first layer is fetched, at a quarter of the size.
+ */
+
+import { decode, type Decoded } from "./api";
+import { paint } from "./paint";
+
+const STYLE = `
+  :host { display: inline-block; position: relative; max-width: 100%; overflow: hidden; }
+  :host([hidden]) { display: none; }
+  canvas { display: block; width: 100%; height: 100%; }
+  canvas[hidden], slot[hidden] { display: none; }
+`;
+/** How far from the viewport a lazy picture is decoded. */
+const MARGIN = "25% 0px";
+
+const HTMLElementOrNone = globalThis.HTMLElement ?? class {};
+
+export class CCIImage extends HTMLElementOrNone {
+  static observedAttributes = [
+    "src", "alt", "width", "height", "layers", "scale", "loading", "weights",
+  ];
+
+  /** What the file came to, once it is there. */
+  decoded: Omit<Decoded, "image"> | null = null;
+
+  private canvas = document.createElement("canvas");
+  private fallback = document.createElement("slot");
+  private box = new CSSStyleSheet();
+  private work: AbortController | null = null;
+  private finished = false;
+  private near = false;
+  private waiting = false;
+  private observer: IntersectionObserver | null = null;
+
+  constructor() {
+    super();
+    const root = this.attachShadow({ mode: "open" }), style = new CSSStyleSheet();
+    style.replaceSync(STYLE);
+    root.adoptedStyleSheets = [style, this.box];
+    this.canvas.hidden = true;
+    this.canvas.setAttribute("role", "img");
+    this.canvas.setAttribute("part", "picture");
+    root.append(this.canvas, this.fallback);
+  }
+
+  connectedCallback(): void {
+    this.observer = new IntersectionObserver((entries) => {
+      this.near = entries.at(-1)!.isIntersecting;
+      this.update();
+    }, { rootMargin: MARGIN });
+    this.observer.observe(this);
+    this.update();
+  }
+
+  disconnectedCallback(): void {
+    this.observer?.disconnect();
+    this.stop();
+  }
+
+  attributeChangedCallback(name: string, before: string | null, after: string | null): void {
+    if (before === after) return;
+    if (name === "alt") {
+      this.canvas.ariaLabel = after ?? "";
+      this.canvas.setAttribute("role", after === "" ? "presentation" : "img");
+    }
+    if (name === "width" || name === "height") this.shape(this.number("width"), this.number("height"));
+    if (["src", "layers", "scale", "weights"].includes(name)) {
+      this.stop();
+      this.finished = false;
+      if (name === "src") this.show(null);
+    }
+    this.update();
+  }
+
+  /** Whether all that was asked for is shown. */
+  get complete(): boolean {
+    return this.finished;
+  }
+
+  /** Begin or give up, once all attributes that change together have changed. */
+  private update(): void {
+    if (this.waiting) return;
+    this.waiting = true;
+    queueMicrotask(() => {
+      this.waiting = false;
+      this.decide();
+    });
+  }
+
+  private decide(): void {
+    const wanted = this.isConnected && (this.near || this.getAttribute("loading") !== "lazy");
+    if (!wanted) this.stop();
+    else if (!this.work && !this.finished && this.getAttribute("src")) void this.load();
+  }
+
+  private stop(): void {
+    this.work?.abort();
+    this.work = null;
+  }
+
+  private async load(): Promise<void> {
+    const work = this.work = new AbortController();
+    const sparing = matchMedia("(prefers-reduced-data: reduce)").matches ||
+      (navigator as { connection?: { saveData?: boolean } }).connection?.saveData;
+    const mine = () => this.work === work;
+    try {
+      const { image, ...decoded } = await decode(this.getAttribute("src")!, {
+        layers: (sparing ? 1 : this.number("layers") ?? undefined),
+        scale: (sparing ? 4 : this.number("scale") ?? undefined) as 1 | 2 | 4 | undefined,
+        weights: this.getAttribute("weights") ?? undefined,
+        signal: work.signal,
+        onHeader: ({ width, height }) => {
+          if (mine() && !(this.number("width") && this.number("height"))) this.shape(width, height);
+        },
+        onFrame: ({ image: picture, ...frame }) => {
+          if (!mine()) return;
+          this.show(picture as ImageBitmap);
+          this.dispatchEvent(new CustomEvent("frame", { detail: frame }));
+        },
+      });
+      if (!mine()) return;
+      this.show(image as ImageBitmap);
+      this.decoded = decoded;
+      this.finished = true;
+      this.dispatchEvent(new CustomEvent("load", { detail: decoded }));
+    } catch (error) {
+      if (!mine() || (error as Error).name === "AbortError") return;
+      this.finished = true; // it would fail again
+      this.dispatchEvent(new CustomEvent("error", { detail: error }));
+    }
+    if (mine()) this.work = null;
+  }
+
+  private show(image: ImageBitmap | null): void {
+    if (image) paint(this.canvas, image);
+    this.canvas.hidden = !image;
+    this.fallback.hidden = Boolean(image);
+  }
+
+  /** The box of the element, unless the page's style says otherwise. */
+  private shape(width: number | null, height: number | null): void {
+    this.box.replaceSync(`:host {
+      ${width ? `width: ${width}px;` : ""}
+      ${width && height ? `aspect-ratio: ${width} / ${height};` : ""}
+    }`);
+  }
+
+  private number(name: string): number | null {
+    const value = Number.parseInt(this.getAttribute(name) ?? "", 10);
+    return value > 0 ? value : null;
+  }
+}
+
+globalThis.customElements?.define("cci-image", CCIImage);

@@ -228,7 +228,7 @@ def test_a_click_opens_a_picture_with_its_layers(page, address):
 
 
 def test_a_slow_connection_is_played(page, address):
-    page.goto(f"{address[0]}#00 photograph")
+    page.goto(f"{address[0]}#00%20photograph")
     page.wait_for_selector('#status:has-text("Complete")')
     page.select_option("#rate", "4000")
     page.wait_for_selector('#status:has-text("quarter size after")')

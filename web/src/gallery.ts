@@ -178,8 +178,9 @@ function complain(error: unknown): void {
 
 /** The address names what is open, so that the back button closes it. */
 function follow(): void {
-  const name = decodeURIComponent(location.hash).slice(1);
-  const place = links.findIndex((link) => link.dataset.name === name);
+  const place = links.findIndex(
+    (link) => location.hash === `#${encodeURIComponent(link.dataset.name!)}`,
+  );
   if (place >= 0) void open(place);
   else if (viewer.open) viewer.close();
 }

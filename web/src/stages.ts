@@ -42,7 +42,7 @@ export function arrivalNotes(reader: ContainerReader): string[] {
     return [`${reader.damage.message}${kept}`];
   }
   if (arrived < declared) return [`the file is cut: ${arrived} of its ${declared} layers are whole`];
-  if (reader.truncated) return ["the file is cut behind its last layer: metadata is missing"];
-  if (reader.appended) return [`${reader.appended} bytes behind the end of the file are ignored`];
+  if (reader.truncated) return ["the file is cut after its last layer: graphics or metadata are missing"];
+  if (reader.appended) return [`${reader.appended} bytes after the end of the file are ignored`];
   return [];
 }

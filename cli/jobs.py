@@ -126,7 +126,7 @@ def plan(
 
 
 def _names_a_file(output: str) -> bool:
-    """Whether a path that may not be there yet ends as a picture or a coded file does."""
+    """Whether a path, which need not exist, has the suffix of a picture or of a coded file."""
     if os.path.isdir(output) or output.endswith(os.sep):
         return False
     from PIL import Image
@@ -263,7 +263,7 @@ def _run_batch(jobs: list[Job], work: Work, *, as_json: bool, verb: str) -> None
 
 @contextmanager
 def _folders() -> Iterator[Callable[[Path], None]]:
-    """Something to make folders with. Those in which nothing came to stand are removed again."""
+    """Makes folders; those that stay empty are removed again."""
     made: list[Path] = []
 
     def make(folder: Path) -> None:

@@ -12,7 +12,7 @@ from codec.errors import LimitError
 #: Sides count rounded up to multiples of 64.
 DEFAULT_MAX_PIXELS = 200_000_000
 
-#: Formats of Pillow that are programs: it would run Ghostscript, for as long as the file pleases.
+#: Formats of Pillow that are programs: it would run Ghostscript on them, without a limit of time.
 NEVER_READ = frozenset({"EPS"})
 
 P = ParamSpec("P")

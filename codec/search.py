@@ -17,12 +17,12 @@ if TYPE_CHECKING:
 
 #: Qualities a file can have in one whole step.
 STEPS = 4
-#: Where a quality brings one more stage, its files are a good deal larger than those before. So
+#: Where a quality brings one more stage, its files are a good deal larger than those before. This
 #: many qualities are tried without that stage too.
 _BRIDGE = 8
 #: Share by which sizes grow from one rung to the next, roughly.
 _GROWTH = 0.009
-#: At more effort a file so much smaller than the limit is as good as one that fills it.
+#: At more effort a file this much smaller than the limit is as good as one that fills it.
 _CLOSE = 0.01
 #: Up to this quality a file with a layer less may be better than one of all layers and equal size.
 _LOW = 40
@@ -173,7 +173,7 @@ class Search:
         """The file of the highest rung that fits (None: none does), and the smallest size seen.
 
         Found at effort 1. More effort then shrinks the file, which leaves room for a higher
-        quality; the search goes on from where the shrinkage lets expect it.
+        quality; the search goes on from the rung that the shrinkage suggests.
         """
         quick = _Tried(self.attempts, rungs, 1, progress if self.effort == 1 else unheard)
         rung = quick.within(limit, len(rungs) // 2)

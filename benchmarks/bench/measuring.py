@@ -89,20 +89,21 @@ def judge(path: Path, trials: list[Trial]) -> list[Row]:
     return rows
 
 
+def code_other(rgb: np.ndarray, name: str, setting: float) -> Trial:
+    """One setting of a codec other than ours."""
+    other = OTHERS[name]
+    started = time.perf_counter()
+    data = other.encode(rgb, setting)
+    between = time.perf_counter()
+    decoded = other.decode(data)
+    times = between - started, time.perf_counter() - between
+    return Trial(name, setting, len(data), decoded, *times, setting in other.perceptual)
+
+
 def measure_other(path: Path, name: str) -> list[Row]:
     """All settings of a codec other than ours on one image. Runs in worker processes."""
-    rgb, other = read_rgb(path), OTHERS[name]
-    trials = []
-    for setting in other.settings:
-        started = time.perf_counter()
-        data = other.encode(rgb, setting)
-        between = time.perf_counter()
-        decoded = other.decode(data)
-        ended = time.perf_counter()
-        seen = setting in other.perceptual
-        times = between - started, ended - between
-        trials.append(Trial(name, setting, len(data), decoded, *times, seen))
-    return judge(path, trials)
+    rgb = read_rgb(path)
+    return judge(path, [code_other(rgb, name, setting) for setting in OTHERS[name].settings])
 
 
 def start_worker() -> None:

@@ -14,6 +14,7 @@ import PIL
 
 from benchmarks.bench import metrics
 from benchmarks.bench.codecs import OTHERS, version
+from benchmarks.bench.measuring import code_other
 from codec.files import write_atomic
 from models.training.anchors import ANCHORS
 
@@ -84,16 +85,14 @@ def measure_anchors(
     pixels = rgb.shape[0] * rgb.shape[1]
     points, entries = [], {}
     for anchor in anchors:
-        other = OTHERS[anchor]
         for setting in settings_of(anchor):
-            seen = perceptual and setting in other.perceptual
+            seen = perceptual and setting in OTHERS[anchor].perceptual
             key = _key(image, digest, anchor, setting)
             values = known.get(key, [])
             if len(values) < 2 + 3 * seen:
-                data = other.encode(rgb, setting)
-                shown = other.decode(data)
-                values = [8 * len(data) / pixels, metrics.psnr(rgb, shown)]
-                values += perceived(rgb, shown) if seen else []
+                trial = code_other(rgb, anchor, setting)
+                values = [8 * trial.bytes / pixels, metrics.psnr(rgb, trial.decoded)]
+                values += perceived(rgb, trial.decoded) if seen else []
             entries[key] = values
             points.append(Point(image, anchor, setting, *values[: 2 + 3 * seen]))  # type: ignore[arg-type]
     return points, entries

@@ -83,7 +83,7 @@ class Coder:
         return row | self._model, coded.data
 
     def _psnr(self, source: bytes, coded: bytes) -> float:
-        """Of the RGB pixels, in dB."""
+        """PSNR of the RGB pixels, in dB."""
         import numpy as np
 
         from codec.decoding import decode

@@ -243,7 +243,7 @@ def _main(connection: Connection, settings: Settings, root: str) -> None:
             try:
                 unit = connection.recv()
             except (EOFError, OSError):
-                os._exit(0)  # the parent is gone, and with it the reason to go on
+                os._exit(0)  # the parent has ended
             if unit is None:
                 return
             yield unit

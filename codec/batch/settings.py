@@ -74,8 +74,8 @@ class Settings:
 
 
 def lasting_options(kind: str, options: dict[str, Any]) -> dict[str, Any]:
-    """All options that decide about results, defaults included: a run may have been begun before
-    there were some of them."""
+    """All options that decide about results, defaults included: a run may be older than
+    some of them."""
     if kind not in _OPTIONS:
         return options
     values = vars(_OPTIONS[kind](**options))

@@ -218,7 +218,7 @@ class Worker:
 
 
 def _guarded(target: Callable[..., None], *arguments: Any) -> None:
-    """A thread that fails takes its process with it: the engine then knows, and starts another."""
+    """A thread that fails ends its process: the engine notices, and starts another."""
     try:
         target(*arguments)
     except ConnectionError:  # the driver has ended

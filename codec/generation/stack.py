@@ -14,7 +14,7 @@ from models.protocol import CodingModel, Progress
 
 
 def generator(seed: int, index: int = 0) -> np.random.Generator:
-    """Random numbers of picture number ``index`` of a seed, whatever pictures stand beside it."""
+    """Random numbers of picture number ``index`` of a seed, whichever others are drawn with it."""
     return np.random.Generator(np.random.Philox(np.random.SeedSequence([seed, index])))
 
 

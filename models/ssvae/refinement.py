@@ -147,7 +147,7 @@ class _Piece:
         )
 
     def descend(self, iterations: int, descent: Descent, report: Callable[[float], None]) -> None:
-        """Move the piece's offsets, in place, to the best ones found."""
+        """Move the piece's offsets, in place, to the best ones."""
         free = [own.clone().requires_grad_() for own in self._own]
         optimizer = torch.optim.Adam(
             [{"params": [f], "lr": s} for f, s in zip(free, descent.steps, strict=False)],

@@ -3,7 +3,7 @@
 A resident run is a folder::
 
     RUN/code/          clone of the repository at the commit the run was started with
-    RUN/run.json       images, cores, options: what `start` was told the first time
+    RUN/run.json       images, cores, options: as given to the first `start`
     RUN/constant/      the run itself at a constant rate: checkpoints, log.csv, validation.txt
     RUN/decay-STEP/    a branch of it whose rate falls to zero: weights that can be shipped
     RUN/pid, RUN/log.txt
@@ -126,7 +126,7 @@ class Resident:
             repository: what is cloned the first time.
 
         Raises:
-            ResidentError: it is running, it has not been told its images, or git fails.
+            ResidentError: it is running, it has no images yet, or git fails.
         """
         if (running := self.process()) is not None:
             raise ResidentError(f"{self.folder} is running already, as process {running}")
@@ -175,7 +175,7 @@ class Resident:
         number = self.process()
         if number is None:
             return False
-        os.kill(number, signal.SIGCONT)  # a paused run hears nothing
+        os.kill(number, signal.SIGCONT)  # a paused process receives no other signal
         os.kill(number, signal.SIGTERM)
         until = time.monotonic() + PATIENCE
         while not _ended(number):

@@ -11,6 +11,7 @@ from benchmarks import (
     demo,
     effort,
     rate_distortion,
+    training_step,
     worst_cases,
 )
 from benchmarks.bench import checks, images, sizes
@@ -164,3 +165,8 @@ def test_the_worst_image_is_found_at_its_worst_quality(tmp_path, crop, capsys):
     worst_cases.main([str(results), "--images", str(tmp_path), "--sheet", str(out), "--count", "1"])
     assert Image.open(out).width == 3 * 2 * crop.shape[1] + 2 * 4
     assert "b.png: +25.0% at quality 1" in capsys.readouterr().out
+
+
+def test_a_training_step_is_timed_as_it_was_and_as_it_is():
+    for kind in ("plain", "fast"):
+        assert training_step.measure(kind, "ssvae-tiny", batch=2, crop=64, steps=1) > 0

@@ -138,7 +138,7 @@ def effort(result: dict[str, Any]) -> list[str]:
     return [
         "| effort | " + " | ".join(str(r["effort"]) for r in rows) + " |",
         "| --- |" + " ---: |" * len(rows),
-        "| size at equal PSNR (BD-rate) | "
+        "| size at equal SSIMULACRA2 (BD-rate) | "
         + " | ".join("0" if i == 0 else _percent(r["bd_rate_percent"]) for i, r in enumerate(rows))
         + " |",
         "| encoding, seconds per megapixel | "

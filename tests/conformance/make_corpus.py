@@ -8,11 +8,21 @@ from __future__ import annotations
 import json
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageDraw
 
 import codec
 from tests.conformance.test_corpus import CORPUS
 from tests.conftest import PHOTOGRAPH
+
+
+def page(photograph: np.ndarray) -> np.ndarray:
+    """A piece of a photograph on a page of text."""
+    image = Image.new("RGB", (300, 220), "white")
+    pen = ImageDraw.Draw(image)
+    for row in range(12):
+        pen.text((6, 4 + 18 * row), "Pictures that sharpen as their bytes arrive.", fill="black")
+    image.paste(Image.fromarray(photograph), (144, 72))
+    return np.array(image)
 
 
 def main() -> None:
@@ -28,6 +38,9 @@ def main() -> None:
         ),
         "two_layers_grey": codec.encode(rgb[100:165, 100:201, 1], quality=40, layers=2),
         "one_layer_alpha": codec.encode(np.dstack([rgb[:60, :44], alpha]), quality=60, layers=1),
+        "quarter_step": codec.encode(rgb[150:280, 500:640], quality=30.75),
+        "squared_error": codec.encode(rgb[60:190, 400:600], quality=66.25, tune="psnr"),
+        "graphics": codec.encode(page(rgb[150:280, 500:640]), quality=60),
         "one_pixel": codec.encode(rgb[:1, :1], quality=75),
         "convdraw_low": codec.encode(rgb[200:331, 300:471], quality=5, model="convdraw"),
         "convdraw_middle_alpha": codec.encode(

@@ -119,7 +119,8 @@ def code_ours(
     options = {"effort": ours.effort, "model": ours.model, "device": device}
     for quality in qualities:
         started = time.perf_counter()
-        data = codec.encode(rgb, quality=quality, **options)  # type: ignore[arg-type]
+        # Curves are those of the networks: what is lossless has no PSNR.
+        data = codec.encode(rgb, quality=quality, graphics=False, **options)  # type: ignore[arg-type]
         encoding = time.perf_counter() - started
         ends = [layer.end for layer in codec.info(data).layers]
         trials = []
@@ -158,7 +159,9 @@ def _stops(
 
     def coded(quality: int) -> bytes:
         if quality not in known:
-            known[quality] = codec.encode(rgb, quality=quality, model=ours.model, device=device)
+            known[quality] = codec.encode(
+                rgb, quality=quality, model=ours.model, device=device, graphics=False
+            )
         return known[quality]
 
     stops = []

@@ -13,6 +13,7 @@ from codec.errors import CodecError, ImageError
 Row = dict[str, Any]
 
 OK, FAILED = "ok", "failed"
+#: Name of a column → name of its type in pyarrow.
 COLUMNS = {
     "path": "string",  # of the input, below the source; SHARD.tar/MEMBER for shards
     "size": "int64",  # bytes of the input
@@ -20,9 +21,9 @@ COLUMNS = {
     "width": "int32",
     "height": "int32",
     "bytes": "int64",  # of the result
-    "bpp": "double",  # of the coded file
-    "psnr": "double",
-    "seconds": "double",  # coding alone
+    "bpp": "float64",  # of the coded file
+    "psnr": "float64",
+    "seconds": "float64",  # coding alone
     "quality": "float32",
     "model": "string",
     "fingerprint": "string",
@@ -39,12 +40,9 @@ def schema(settings: dict[str, Any] | None = None):
     """The manifest's columns; with the run's settings in its metadata."""
     import pyarrow as pa
 
-    fields = [pa.field(name, getattr(pa, _TYPES[kind])()) for name, kind in COLUMNS.items()]
+    fields = [pa.field(name, getattr(pa, kind)()) for name, kind in COLUMNS.items()]
     meta = None if settings is None else {SETTINGS_KEY: json.dumps(settings).encode()}
     return pa.schema(fields, metadata=meta)
-
-
-_TYPES = {"string": "string", "int32": "int32", "int64": "int64", "double": "float64"}
 
 
 def read_settings(place: str) -> dict[str, Any]:

@@ -156,6 +156,9 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("files", type=image_files, metavar="FOLDER")
     parser.add_argument("-o", "--output", type=Path, required=True, help="folder of the results")
     parser.add_argument("--bpp", type=float, nargs="+", default=SIZES, help="sizes")
+    parser.add_argument(
+        "--sheets", type=float, nargs="*", default=[], help="sizes of which sheets alone are made"
+    )
     parser.add_argument("--workers", type=int, default=2, help="images at a time")
     parser.add_argument("--limit", type=int, default=0, help="only the first N images")
     options = parser.parse_args(arguments)
@@ -163,11 +166,14 @@ def main(arguments: list[str] | None = None) -> None:
     options.output.mkdir(parents=True, exist_ok=True)
     duels: list[Duel] = []
     with ProcessPoolExecutor(options.workers, get_context("spawn"), start_worker) as pool:
-        for bpp in options.bpp:
-            each = pool.map(partial(_pieces, bpp=bpp), files)
+        starts = tuple(start for start, _, _ in CROPS.values())
+        shown = [path for path in files if path.name.startswith(starts)]
+        for bpp in sorted({*options.bpp, *options.sheets}):
+            members = files if bpp in options.bpp else shown
+            each = pool.map(partial(_pieces, bpp=bpp), members)
             pieces: dict[str, list[Cell]] = {}
-            for duel, own in track(each, f"{bpp:g} bpp", len(files)):
-                duels.append(duel)
+            for duel, own in track(each, f"{bpp:g} bpp", len(members)):
+                duels += [duel] * (bpp in options.bpp)
                 pieces |= own
             if pieces:
                 path = options.output / f"looks-{bpp:g}bpp.webp"

@@ -18,6 +18,8 @@ _STYLES = {
     "jpeg2000": ("#0072B2", "D"),
     "webp": ("#009E73", "^"),
     "avif": ("#CC79A7", "v"),
+    "avif-psnr": ("#7F7F7F", "v"),
+    "avif-iq": ("#CC79A7", "v"),
     "jxl": ("#E69F00", "P"),
 }
 _OURS = ("#D55E00", "o")

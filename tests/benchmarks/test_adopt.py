@@ -45,7 +45,9 @@ def test_better_weights_are_installed_and_worse_ones_are_not(tmp_path, crop, cap
     with pytest.raises(SystemExit, match="the installed weights stay"):
         main([str(runs["worse"]), *command])
     assert fingerprint_of(weights.read_bytes()) == adopted
-    assert "3 layers: BD-rate against the installed weights -" in capsys.readouterr().out
+    assert (
+        "3 layers: BD-rate (ssimulacra2) against the installed weights -" in capsys.readouterr().out
+    )
     assert {p.name for p in installed.iterdir()} == {
         f"{NAME}{suffix}" for suffix in (".safetensors", ".md", ".training.json")
     }

@@ -76,10 +76,12 @@ def _broken_chunks(data: bytes, kind: str, rng: np.random.Generator) -> bytes:
     if kind in ("layer, sealed", "payload, sealed"):
         payload = bytearray(chunks[chosen].payload)
         if rng.random() < 0.2:
-            payload = payload[: rng.integers(len(payload) + 1)]
+            # Without any payload a layer would be a valid one, of zeros.
+            payload = payload[: rng.integers(len(payload) + 1)] or payload[:1]
         elif rng.random() < 0.2:
             payload = bytearray(rng.bytes(len(payload)))
         else:
+            payload = payload or bytearray(1)  # an empty layer
             for place in rng.integers(0, len(payload), rng.integers(1, 5)):
                 payload[place] = rng.integers(256)
         chunks[chosen] = Chunk(chunks[chosen].type, bytes(payload))

@@ -41,7 +41,8 @@ def main() -> None:
         "quarter_step": codec.encode(rgb[150:280, 500:640], quality=30.75),
         "squared_error": codec.encode(rgb[60:190, 400:600], quality=66.25, tune="psnr"),
         "graphics": codec.encode(page(rgb[150:280, 500:640]), quality=60),
-        "one_pixel": codec.encode(rgb[:1, :1], quality=75),
+        "one_pixel": codec.encode(rgb[:1, :1], quality=75, graphics=False),
+        "empty_layers": codec.encode(rgb[:1, :1], quality=75),
         "convdraw_low": codec.encode(rgb[200:331, 300:471], quality=5, model="convdraw"),
         "convdraw_middle_alpha": codec.encode(
             np.dstack([rgb[60:120, 400:444], alpha]), quality=50, model="convdraw"

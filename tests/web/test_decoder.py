@@ -60,7 +60,9 @@ def test_two_thousand_broken_files_do_no_harm(environment):
 def outcomes(environment, tmp_path_factory):
     """(kind, file, what the browser's decoder made of it) of mutated files."""
     folder = tmp_path_factory.mktemp("broken")
-    files = [path for path in sorted(CORPUS.glob("*.cci")) if codec.info(path).model != "convdraw"]
+    about = {path: codec.info(path) for path in sorted(CORPUS.glob("*.cci"))}
+    # Node, other than browsers, unpacks no WebP.
+    files = [p for p, one in about.items() if one.model != "convdraw" and not one.graphics_bytes]
     for number, kind in enumerate(KINDS):
         for i in range(EACH):
             data = files[(number + i) % len(files)].read_bytes()

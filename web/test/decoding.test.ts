@@ -21,6 +21,10 @@ for (const name of NAMES) {
     assert.deepEqual(result.symbolChecksums.map(hex), EXPECTED[name].symbols);
     const { width, height, data } = result.picture;
     assert.deepEqual([width, height], EXPECTED[name].size);
+    if (["graphics", "empty_layers"].includes(name)) { // WebP is unpacked by browsers alone
+      assert.match(result.notes[0], /the picture's graphics are left out/);
+      return;
+    }
     let largest = 0, sum = 0;
     data.forEach((value, i) => {
       const difference = Math.abs(value - expected[i]);

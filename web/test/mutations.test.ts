@@ -49,7 +49,8 @@ const rebuilt = (data: Uint8Array, chunks: { type: string; payload: Uint8Array }
 
 function brokenPayload(payload: Uint8Array, random: Random): Uint8Array {
   const kind = random.below(5), out = payload.slice();
-  if (kind === 0) return out.subarray(0, random.below(out.length + 1));
+  // Without any payload a layer would be a valid one, of zeros.
+  if (kind === 0) return out.subarray(0, Math.max(1, random.below(out.length + 1)));
   if (kind === 1) return random.bytes(out.length);
   for (let i = 0; i < 1 + random.below(4) && out.length; i++) out[random.below(out.length)] = random.below(256);
   return out;

@@ -130,15 +130,10 @@ def _search(
         ladders = [ladder(model, count, None) for count in range(len(model.layers), 0, -1)]
     else:
         ladders = [ladder(model, options.layers or len(model.layers), options.stages)]
-    if options.target_psnr is not None:
-        measure = Measured("psnr", original, device)
-        return search.reaching(measure, options.target_psnr, ladders)
-    if options.target_ssimulacra2 is not None:
-        measure = Measured("ssimulacra2", original, device)
-        return search.reaching(measure, options.target_ssimulacra2, ladders)
-    limit = options.target_bytes
-    if options.target_bpp is not None:
-        limit = int(options.target_bpp * original.shape[0] * original.shape[1] / 8)
+    if options.goal is not None:
+        name, value = options.goal
+        return search.reaching(Measured(name, original, device), value, ladders)
+    limit = options.size_limit(original.shape[0] * original.shape[1])
     return search.within(limit or 0, ladders)
 
 

@@ -68,7 +68,10 @@ def encode_graphics(
         TargetError: no file is small enough.
     """
     height, width = picture.rgb.shape[:2]
-    limit, goal = _size_limit(options, height * width), _goal(options, picture.rgb)
+    limit, goal = options.size_limit(height * width), None
+    if options.goal is not None:
+        name, least_value = options.goal
+        goal = Measured(name, picture.rgb, options.device), least_value
     plain, mixing, sketching = split(options.progress, [1.0, 1.0, 0.5])
     whole = pack_graphics(Graphics(picture.rgb)) if blocks.mean() >= _MOSTLY else None
     if limit is not None and whole is not None and len(whole) < limit:
@@ -114,24 +117,6 @@ def encode_graphics(
         assert failure is not None
         raise failure
     return best
-
-
-def _size_limit(options: EncodeOptions, pixels: int) -> int | None:
-    """In bytes, if a size is asked for."""
-    if options.target_bpp is not None:
-        return int(options.target_bpp * pixels / 8)
-    return options.target_bytes
-
-
-def _goal(options: EncodeOptions, original: np.ndarray) -> tuple[Measured, float] | None:
-    """The measure that is to be reached, and how much of it; None where none is."""
-    for name, value in (
-        ("psnr", options.target_psnr),
-        ("ssimulacra2", options.target_ssimulacra2),
-    ):
-        if value is not None:
-            return Measured(name, original, options.device), value
-    return None
 
 
 def _mixed_reaching(

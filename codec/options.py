@@ -133,8 +133,20 @@ class EncodeOptions:
     @property
     def has_target(self) -> bool:
         """Whether the quality is to be searched for."""
-        targets = self.target_bpp, self.target_bytes, self.target_ssimulacra2, self.target_psnr
-        return any(target is not None for target in targets)
+        return self.goal is not None or self.size_limit(1) is not None
+
+    def size_limit(self, pixels: int) -> int | None:
+        """The largest file that the target allows for so many pixels, in bytes; None: no such
+        target."""
+        if self.target_bpp is not None:
+            return int(self.target_bpp * pixels / 8)
+        return self.target_bytes
+
+    @property
+    def goal(self) -> tuple[str, float] | None:
+        """The measure (of :mod:`codec.measures`) that is to be reached, and how much of it."""
+        goals = {"psnr": self.target_psnr, "ssimulacra2": self.target_ssimulacra2}
+        return next(((name, value) for name, value in goals.items() if value is not None), None)
 
     def check_model(self, model: CodingModel) -> None:
         """Raises ArgumentError where the model has not what is asked for."""

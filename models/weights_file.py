@@ -94,6 +94,21 @@ def _metadata(data: bytes) -> dict[str, str]:
     return json.loads(data[8:end])["__metadata__"]
 
 
+def trainable_state(path: Path, model: TrainableModel) -> dict[str, Tensor]:
+    """The tensors of a weights file by name, thawed: in the units in which ``model`` trains.
+
+    Raises whatever reading an unusable file does; callers say which file it was.
+    """
+    units = {
+        f"{prefix}.{parameter}": unit
+        for prefix, module in model.named_modules()
+        if isinstance(module, ExactModule)
+        for parameter, unit in module.units.items()
+    }
+    tensors = {k: v for k, v in load_file(path).items() if not k.startswith("coding.")}
+    return {k: v.double() * 2.0 ** -units.get(k, 0) for k, v in tensors.items()}
+
+
 def load_trainable(path: Path, name: str, *, partly: bool = False) -> TrainableModel:
     """The model of a weights file, thawed: where a new training run can continue.
 
@@ -105,25 +120,23 @@ def load_trainable(path: Path, name: str, *, partly: bool = False) -> TrainableM
         WeightsError: the file is unreadable or does not fit the model.
     """
     model = BUILDERS[name]()
-    bits = {
-        f"{prefix}.{parameter}": unit
-        for prefix, module in model.named_modules()
-        if isinstance(module, ExactModule)
-        for parameter, unit in module.units.items()
-    }
     try:
-        tensors = load_file(path)
-        state = {k: v for k, v in tensors.items() if not k.startswith("coding.")}
-        own = model.state_dict()
+        state, own = trainable_state(path, model), model.state_dict()
         if partly:
             state = {k: v for k, v in state.items() if k in own and own[k].shape == v.shape}
-        state = {k: v.double() * 2.0 ** -bits.get(k, 0) for k, v in state.items()}
         model.load_state_dict(state, strict=not partly)
-        if not partly and "coding.sets" in tensors:  # older files have one set for all stages
-            model.costs = stage_costs(unpack_tables(tensors, len(model.table_sets)))
+        if not partly:
+            take_tables(model, path)
     except Exception as error:
         raise WeightsError(f"{path}: these weights cannot be used ({error})") from error
     return model
+
+
+def take_tables(model: TrainableModel, path: Path) -> None:
+    """Price the model's symbols by the frequency tables of a weights file, where it has them."""
+    tensors = load_file(path)
+    if "coding.sets" in tensors:  # older files have one set for all stages
+        model.costs = stage_costs(unpack_tables(tensors, len(model.table_sets)))
 
 
 @lru_cache(maxsize=8)

@@ -47,6 +47,9 @@ class TrainConfig:
         },
     )
     init_partly: bool = _option(False, "take from --init only the weights that fit the model")
+    init_grow: bool = _option(
+        False, "--init holds a narrower or shallower network: begin by drawing what it draws"
+    )
     pages: int = _option(0, "drawn pages of text and graphics that join the images")
     recolour: float = _option(0.0, "share of the crops in other, stronger colours")
     enlarge: float = _option(0.0, "share of the crops that are enlarged by up to 2: smooth ones")

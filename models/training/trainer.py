@@ -28,6 +28,7 @@ from models.training.card import read_history
 from models.training.config import TrainConfig, learning_rate_factor
 from models.training.data import ImageSet
 from models.training.distributed import Processes
+from models.training.growth import load_grown
 from models.training.losses import (
     Loss,
     LossConfig,
@@ -133,7 +134,12 @@ class Trainer:
         os.replace(beside, path)
 
     def begin_from(self, path: Path) -> None:
-        """Start a new run: from a checkpoint, or at step 0 from a weights file of the codec."""
+        """Start a new run: from a checkpoint, or at step 0 from a weights file of the codec, or
+        (``init_grow``) from a smaller network's averaged weights in either."""
+        if self.config.init_grow:
+            self.history = load_grown(self.model, path)
+            self.ema.load_state_dict(self.model.state_dict())
+            return
         if path.suffix != ".safetensors":
             self.resume(path)
             return

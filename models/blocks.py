@@ -13,6 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from models.pointwise import Pointwise
+
 #: On photographs gates rarely reach this bound, and bits and pictures do not change with it.
 #: Products of activations square what is large: without it, a picture unlike all that a network was
 #: trained on can drive one block after the other to infinity, and no pixel near it survives
@@ -50,8 +52,8 @@ class GatedBlock(nn.Module):
     def __init__(self, channels: int, *, kernel: int = 3) -> None:
         super().__init__()
         self.depthwise = Depthwise(channels, kernel)
-        self.expand = nn.Conv2d(channels, 2 * channels, 1)
-        self.project = nn.Conv2d(channels, channels, 1)
+        self.expand = Pointwise(channels, 2 * channels)
+        self.project = Pointwise(channels, channels)
         with torch.no_grad():  # start close to the identity, so that depth does not slow the start
             self.project.weight.mul_(0.3)
             self.project.bias.zero_()  # type: ignore[union-attr]
@@ -72,7 +74,7 @@ class Down(nn.Module):
     def __init__(self, channels: int, out: int, *, factor: int = 2) -> None:
         super().__init__()
         self.factor = factor
-        self.mix = nn.Conv2d(channels * factor * factor, out, 1)
+        self.mix = Pointwise(channels * factor * factor, out)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.mix(F.pixel_unshuffle(x, self.factor))
@@ -84,7 +86,7 @@ class Up(nn.Module):
     def __init__(self, channels: int, out: int, *, factor: int = 2) -> None:
         super().__init__()
         self.factor = factor
-        self.mix = nn.Conv2d(channels, out * factor * factor, 1)
+        self.mix = Pointwise(channels, out * factor * factor)
 
     def forward(self, x: Tensor) -> Tensor:
         return F.pixel_shuffle(self.mix(x), self.factor)

@@ -30,6 +30,7 @@ from torch import Tensor, nn
 
 from models.blocks import Down, Modulate, QualityCurve, Up, gated_blocks
 from models.convdraw.prior import ConvDRAWPrior
+from models.pointwise import Pointwise
 from models.quantization import quantize
 from models.trainable import TrainableModel, TrainingPass, starting_gains
 
@@ -82,7 +83,7 @@ class ConvLSTM(nn.Module):
         super().__init__()
         double = 2 * width
         self.depthwise = nn.Conv2d(double, double, kernel, padding=kernel // 2, groups=double)
-        self.gates = nn.Conv2d(double, 4 * width, 1)
+        self.gates = Pointwise(double, 4 * width)
 
     def forward(self, x: Tensor, h: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
         inputs = torch.cat([x, h.to(x)], dim=1)
@@ -113,14 +114,14 @@ class Step(nn.Module):
     def __init__(self, level: Level, features: int, knots: int) -> None:
         super().__init__()
         width = level.hidden
-        self.read = nn.Conv2d(features + PATCH_CHANNELS + width, width, 1)
+        self.read = Pointwise(features + PATCH_CHANNELS + width, width)
         self.encoder_quality = Modulate(width, knots=knots)
         self.encoder = ConvLSTM(width, kernel=level.kernel)
-        self.head = nn.Conv2d(width, level.channels, 1)
-        self.inject = nn.Conv2d(level.channels + PATCH_CHANNELS, width, 1)
+        self.head = Pointwise(width, level.channels)
+        self.inject = Pointwise(level.channels + PATCH_CHANNELS, width)
         self.decoder_quality = Modulate(width, knots=knots)
         self.decoder = ConvLSTM(width, kernel=level.kernel)
-        self.write = nn.Conv2d(width, PATCH_CHANNELS, 1)
+        self.write = Pointwise(width, PATCH_CHANNELS)
         # The output of a fresh LSTM is of the order of 0.05. Heads of the usual size would make of
         # it symbols that are all rounded to zero: for hundreds of steps nothing would be learned.
         with torch.no_grad():
@@ -192,7 +193,7 @@ class FinalDrawing(nn.Module):
     def __init__(self, config: ConvDRAWConfig) -> None:
         super().__init__()
         eighth, quarter = config.final_widths
-        self.take = nn.Conv2d(PATCH_CHANNELS + config.levels[-1].hidden, eighth, 1)
+        self.take = Pointwise(PATCH_CHANNELS + config.levels[-1].hidden, eighth)
         self.modulate = Modulate(eighth, knots=config.knots)
         self.stage_8 = gated_blocks(eighth, config.final_depths[0])
         self.up = Up(eighth, quarter)

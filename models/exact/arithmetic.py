@@ -26,6 +26,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from models.pointwise import pointwise
+
 ACTIVATION_BITS = 10
 WEIGHT_BITS = 12
 ACTIVATION_LIMIT = 2**23 - 1
@@ -121,7 +123,7 @@ class ExactPointwise(_ExactSum):
 
     def forward(self, x: Tensor) -> Tensor:
         if not self.frozen:
-            return F.conv2d(x, self.weight[:, :, None, None], self.bias)
+            return pointwise(x, self.weight[:, :, None, None], self.bias)
         return _pointwise(x, self.weight, self.bias)
 
     def some(self, x: Tensor, *channels: slice) -> Tensor:
@@ -129,7 +131,7 @@ class ExactPointwise(_ExactSum):
         weight = torch.cat([self.weight[c] for c in channels])
         bias = torch.cat([self.bias[c] for c in channels])
         if not self.frozen:
-            return F.conv2d(x, weight[:, :, None, None], bias)
+            return pointwise(x, weight[:, :, None, None], bias)
         return _pointwise(x, weight, bias)
 
 

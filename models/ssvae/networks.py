@@ -37,6 +37,7 @@ from models.blocks import Down, Modulate, QualityCurve, Up, gated_blocks
 from models.exact.arithmetic import ExactBlock, ExactPointwise, ExactQualityCurve, ExactUp
 from models.exact.stage_prior import StagePrior
 from models.names import FINE_FROM
+from models.pointwise import Pointwise
 from models.quantization import quantize
 from models.ssvae.representations import REPRESENTATIONS
 from models.trainable import TrainableModel, TrainingPass, fine_gains, starting_gains
@@ -117,7 +118,7 @@ class Synthesis(nn.Module):
         super().__init__()
         w, c, d = config.widths, config.latents, config.synthesis_depths
         fine, coarse = config.kernel, config.coarse_kernel
-        self.inject = nn.ModuleList(nn.Conv2d(c[i], w[i], 1) for i in range(3))
+        self.inject = nn.ModuleList(Pointwise(c[i], w[i]) for i in range(3))
         self.modulate = nn.ModuleList(Modulate(width, knots=config.knots) for width in w)
         self.stage_32 = gated_blocks(w[0], d[0], kernel=coarse)
         self.up_16 = Up(w[0], w[1])
@@ -171,9 +172,9 @@ class PosteriorHead(nn.Module):
         super().__init__()
         #: Places of its scale that it sees beyond its output.
         self.reach = kernel // 2 if top_down else 0
-        self.merge = nn.Conv2d(2 * width, width, 1) if top_down else nn.Identity()
+        self.merge = Pointwise(2 * width, width) if top_down else nn.Identity()
         self.refine = gated_blocks(width, 1 if top_down else 0, kernel=kernel)
-        self.out = nn.Conv2d(width, channels, 1)
+        self.out = Pointwise(width, channels)
 
     def forward(self, *features: Tensor) -> Tensor:
         x = self.refine(self.merge(torch.cat(features, dim=1)))
@@ -190,8 +191,8 @@ class Fine(nn.Module):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.take = nn.Conv2d(_BLOCK_VALUES, channels, 1, bias=False)
-        self.give = nn.Conv2d(channels, _BLOCK_VALUES, 1, bias=False)
+        self.take = Pointwise(_BLOCK_VALUES, channels, bias=False)
+        self.give = Pointwise(channels, _BLOCK_VALUES, bias=False)
         self.start_from(torch.linalg.qr(torch.randn(_BLOCK_VALUES, channels))[0].T)
 
     @torch.no_grad()

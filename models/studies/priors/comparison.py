@@ -33,7 +33,8 @@ from torch import Tensor, nn
 from benchmarks.bench.images import Cell, contact_sheet
 from codec.generation.grid import grid
 from models.studies.equal_time import step_seconds
-from models.studies.priors.latent_priors import PRIORS, StandardNormal
+from models.studies.priors.latent_priors import StandardNormal
+from models.studies.priors.registry import PRIORS
 from models.studies.priors.small_vae import (
     SmallVAE,
     SmallVAEConfig,

@@ -318,17 +318,3 @@ def logistic_log_mass(
     if last is not None:
         mass = torch.where(last, lower, mass)
     return mass
-
-
-def _integer_flow(step: float) -> Callable[[Shape], LatentPrior]:
-    return lambda shape: IntegerDiscreteFlow(shape, couplings=8, width=128, step=step)
-
-
-#: name → what builds it for a latent of a shape; the first is what others are compared with.
-PRIORS: dict[str, Callable[[Shape], LatentPrior]] = {
-    "standard normal": StandardNormal,
-    "mixture of Gaussians": lambda shape: MixtureOfGaussians(shape, components=128),
-    "RealNVP": lambda shape: RealNVP(shape, couplings=8, width=128),
-    "integer discrete flow, grid of 1/64": _integer_flow(1 / 64),
-    "integer discrete flow, grid of 1/8": _integer_flow(1 / 8),
-}

@@ -11,7 +11,6 @@ from PIL import Image
 from models.studies.priors import comparison as comparison
 from models.studies.priors.latent_priors import (
     LOG_SCALE_BOUND,
-    PRIORS,
     IntegerDiscreteFlow,
     MixtureOfGaussians,
     RealNVP,
@@ -19,6 +18,7 @@ from models.studies.priors.latent_priors import (
     coupling_masks,
     logistic_log_mass,
 )
+from models.studies.priors.registry import PRIORS
 from models.studies.priors.small_vae import (
     GaussianPosterior,
     PixelLikelihood,

@@ -12,15 +12,12 @@ from __future__ import annotations
 
 import argparse
 import json
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
 import numpy as np
-import torch
 from PIL import Image
-from rich.progress import track
 
 import codec
 from benchmarks.bench.images import (
@@ -33,6 +30,7 @@ from benchmarks.bench.images import (
     spread,
 )
 from benchmarks.bench.metrics import ssimulacra2
+from benchmarks.bench.runner import in_processes
 from benchmarks.bench.sizes import RIVALS, rival
 from codec.errors import TargetError
 from models.metrics.psnr import psnr
@@ -176,7 +174,6 @@ def sheet(photographs: list[tuple[np.ndarray, Compared]], models: list[str]) -> 
 
 
 def _compare_named(item: tuple[str, np.ndarray], *, models: list[str], bpp: float) -> Compared:
-    torch.set_num_threads(1)
     return compare(item[1], item[0], models=models, bpp=bpp)
 
 
@@ -184,8 +181,7 @@ def compare_all(
     images: list[tuple[str, np.ndarray]], models: list[str], bpp: float, workers: int
 ) -> list[Compared]:
     work = partial(_compare_named, models=models, bpp=bpp)
-    with ProcessPoolExecutor(workers) as pool:
-        return list(track(pool.map(work, images), total=len(images), description=f"{bpp} bpp"))
+    return list(in_processes(work, images, workers, f"{bpp} bpp"))
 
 
 def main(arguments: list[str] | None = None) -> None:

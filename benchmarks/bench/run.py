@@ -10,6 +10,9 @@ from typing import Any
 from benchmarks.bench import extra
 from codec.errors import ArgumentError
 
+#: In the folder of the results: what was measured.
+JOURNAL = "measured.jsonl"
+
 
 def compare(
     folder: Path,
@@ -27,18 +30,21 @@ def compare(
     Args:
         codecs: names separated by commas, see :mod:`benchmarks.bench.codecs`.
         limit: only the first n images (0: all).
-        kodak: draw the published curves of learned codecs, which speak of the Kodak images.
+        kodak: draw the published curves of learned codecs; only for the 24 Kodak images, of which
+            they speak.
 
     Returns:
         The summary (Markdown), and a line for each image that was left out.
 
     Raises:
-        codec.errors.CodecError: a package or codec is missing, no images, output not writable.
+        codec.errors.CodecError: a package or codec is missing, no images, or with ``kodak`` other
+            images, output not writable.
     """
     extra.require()
     from benchmarks.bench import crops, output, runner
     from benchmarks.bench.codecs import parse
-    from benchmarks.bench.images import images_in
+    from benchmarks.bench.images import images_in, require_kodak, sizes_of
+    from benchmarks.bench.measuring import compared
     from codec.installed import resolve_device
 
     names = list(dict.fromkeys(name.strip() for name in codecs.split(",") if name.strip()))
@@ -50,12 +56,18 @@ def compare(
         raise ArgumentError(f"anchor {missing[0]!r} is not among the codecs {', '.join(names)}")
     device = str(resolve_device(device))
     files = images_in(folder)[: limit or None]
+    sizes = sizes_of(files)
+    if kodak:
+        require_kodak(sizes)
     output.make_folder(out)
-    measured = runner.measure(files, pieces, out, device=device, processes=processes)
-    known = {row.image for row in measured.rows}
+    processes = processes or runner.cores()
+    jobs = [compared(piece, device) for piece in pieces]
+    measured = runner.measure_all(files, jobs, runner.Journal(out / JOURNAL), processes=processes)
+    known = {record.image for record in measured.records}
     readable = [path for path in files if path.name in known]
-    pictures = crops.make(readable, pieces, device)
-    output.save(measured, output.describe(measured, folder.name, device), pictures, out)
+    pictures = crops.make(readable, pieces, device, processes)
+    about = output.describe(measured, folder.name, device, sizes)
+    output.save(measured, about, pictures, out)
     return output.draw(out, anchors=list(anchors), kodak=kodak), measured.left_out
 
 

@@ -64,7 +64,7 @@ def require_kodak(sizes: Mapping[str, int]) -> None:
     curves speak."""
     kodak = sum(sizes.get(size, 0) for size in ("768x512", "512x768"))
     if kodak != 24 or sum(sizes.values()) != kodak:
-        these = ", ".join(f"{count} of {size}" for size, count in sizes.items()) or "unknown"
+        these = ", ".join(f"{count} × {size}" for size, count in sizes.items()) or "unknown"
         raise ArgumentError(
             "--kodak: published curves are means of the 24 Kodak images (768x512 or 512x768); "
             f"these images are {these}"

@@ -67,5 +67,6 @@ class Stop:
 
 
 def of_image(item: Record | Stop) -> dict[str, Any]:
-    """All that does not depend on what the image's file is called, unrounded."""
-    return {f.name: getattr(item, f.name) for f in fields(item) if f.name != "image"}
+    """What a journal keeps of it, unrounded: it knows the setting, and images by their pixels."""
+    names = [f.name for f in fields(item) if f.name not in ("image", "setting")]
+    return {name: getattr(item, name) for name in names}

@@ -9,6 +9,7 @@ from typing import Any
 
 from benchmarks.bench import extra
 from codec.errors import ArgumentError
+from codec.options import DEFAULT_MODEL
 
 #: In the folder of the results: what was measured.
 JOURNAL = "measured.jsonl"
@@ -89,7 +90,7 @@ def speed(
     megapixels: Sequence[float],
     threads: Sequence[int],
     device: str = "auto",
-    model: str = "ssvae",
+    model: str = DEFAULT_MODEL,
     runs: int = 5,
     peers: bool = True,
 ) -> str:

@@ -135,7 +135,7 @@ class Journal:
         for row in piece["records"]:
             if job.cuts or row["codec"] == job.name:
                 known = {key: value for key, value in row.items() if key not in hidden}
-                measured.records.append(Record(image, **known))
+                measured.records.append(Record(image, setting=unit.setting, **known))
         if job.stops_at(unit.setting):
             measured.stops += [Stop(image, **row) for row in piece["stops"]]
 

@@ -364,6 +364,34 @@ def test_published_curves_agree_with_the_known_bd_rate():
     assert found["mbt2018-mean"] == pytest.approx(22, abs=5)
 
 
+def test_published_curves_stand_beside_kodak_alone(finished, tmp_path):
+    """Their mean is over its 24 images: beside another mean they would say nothing."""
+    folder, out, _, _ = finished
+    these = r"24 Kodak images .*; these images are 1 × 176x170, 1 × unreadable$"
+    with pytest.raises(ArgumentError, match=these):
+        run.compare(folder, "jpeg", tmp_path / "new", kodak=True)
+    assert not (tmp_path / "new").exists()  # told before anything is measured
+    with pytest.raises(ArgumentError, match=these):
+        run.redraw(out, kodak=True)
+    images.require_kodak({"768x512": 18, "512x768": 6})
+    for wrong in ({"768x512": 18, "512x768": 5}, {"768x512": 24, "64x64": 1}, {}):
+        with pytest.raises(ArgumentError, match="24 Kodak images"):
+            images.require_kodak(wrong)
+
+
+def test_published_curves_can_be_told_apart():
+    curve = {"jpeg": np.array([[1, 0.1, 30.0], [2, 0.4, 34.0]])}
+    plain, kodak = (
+        plots.rate_distortion(curve, "psnr", "", kodak=k)["svg"].decode() for k in (False, True)
+    )
+    names = [entry["label"] for entry in plots.published()["curves"].values()]
+    assert all(f"<!-- {name}, published -->" in kodak for name in names)
+    assert "published" not in plain
+    styles = plots._PUBLISHED_STYLES
+    for aspect in (1, 2):  # marker, dashes
+        assert len({style[aspect] for style in styles}) == len(names)
+
+
 def test_tables_say_nothing_outside_of_a_curve():
     curve = np.array([[1, 0.1, 30.0], [2, 0.4, 34.0]])
     assert tables.at_rate(curve, 0.2) == pytest.approx(32)

@@ -20,7 +20,7 @@ from benchmarks.bench.curves import PERCEPTUAL
 from benchmarks.bench.images import image_files
 from benchmarks.bench.judgement import comparison_lines, judge, lines
 from benchmarks.bench.measuring import Job, Metrics
-from benchmarks.bench.records import Record
+from benchmarks.bench.records import Record, read_points
 from benchmarks.bench.runner import Journal, measure_all
 from codec.errors import CodecError
 from codec.files import write_atomic
@@ -88,8 +88,7 @@ def main(arguments: list[str] | None = None) -> None:
     if options.perceptual and len({*options.qualities} & {*OUR_PERCEPTUAL}) < 4:
         parser.error("--perceptual needs four of its qualities among --qualities, see --help")
     try:
-        older = json.loads(options.compare.read_text())["points"] if options.compare else None
-        earlier = None if older is None else [Record(**row) for row in older]
+        earlier = read_points(options.compare) if options.compare else None
     except (OSError, ValueError, KeyError, TypeError) as error:
         parser.error(f"--compare cannot be read: {error}")
     wanted = ["jpeg", "jpeg2000", "avif-psnr", *(["avif-iq", "jxl"] if options.perceptual else [])]

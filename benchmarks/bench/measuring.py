@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
@@ -31,9 +31,6 @@ class Metrics(NamedTuple):
     sometimes: tuple[str, ...] = ()
 
 
-PSNR_ALONE = Metrics()
-
-
 @dataclass(frozen=True)
 class Job:
     """A codec, and how it is measured on every image.
@@ -44,7 +41,7 @@ class Job:
 
     piece: Ours | str
     settings: tuple[float, ...]
-    metrics: Metrics = PSNR_ALONE
+    metrics: Metrics = field(default_factory=Metrics)
     cuts: bool = False
     stops: bool = False
     device: str = "cpu"
@@ -82,12 +79,22 @@ class _Coded(NamedTuple):
     decode_seconds: float
 
 
-def measure(path: Path, job: Job, setting: float) -> tuple[list[Record], list[Stop]]:
+class Unit(NamedTuple):
+    """One image × codec × setting, and what must be equal for a measurement to be taken over."""
+
+    key: str
+    path: Path
+    job: Job
+    setting: float
+
+
+def measure(unit: Unit) -> tuple[list[Record], list[Stop]]:
     """Records of one file, those of its cuts first. Runs in worker processes.
 
     Raises:
         codec.errors.CodecError: the codec cannot code the image, or a model is not installed.
     """
+    _, path, job, setting = unit
     rgb = _pixels(path)
     records = []
     for coded in _code(path, rgb, job, setting):

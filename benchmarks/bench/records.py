@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import asdict, dataclass, fields
+from pathlib import Path
 from typing import Any
 
 #: Digits that mean something, by figure.
@@ -64,6 +66,11 @@ class Stop:
         digits = {"cut_bpp": 5, "cut_psnr": 4, "sized_bpp": 5, "sized_psnr": 4}
         known = asdict(self)
         return known | {k: round(known[k], n) for k, n in digits.items() if known[k] is not None}
+
+
+def read_points(path: Path) -> list[Record]:
+    """Points of a results file. Raises OSError, ValueError, KeyError or TypeError."""
+    return [Record(**row) for row in json.loads(path.read_text())["points"]]
 
 
 def of_image(item: Record | Stop) -> dict[str, Any]:

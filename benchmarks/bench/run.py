@@ -57,9 +57,8 @@ def compare(
         raise ArgumentError(f"anchor {missing[0]!r} is not among the codecs {', '.join(names)}")
     device = str(resolve_device(device))
     files = images_in(folder)[: limit or None]
-    sizes = sizes_of(files)
     if kodak:
-        require_kodak(sizes)
+        require_kodak(sizes_of(files))
     output.make_folder(out)
     processes = processes or runner.cores()
     jobs = [compared(piece, device) for piece in pieces]
@@ -67,7 +66,7 @@ def compare(
     known = {record.image for record in measured.records}
     readable = [path for path in files if path.name in known]
     pictures = crops.make(readable, pieces, device, processes)
-    about = output.describe(measured, folder.name, device, sizes)
+    about = output.describe(measured, folder.name, device, sizes_of(readable))
     output.save(measured, about, pictures, out)
     return output.draw(out, anchors=list(anchors), kodak=kodak), measured.left_out
 

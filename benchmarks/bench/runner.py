@@ -16,7 +16,7 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -25,8 +25,9 @@ from rich.console import Console
 from rich.progress import track
 
 from benchmarks.bench.codecs import made_by
+from benchmarks.bench.curves import PERCEPTUAL
 from benchmarks.bench.images import read_rgb
-from benchmarks.bench.measuring import Job, measure
+from benchmarks.bench.measuring import Job, Unit, measure
 from benchmarks.bench.records import Record, Stop, of_image
 from codec.errors import ArgumentError, ImageError, OutputError
 from codec.files import write_atomic
@@ -45,15 +46,6 @@ class Measured:
     stops: list[Stop] = field(default_factory=list)
     left_out: list[str] = field(default_factory=list)
     """Images that could not be read, with the reason."""
-
-
-class Unit(NamedTuple):
-    """One image × codec × setting, and what must be equal for a measurement to be taken over."""
-
-    key: str
-    path: Path
-    job: Job
-    setting: float
 
 
 def units_of(path: Path, rgb: np.ndarray, jobs: Iterable[Job]) -> list[Unit]:
@@ -131,7 +123,7 @@ class Journal:
     def into(self, unit: Unit, measured: Measured) -> None:
         """Add what a finished piece was asked for to what was measured."""
         piece, job, image = self._pieces[unit.key], unit.job, unit.path.name
-        hidden = {"ssimulacra2", "ms_ssim", "butteraugli"} - {*job.metrics_at(unit.setting)}
+        hidden = PERCEPTUAL.keys() - {*job.metrics_at(unit.setting)}
         for row in piece["records"]:
             if job.cuts or row["codec"] == job.name:
                 known = {key: value for key, value in row.items() if key not in hidden}
@@ -171,10 +163,6 @@ def in_processes(
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _measure_unit(unit: Unit) -> tuple[list[Record], list[Stop]]:
-    return measure(unit.path, unit.job, unit.setting)
-
-
 def measure_all(
     files: Sequence[Path], jobs: Sequence[Job], journal: Journal, *, processes: int | None = None
 ) -> Measured:
@@ -198,7 +186,7 @@ def measure_all(
     if not units:
         raise ImageError(f"{files[0].parent}: none of its images can be read")
     missing = [unit for unit in units if not journal.holds(unit)]
-    results = in_processes(_measure_unit, missing, processes or cores(), "measuring")
+    results = in_processes(measure, missing, processes or cores(), "measuring")
     for unit, (records, stops) in zip(missing, results, strict=True):
         journal.add(unit, records, stops)
     for unit in units:

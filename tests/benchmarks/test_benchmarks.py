@@ -57,6 +57,13 @@ def test_the_largest_file_within_a_size_is_that_of_a_linear_search():
     assert sizes.largest_within(2, coded.__getitem__, range(6)) is None
 
 
+def test_settings_that_meet_a_size_are_whole_where_qualities_are():
+    assert sizes.between(1, 95) == [*range(1, 95)]
+    fine = sizes.between(0.05, 2.5)
+    assert len(fine) > 500
+    assert (fine[0], max(fine) < 2.5) == (0.05, True)
+
+
 def test_pieces_stay_inside_the_image(crop):
     height, width = crop.shape[:2]
     for x, y in ((0, 0), (0.5, 0.5), (1, 1)):

@@ -1,4 +1,5 @@
 """Measurements, each a command ``python -m benchmarks.NAME``; what they share is in ``bench/``.
+What codes files for curves goes through one engine, ``bench.runner``, which keeps what it measured.
 
 * weights judged: ``rate_distortion``, ``adopt``, ``worst_cases``, ``effort``, ``complexity``
 * looked at: ``demo``, ``looks``, ``equal_bits``, ``conceptual``, ``drawings``, ``super_resolution``

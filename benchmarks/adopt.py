@@ -103,7 +103,7 @@ def main(arguments: list[str] | None = None) -> None:
     print(
         f"installed. Now:\n  python -m tests.conformance.make_corpus\n"
         f"  python -m benchmarks.rate_distortion {options.images} --model {options.name} "
-        f"-o benchmarks/results/eval-cpu.json\n"
+        f"-o benchmarks/results/{options.name}-eval-cpu.json\n"
         f"  python -m models.training.card {options.name} --results TITLE RESULTS.json"
     )
 

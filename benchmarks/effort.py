@@ -11,18 +11,16 @@ import json
 import statistics
 from pathlib import Path
 
-from rich.progress import track
-
 from benchmarks.bench.bands import bd_rate
 from benchmarks.bench.codecs import Ours
 from benchmarks.bench.curves import mean_curves
-from benchmarks.bench.images import image_files, read_rgb
-from benchmarks.bench.measuring import code_ours
-from benchmarks.bench.metrics import ssimulacra2
-from benchmarks.bench.points import Point, rounded
+from benchmarks.bench.images import image_files
+from benchmarks.bench.measuring import Job, Metrics
+from benchmarks.bench.runner import Journal, measure_all
+from codec.errors import CodecError
+from codec.files import write_atomic
 from codec.installed import resolve_device
 from codec.options import DEFAULT_MODEL
-from models.metrics.psnr import psnr
 from models.names import MODEL_IDS, tuning_of
 from models.training.hardware import machine
 from models.weights_file import weights_info
@@ -41,33 +39,34 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--efforts", type=int, nargs="+", default=EFFORTS)
     parser.add_argument("--model", choices=list(MODEL_IDS), default=DEFAULT_MODEL)
     parser.add_argument("--device", default="auto")
+    parser.add_argument("--cache", type=Path, help="keep what was measured in this file")
+    parser.add_argument("--workers", type=int, default=1, help="processes; more disturb the times")
     options = parser.parse_args(arguments)
     files = options.files[:: options.every][: options.limit or None]
-    device = str(resolve_device(options.device))
     measure = "ssimulacra2" if tuning_of(options.model) == "eye" else "psnr"
-    points: list[Point] = []
-    seconds: dict[int, list[float]] = {effort: [] for effort in options.efforts}
-    for path in track(files, "encoding", transient=True):
-        rgb = read_rgb(path)
-        pixels = rgb.shape[0] * rgb.shape[1]
-        for quality in options.qualities:
-            for effort in options.efforts:
-                ours = Ours(options.model, effort)
-                for _, data, (whole,) in code_ours(rgb, ours, [quality], device, cuts=False):
-                    seconds[effort].append(whole.encode_seconds / pixels * 1e6)
-                    figures = [8 * len(data) / pixels, psnr(rgb, whole.decoded)]
-                    if measure == "ssimulacra2":
-                        figures.append(ssimulacra2(rgb, whole.decoded))
-                    points.append(Point(path.name, f"effort {effort}", quality, *figures))
-    table = mean_curves(points, measure)
-    first = table[f"effort {options.efforts[0]}"]
+    metrics = Metrics(always=("ssimulacra2",) if measure == "ssimulacra2" else ())
+    efforts = {effort: Ours(options.model, effort) for effort in options.efforts}
+    try:
+        device = str(resolve_device(options.device))
+        jobs = [
+            Job(ours, tuple(options.qualities), metrics, device=device) for ours in efforts.values()
+        ]
+        measured = measure_all(files, jobs, Journal(options.cache), processes=options.workers)
+    except CodecError as error:
+        parser.error(str(error))
+    records = measured.records
+    table = mean_curves(records, measure)
     rows = []
+    for line in measured.left_out:
+        print(line)
     print(f"{len(files)} images, qualities {options.qualities}, {machine()}")
     print(f"effort  BD-rate ({measure})   s per megapixel (median)")
-    for effort in options.efforts:
-        rate = bd_rate(first, table[f"effort {effort}"])
+    for effort, ours in efforts.items():
+        rate = bd_rate(table[records[0].codec], table[ours.name])
         percent = "      –" if rate is None else f"{rate:+6.1f}%"
-        median = statistics.median(seconds[effort])
+        median = statistics.median(
+            r.encode_seconds_per_mpx for r in records if r.codec == ours.name
+        )
         rows.append({"effort": effort, "bd_rate_percent": rate, "seconds_per_mpx": median})
         print(f"{effort:6d}  {percent}   {median:.2f}")
     if options.output:
@@ -79,9 +78,9 @@ def main(arguments: list[str] | None = None) -> None:
             "machine": machine(),
             "device": options.device,
             "efforts": rows,
-            "points": [rounded(point) for point in points],
+            "points": [record.stored() for record in records],
         }
-        options.output.write_text(json.dumps(result, indent=1) + "\n")
+        write_atomic(options.output, (json.dumps(result, indent=1) + "\n").encode())
 
 
 if __name__ == "__main__":

@@ -12,15 +12,12 @@ from __future__ import annotations
 
 import argparse
 import json
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
 import numpy as np
-import torch
 from PIL import Image
-from rich.progress import track
 
 import codec
 from benchmarks.bench.images import (
@@ -33,6 +30,7 @@ from benchmarks.bench.images import (
     spread,
 )
 from benchmarks.bench.metrics import ssimulacra2
+from benchmarks.bench.runner import in_processes
 from benchmarks.bench.sizes import RIVALS, rival
 from codec.errors import TargetError
 from models.metrics.psnr import psnr
@@ -83,8 +81,9 @@ class Compared:
         }
 
 
-def compare(rgb: np.ndarray, name: str, *, models: list[str], bpp: float) -> Compared:
+def compare(image: tuple[str, np.ndarray], *, models: list[str], bpp: float) -> Compared:
     """Code one image in every way. Rivals get the bytes of the largest of our files."""
+    name, rgb = image
     height, width = rgb.shape[:2]
     compared = Compared(name, width, height)
     largest = 0
@@ -175,19 +174,6 @@ def sheet(photographs: list[tuple[np.ndarray, Compared]], models: list[str]) -> 
     return contact_sheet(rows)
 
 
-def _compare_named(item: tuple[str, np.ndarray], *, models: list[str], bpp: float) -> Compared:
-    torch.set_num_threads(1)
-    return compare(item[1], item[0], models=models, bpp=bpp)
-
-
-def compare_all(
-    images: list[tuple[str, np.ndarray]], models: list[str], bpp: float, workers: int
-) -> list[Compared]:
-    work = partial(_compare_named, models=models, bpp=bpp)
-    with ProcessPoolExecutor(workers) as pool:
-        return list(track(pool.map(work, images), total=len(images), description=f"{bpp} bpp"))
-
-
 def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.equal_bits",
@@ -213,7 +199,8 @@ def main(arguments: list[str] | None = None) -> None:
         ("photographs", images, options.bpp),
         ("64×64", small, options.small_bpp),
     ):
-        compared = compare_all(those, options.models, bpp, options.workers)
+        work = partial(compare, models=options.models, bpp=bpp)
+        compared = list(in_processes(work, those, options.workers, f"{bpp} bpp"))
         table = summary(compared)
         print_table(f"{kind}, at most {bpp} bpp", table)
         every = [c.figures() for c in compared]

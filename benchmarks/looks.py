@@ -10,17 +10,14 @@ from __future__ import annotations
 
 import argparse
 import json
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 from functools import partial
 from itertools import zip_longest
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PIL import Image
-from rich.progress import track
 
 import codec
 from benchmarks.bench import metrics
@@ -33,7 +30,7 @@ from benchmarks.bench.images import (
     read_rgb,
     save_sheet,
 )
-from benchmarks.bench.measuring import start_worker
+from benchmarks.bench.runner import in_processes
 from benchmarks.bench.sizes import between, largest_within
 from models.training.hardware import machine
 from models.weights_file import weights_info
@@ -165,19 +162,17 @@ def main(arguments: list[str] | None = None) -> None:
     files = options.files[: options.limit or None]
     options.output.mkdir(parents=True, exist_ok=True)
     duels: list[Duel] = []
-    with ProcessPoolExecutor(options.workers, get_context("spawn"), start_worker) as pool:
-        starts = tuple(start for start, _, _ in CROPS.values())
-        shown = [path for path in files if path.name.startswith(starts)]
-        for bpp in sorted({*options.bpp, *options.sheets}):
-            members = files if bpp in options.bpp else shown
-            each = pool.map(partial(_pieces, bpp=bpp), members)
-            pieces: dict[str, list[Cell]] = {}
-            for duel, own in track(each, f"{bpp:g} bpp", len(members)):
-                duels += [duel] * (bpp in options.bpp)
-                pieces |= own
-            if pieces:
-                path = options.output / f"looks-{bpp:g}bpp.webp"
-                save_sheet(draw_sheet(pieces), path)
+    starts = tuple(start for start, _, _ in CROPS.values())
+    shown = [path for path in files if path.name.startswith(starts)]
+    for bpp in sorted({*options.bpp, *options.sheets}):
+        members = files if bpp in options.bpp else shown
+        work = partial(_pieces, bpp=bpp)
+        pieces: dict[str, list[Cell]] = {}
+        for duel, own in in_processes(work, members, options.workers, f"{bpp:g} bpp"):
+            duels += [duel] * (bpp in options.bpp)
+            pieces |= own
+        if pieces:
+            save_sheet(draw_sheet(pieces), options.output / f"looks-{bpp:g}bpp.webp")
     sizes = summary(duels)
     result = {
         "model": "ssvae",

@@ -25,22 +25,29 @@ from models.weights_file import WEIGHTS_FOLDER, weights_info
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
 
-#: Title → results of ``benchmarks.rate_distortion``, per model: what its card shows.
-CARDS: dict[str, dict[str, str]] = {
-    "ssvae": {"Validation images": "eval-cpu.json", "Large photographs": "large-cpu.json"},
-    "ssvae-psnr": {
-        "Validation images": "psnr-eval-cpu.json",
-        "Large photographs": "psnr-large-cpu.json",
-    },
-    "convdraw": {"Validation images": "convdraw-eval-cpu.json"},
-    "ssvae-sketch": {"Validation images": "sketch-eval-cpu.json"},
-}
+#: Part of the name ``MODEL-PART-cpu.json`` of results of ``benchmarks.rate_distortion`` → title.
+SETS = {"eval": "Validation images", "large": "Large photographs"}
 EFFORT = "effort-cpu.json"
 _BLOCK = re.compile(r"(<!-- table: (\S+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
 class PageError(Exception):
     """Results are missing, or of weights that are not shipped."""
+
+
+def results_of(model: str, folder: Path = RESULTS) -> dict[str, dict[str, Any]]:
+    """Results of a model by the title of their images: those that were measured, the validation
+    images always.
+
+    Raises:
+        PageError: see :func:`read`.
+    """
+    names = {title: f"{model}-{part}-cpu.json" for part, title in SETS.items()}
+    return {
+        title: read(name, folder)
+        for title, name in names.items()
+        if title == SETS["eval"] or (folder / name).exists()
+    }
 
 
 def read(name: str, folder: Path = RESULTS) -> dict[str, Any]:
@@ -150,9 +157,9 @@ def effort(result: dict[str, Any]) -> list[str]:
 def blocks() -> dict[str, list[str]]:
     """All generated tables by name."""
     tables: dict[str, list[str]] = {}
-    named = {"Validation images": "validation", "Large photographs": "large photographs"}
+    named = {SETS["eval"]: "validation", SETS["large"]: "large photographs"}
     seen, sets = (
-        {named[title]: read(name) for title, name in CARDS[model].items()}
+        {named[title]: result for title, result in results_of(model).items()}
         for model in ("ssvae", "ssvae-psnr")
     )
     main, error = seen["validation"], sets["validation"]
@@ -166,7 +173,7 @@ def blocks() -> dict[str, list[str]]:
     result = read(EFFORT)
     tables["effort"] = [*effort(result), "", about(result)]
     for model in ("convdraw", "ssvae-sketch"):
-        result = read(CARDS[model]["Validation images"])
+        result = results_of(model)[SETS["eval"]]
         tables[model] = [*rates({"49 validation images": result}), "", *results_table(result)]
         tables[model] += ["", about(result)]
     return tables
@@ -195,8 +202,7 @@ def pages() -> dict[Path, str]:
         for path in (ROOT / "README.md", ROOT / "docs" / "results.md")
     }
     for model in MODEL_IDS:
-        shown = {title: read(name) for title, name in CARDS[model].items()}
-        made[WEIGHTS_FOLDER / f"{model}.md"] = render_card(model, shown)
+        made[WEIGHTS_FOLDER / f"{model}.md"] = render_card(model, results_of(model))
     return made
 
 
@@ -207,7 +213,7 @@ def figures() -> dict[Path, bytes]:
         ("psnr", "curves", "ssvae-psnr"),
         ("ssimulacra2", "curves_ssimulacra2", "ssvae"),
     ):
-        result = read(CARDS[model]["Validation images"])
+        result = results_of(model)[SETS["eval"]]
         curves = {
             model if name == "ours" else name: np.array(rows)
             for name, rows in result[key].items()

@@ -9,7 +9,6 @@ quality: the original, ours, and JPEG at about the same PSNR.
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +18,7 @@ import codec
 from benchmarks.bench.checks import Comparison, against_jpeg, worst_of_images
 from benchmarks.bench.crops import SIDE, busiest
 from benchmarks.bench.images import Cell, contact_sheet, read_rgb
-from benchmarks.bench.points import Point
+from benchmarks.bench.records import read_points
 from models.metrics.psnr import psnr
 from models.training.anchors import decode_rgb, encode_jpeg
 
@@ -62,8 +61,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--images", type=Path, help="folder of the images measured")
     parser.add_argument("--sheet", type=Path, help="write a picture of the worst cases")
     options = parser.parse_args(arguments)
-    points = [Point(**row) for row in json.loads(options.results.read_text())["points"]]
-    ranking = worst_of_images(against_jpeg(points))
+    ranking = worst_of_images(against_jpeg(read_points(options.results)))
     over = sum(case.excess > 0.1 for case in ranking)
     print(f"{over} of {len(ranking)} images are more than 10% larger than JPEG at some quality")
     for case in ranking[: options.count]:

@@ -10,6 +10,8 @@ import typer
 from cli.jobs import errors_as_one_line
 from cli.output import complain
 from codec.errors import ArgumentError
+from codec.options import DEFAULT_MODEL
+from models.names import MODEL_IDS
 
 _Number = TypeVar("_Number", int, float)
 
@@ -20,10 +22,13 @@ EXAMPLES = """Examples:
   codec bench photos/ --codecs ssvae,jpeg,jpeg2000,webp,avif,jxl -o results/
   codec bench photos/ --codecs ssvae,ssvae:effort=4,jpeg -o results/
   codec bench kodak/ -o results/ --kodak       with published curves of learned codecs
+  codec bench photos/ -o results/ --limit 3 --processes 4
   codec bench --replot -o results/             tables, curves and report again, from what is there
   codec bench --speed -o results/              encode and decode times on this machine
+  codec bench --speed --model convdraw --megapixels 0.4 --threads 1 -o results/
 
-Running the same command again takes up an interrupted run.
+Running the same command again takes up an interrupted run. With one process per core (the default)
+each has one thread; --processes 1 measures in this process with all of its threads.
 """
 
 
@@ -43,7 +48,7 @@ def bench(
         typer.Option(help="Codec that BD-rates refer to; repeatable. Default jpeg and jpeg2000."),
     ] = None,
     kodak: Annotated[
-        bool, typer.Option("--kodak", help="These are the Kodak images: show published curves too.")
+        bool, typer.Option("--kodak", help="Of the 24 Kodak images: show published curves too.")
     ] = False,
     replot: Annotated[
         bool, typer.Option("--replot", help="Draw again from OUT; measure nothing.")
@@ -57,6 +62,9 @@ def bench(
     threads: Annotated[
         str, typer.Option(help="With --speed: CPU threads, separated by commas.")
     ] = "1,2",
+    model: Annotated[
+        str, typer.Option(help=f"With --speed: {', '.join(MODEL_IDS)}.", metavar="MODEL")
+    ] = DEFAULT_MODEL,
     runs: Annotated[int, typer.Option(min=1, help="With --speed: runs per median.")] = 5,
     peers: Annotated[
         bool, typer.Option(help="With --speed: time other codecs too, taking turns.")
@@ -81,6 +89,7 @@ def bench(
                 megapixels=_numbers(megapixels, "--megapixels", float),
                 threads=_numbers(threads, "--threads", int),
                 device=device,
+                model=model,
                 runs=runs,
                 peers=peers,
             )

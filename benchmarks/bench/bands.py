@@ -14,7 +14,7 @@ import numpy as np
 from scipy.interpolate import Akima1DInterpolator
 
 from benchmarks.bench.curves import delta, mean_curves, rising
-from benchmarks.bench.points import Point
+from benchmarks.bench.records import Record
 
 #: Bounds of the bands of PSNR in dB.
 BANDS = {
@@ -74,13 +74,13 @@ def band_rates(anchor: np.ndarray, test: np.ndarray) -> dict[str, BandRate | Non
     return {name: band_rate(anchor, test, band) for name, band in BANDS.items()}
 
 
-def means_of_images(points: Iterable[Point], anchor: str) -> dict[str, tuple[float, int]]:
+def means_of_images(points: Iterable[Record], anchor: str) -> dict[str, tuple[float, int]]:
     """Per band the mean over images of each image's own rate against an anchor, and how many count.
 
     Where the mean curves speak of the set, this speaks of its images: a large image counts as much
     as one that codes in few bits.
     """
-    of_image: dict[str, list[Point]] = {}
+    of_image: dict[str, list[Record]] = {}
     for point in points:
         if point.codec in ("ours", anchor):
             of_image.setdefault(point.image, []).append(point)

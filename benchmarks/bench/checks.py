@@ -9,19 +9,19 @@ from itertools import pairwise
 
 import numpy as np
 
-from benchmarks.bench.points import Point
+from benchmarks.bench.records import Record
 
 
-def _layers_of(point: Point) -> float:
+def _layers_of(point: Record) -> float:
     """1, 2 … for a file cut after that many layers; infinity for a whole one."""
     return float(point.codec.removeprefix("ours, first ")) if "," in point.codec else np.inf
 
 
-def _ours(points: Iterable[Point]) -> list[Point]:
+def _ours(points: Iterable[Record]) -> list[Record]:
     return [p for p in points if p.codec == "ours" or p.codec.startswith("ours, first ")]
 
 
-def rising_layers(points: Iterable[Point]) -> dict[str, float]:
+def rising_layers(points: Iterable[Record]) -> dict[str, float]:
     """Per quality the share of images whose PSNR rises strictly with each layer."""
     shares: dict[float, list[bool]] = defaultdict(list)
     for members in _files(points).values():
@@ -30,15 +30,15 @@ def rising_layers(points: Iterable[Point]) -> dict[str, float]:
     return {f"quality {s:g}": float(np.mean(v)) for s, v in sorted(shares.items())}
 
 
-def _files(points: Iterable[Point]) -> dict[tuple[str, float], list[Point]]:
+def _files(points: Iterable[Record]) -> dict[tuple[str, float], list[Record]]:
     """Per image and quality the points of one file, by increasing number of layers."""
-    files: dict[tuple[str, float], list[Point]] = defaultdict(list)
+    files: dict[tuple[str, float], list[Record]] = defaultdict(list)
     for point in sorted(_ours(points), key=_layers_of):
         files[point.image, point.setting].append(point)
     return files
 
 
-def falling_layers(points: Iterable[Point]) -> list[str]:
+def falling_layers(points: Iterable[Record]) -> list[str]:
     """Where a layer more does not raise PSNR."""
     return [
         f"{image}, quality {quality:g}: {a.codec} {a.psnr:.2f} dB, {b.codec} {b.psnr:.2f} dB"
@@ -48,9 +48,9 @@ def falling_layers(points: Iterable[Point]) -> list[str]:
     ]
 
 
-def falling_qualities(points: Iterable[Point]) -> list[str]:
+def falling_qualities(points: Iterable[Record]) -> list[str]:
     """Where a higher quality does not raise PSNR, but for one that gave the same file."""
-    images: dict[str, list[Point]] = defaultdict(list)
+    images: dict[str, list[Record]] = defaultdict(list)
     for point in sorted((p for p in points if p.codec == "ours"), key=lambda p: p.setting):
         images[point.image].append(point)
     return [
@@ -72,10 +72,10 @@ class Comparison:
     excess: float
 
 
-def against_jpeg(points: Iterable[Point]) -> list[Comparison]:
+def against_jpeg(points: Iterable[Record]) -> list[Comparison]:
     """All images and qualities whose PSNR lies within the range of the image's JPEGs, the worst
     first."""
-    by_image: dict[str, dict[str, list[Point]]] = defaultdict(lambda: defaultdict(list))
+    by_image: dict[str, dict[str, list[Record]]] = defaultdict(lambda: defaultdict(list))
     for point in points:
         by_image[point.image][point.codec].append(point)
     compared = []

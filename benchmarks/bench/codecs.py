@@ -7,16 +7,19 @@ Pillow unless ``decode`` says otherwise.
 
 from __future__ import annotations
 
+import hashlib
 import io
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 from importlib.metadata import version as package_version
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import PIL
 from PIL import Image, features
 
 from benchmarks.bench import peers
@@ -235,3 +238,22 @@ def version(name: str) -> str:
     from models.weights_file import weights_info
 
     return f"weights {weights_info(name.partition(':')[0]).fingerprint.hex()}"
+
+
+def made_by(piece: Ours | str, device: str) -> str:
+    """All that a codec's files depend on, but for the image and the setting: what must be equal
+    for a measurement to be taken over."""
+    if isinstance(piece, str):
+        return f"pillow {PIL.__version__}, {version(piece)}, {OTHERS[piece].note}"
+    return f"{version(piece.name)}, code {_code()}, {device}"
+
+
+@lru_cache(maxsize=1)
+def _code() -> str:
+    """Fingerprint of the code that encodes and decodes: the same weights may write other files."""
+    root, digest = Path(__file__).parents[2], hashlib.sha256()
+    for folder in ("bitstream", "codec", "models"):
+        for path in sorted((root / folder).rglob("*.py")):
+            if not {"training", "studies"} & {*path.relative_to(root).parts}:
+                digest.update(path.read_bytes())
+    return digest.hexdigest()[:8]

@@ -18,6 +18,7 @@ from PIL import Image
 import codec
 from benchmarks.bench.codecs import OTHERS, Ours, label
 from benchmarks.bench.images import read_rgb, spread
+from benchmarks.bench.runner import in_processes
 from benchmarks.bench.sizes import between, largest_within
 from models.metrics.psnr import psnr
 
@@ -46,7 +47,9 @@ def _embed(pixels: np.ndarray, corner: tuple[int, int]) -> str:
     return base64.b64encode(buffer.getvalue()).decode()
 
 
-def make(files: list[Path], pieces: list[Ours | str], device: str) -> list[dict[str, Any]]:
+def make(
+    files: list[Path], pieces: list[Ours | str], device: str, processes: int
+) -> list[dict[str, Any]]:
     """Groups of pieces: one per image and quality, the original first.
 
     Images are spread over ``files``. Without one of ours there is no size to match: no groups.
@@ -54,33 +57,39 @@ def make(files: list[Path], pieces: list[Ours | str], device: str) -> list[dict[
     ours = [piece for piece in pieces if isinstance(piece, Ours)]
     if not ours:
         return []
-    groups = []
-    for path in spread(files, IMAGES):
-        rgb = read_rgb(path)
-        corner = busiest(rgb)
-        for quality in QUALITIES:
-            size = 0
-            shown = [{"label": "original", "note": "", "webp": _embed(rgb, corner)}]
-            others: list[Ours | str] = [p for p in pieces if isinstance(p, str)]
-            for piece in [*ours, *others]:
-                if isinstance(piece, Ours):
-                    options = {"effort": piece.effort, "model": piece.model, "device": device}
-                    data = codec.encode(rgb, quality=quality, **options)  # type: ignore[arg-type]
-                    size = size or len(data)
-                    decoded = np.array(codec.decode(data, device=device).convert("RGB"))
-                    name = piece.label
-                else:
-                    other, name = OTHERS[piece], label(piece)
-                    settings = between(other.settings[0], other.settings[-1])
-                    fitting = largest_within(size, partial(other.encode, rgb), settings)
-                    if fitting is None:
-                        shown.append({"label": name, "note": "cannot be so small", "webp": ""})
-                        continue
-                    data = fitting[1]
-                    decoded = other.decode(data)
-                bpp = 8 * len(data) / (rgb.shape[0] * rgb.shape[1])
-                note = f"{bpp:.3f} bpp, {psnr(rgb, decoded):.2f} dB"
-                shown.append({"label": name, "note": note, "webp": _embed(decoded, corner)})
-            bpp = 8 * size / (rgb.shape[0] * rgb.shape[1])
-            groups.append({"image": path.name, "bpp": round(bpp, 4), "pieces": shown})
-    return groups
+    others = [piece for piece in pieces if isinstance(piece, str)]
+    work = partial(_group, ours=ours, others=others, device=device)
+    items = [(path, quality) for path in spread(files, IMAGES) for quality in QUALITIES]
+    return list(in_processes(work, items, processes, "cutting pieces"))
+
+
+def _group(
+    item: tuple[Path, int], *, ours: list[Ours], others: list[str], device: str
+) -> dict[str, Any]:
+    """An image at a quality. Runs in worker processes."""
+    path, quality = item
+    rgb = read_rgb(path)
+    pixels = rgb.shape[0] * rgb.shape[1]
+    corner = busiest(rgb)
+    shown = [{"label": "original", "note": "", "webp": _embed(rgb, corner)}]
+
+    def show(name: str, data: bytes, decoded: np.ndarray) -> None:
+        note = f"{8 * len(data) / pixels:.3f} bpp, {psnr(rgb, decoded):.2f} dB"
+        shown.append({"label": name, "note": note, "webp": _embed(decoded, corner)})
+
+    size = 0
+    for piece in ours:
+        data = codec.encode(
+            rgb, quality=quality, effort=piece.effort, model=piece.model, device=device
+        )
+        size = size or len(data)
+        show(piece.label, data, np.array(codec.decode(data, device=device).convert("RGB")))
+    for piece_name in others:
+        other = OTHERS[piece_name]
+        settings = between(other.settings[0], other.settings[-1])
+        fitting = largest_within(size, partial(other.encode, rgb), settings)
+        if fitting is None:
+            shown.append({"label": label(piece_name), "note": "cannot be so small", "webp": ""})
+        else:
+            show(label(piece_name), fitting[1], other.decode(fitting[1]))
+    return {"image": path.name, "bpp": round(8 * size / pixels, 4), "pieces": shown}

@@ -9,8 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from benchmarks.bench.measuring import Row, Stop
-from benchmarks.bench.points import Point
+from benchmarks.bench.records import Record, Stop
 
 #: Quality measures: key of a row → how axes and tables call it.
 METRICS = {"psnr": "PSNR (RGB), dB", "ms_ssim": "MS-SSIM, dB", "ssimulacra2": "SSIMULACRA2"}
@@ -40,32 +39,33 @@ def in_decibel(ms_ssim: float) -> float:
     return -10 * math.log10(max(1 - ms_ssim, 1e-7))
 
 
-def _value(row: Row | Point, metric: str) -> float | None:
-    value = getattr(row, metric)
+def _value(record: Record, metric: str) -> float | None:
+    value = getattr(record, metric)
     if value is not None and metric == "ms_ssim":
         return in_decibel(value)
     return -value if value is not None and metric == "butteraugli" else value
 
 
-def mean_curves(rows: Sequence[Row | Point], metric: str) -> dict[str, np.ndarray]:
+def mean_curves(records: Sequence[Record], metric: str) -> dict[str, np.ndarray]:
     """Per codec an array of (setting, bpp, quality), means over images, by increasing bpp.
 
-    A setting counts only where all images of the codec have it, so that every point of a curve
-    speaks of the same images.
+    Only images that all codecs have count, and of these a setting only where all of them have it:
+    every point of every curve speaks of the same images. Without a common image there is no curve.
     """
-    by_codec: dict[str, dict[float, list[tuple[float, float]]]] = defaultdict(dict)
+    by_codec: dict[str, dict[float, dict[str, tuple[float, float]]]] = defaultdict(dict)
     images: dict[str, set[str]] = defaultdict(set)
-    for row in rows:
-        value = _value(row, metric)
+    for record in records:
+        value = _value(record, metric)
         if value is not None and math.isfinite(value):
-            by_codec[row.codec].setdefault(row.setting, []).append((row.bpp, value))
-            images[row.codec].add(row.image)
+            by_codec[record.codec].setdefault(record.setting, {})[record.image] = record.bpp, value
+            images[record.codec].add(record.image)
+    common = set.intersection(*images.values()) if images else set()
     result = {}
     for name, settings in by_codec.items():
         points = [
-            (setting, *np.mean(values, axis=0))
-            for setting, values in settings.items()
-            if len(values) == len(images[name])
+            (setting, *np.mean([v for image, v in of_image.items() if image in common], axis=0))
+            for setting, of_image in settings.items()
+            if common and common <= of_image.keys()
         ]
         if points:
             result[name] = np.array(sorted(points, key=lambda point: point[1]))

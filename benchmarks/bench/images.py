@@ -6,14 +6,15 @@ A command takes a folder of images as an argument of the type :func:`image_files
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
 from PIL import Image, ImageOps
 
-from codec.errors import ImageError
+from codec.errors import ArgumentError, ImageError
 from codec.generation.grid import grid
 from models.training.data import IMAGE_SUFFIXES
 
@@ -44,6 +45,30 @@ def read_rgb(path: Path) -> np.ndarray:
     """Pixels, uint8 H×W×3, EXIF orientation applied."""
     with Image.open(path) as image:
         return np.array(ImageOps.exif_transpose(image).convert("RGB"))
+
+
+def sizes_of(files: Iterable[Path]) -> dict[str, int]:
+    """How many images there are of each width and height, ``"768x512"``; nothing is decoded."""
+    sizes = Counter[str]()
+    for path in files:
+        try:
+            with Image.open(path) as image:
+                sizes[f"{image.width}x{image.height}"] += 1
+        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+            sizes["unreadable"] += 1
+    return dict(sizes)
+
+
+def require_kodak(sizes: Mapping[str, int]) -> None:
+    """Raises ArgumentError unless the sizes are those of the 24 Kodak images, of which published
+    curves speak."""
+    kodak = sum(sizes.get(size, 0) for size in ("768x512", "512x768"))
+    if kodak != 24 or sum(sizes.values()) != kodak:
+        these = ", ".join(f"{count} × {size}" for size, count in sizes.items()) or "unknown"
+        raise ArgumentError(
+            "--kodak: published curves are means of the 24 Kodak images (768x512 or 512x768); "
+            f"these images are {these}"
+        )
 
 
 def spread(items: Sequence[_Item], count: int) -> list[_Item]:

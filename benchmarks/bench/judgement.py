@@ -13,7 +13,7 @@ from benchmarks.bench import checks
 from benchmarks.bench.bands import BandRate, band_rates, bd_rate, means_of_images
 from benchmarks.bench.codecs import OTHERS
 from benchmarks.bench.curves import PERCEPTUAL, mean_curves, rising
-from benchmarks.bench.points import Point
+from benchmarks.bench.records import Record
 
 #: The quality whose cut files are set beside older ones of the same bytes.
 CUT_QUALITY = 50
@@ -27,7 +27,7 @@ def _stored(rates: dict[str, BandRate | None]) -> dict[str, Any]:
     }
 
 
-def judge(points: Sequence[Point]) -> dict[str, Any]:
+def judge(points: Sequence[Record]) -> dict[str, Any]:
     """All figures of a run, as its results file stores them.
 
     ``bd_rate_percent`` and ``bands`` compare mean curves with each anchor's; ``bands_of_images``
@@ -114,7 +114,7 @@ def lines(result: dict[str, Any]) -> list[str]:
     return text
 
 
-def _alike(first: Sequence[Point], second: Sequence[Point]) -> list[Point]:
+def _alike(first: Sequence[Record], second: Sequence[Record]) -> list[Record]:
     """Our points of ``first`` at the images and, where four are shared, qualities of ``second``.
 
     Curves through the same qualities are interpolated alike: what they differ by is no artefact.
@@ -138,7 +138,7 @@ def decibel_at_equal_bytes(old: np.ndarray, new: np.ndarray, quality: float) -> 
     return float(rows[0, 2] - before)
 
 
-def comparison_lines(new: Sequence[Point], old: Sequence[Point]) -> list[str]:
+def comparison_lines(new: Sequence[Record], old: Sequence[Record]) -> list[str]:
     """New points beside older ones of the same images: whole files, and files cut after layers."""
     members, known = _alike(new, old), _alike(old, new)
     if not members:

@@ -1,196 +1,188 @@
-"""One image through one codec: files really written, really decoded, then judged."""
+"""One image through one codec at one setting: a file really written and decoded, then judged."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
-import torch
 
 import codec
 from benchmarks.bench import metrics
 from benchmarks.bench.codecs import OTHERS, OUR_PERCEPTUAL, OUR_QUALITIES, Ours, cut_name
 from benchmarks.bench.images import read_rgb
+from benchmarks.bench.records import Record, Stop
 from benchmarks.bench.sizes import largest_within
+from codec.errors import ImageError
 
 #: Qualities whose files are cut and set beside files encoded for the size of the cut.
 STOP_QUALITIES = (50, 80)
 
 
-@dataclass(frozen=True)
-class Row:
-    """One image × codec × setting. Seconds are those of a busy machine: see ``--speed``."""
+class Metrics(NamedTuple):
+    """Names of the metrics computed beside PSNR: at every setting, and (slow ones) only at those
+    that the registry of codecs names for them."""
 
-    image: str
-    codec: str
-    setting: float
-    bytes: int
-    bpp: float
-    psnr: float
-    ms_ssim: float | None
-    ssimulacra2: float | None
-    encode_seconds: float
-    decode_seconds: float
+    always: tuple[str, ...] = ()
+    sometimes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
-class Stop:
-    """A file cut after ``layers``, and the largest whole file of at most the cut's size."""
+class Job:
+    """A codec, and how it is measured on every image.
 
-    image: str
-    codec: str
-    quality: int
-    layers: int
-    cut_bpp: float
-    cut_psnr: float
-    sized_quality: int | None
-    """None: even quality 0 is larger than the cut."""
-    sized_bpp: float | None
-    sized_psnr: float | None
+    ``cuts``: files of ours also after their first 1, 2 … layers; ``stops``: and, at
+    :data:`STOP_QUALITIES`, beside whole files of the cuts' sizes.
+    """
+
+    piece: Ours | str
+    settings: tuple[float, ...]
+    metrics: Metrics = field(default_factory=Metrics)
+    cuts: bool = False
+    stops: bool = False
+    device: str = "cpu"
+
+    @property
+    def name(self) -> str:
+        return self.piece if isinstance(self.piece, str) else self.piece.name
+
+    def metrics_at(self, setting: float) -> tuple[str, ...]:
+        """Metrics that a setting's records have."""
+        piece = self.piece
+        seen = OTHERS[piece].perceptual if isinstance(piece, str) else OUR_PERCEPTUAL
+        return self.metrics.always + self.metrics.sometimes * (setting in seen)
+
+    def stops_at(self, setting: float) -> bool:
+        """Whether a setting's file is set beside files of its cuts' sizes."""
+        return self.stops and setting in STOP_QUALITIES
 
 
-@dataclass(frozen=True)
-class Trial:
+def compared(piece: Ours | str, device: str) -> Job:
+    """How ``codec bench`` measures a codec."""
+    metrics = Metrics(always=("ms_ssim",), sometimes=("ssimulacra2",))
+    if isinstance(piece, str):
+        return Job(piece, OTHERS[piece].settings, metrics)
+    return Job(piece, OUR_QUALITIES, metrics, cuts=piece.cuts, stops=piece.cuts, device=device)
+
+
+class _Coded(NamedTuple):
     """A picture that came back, before it is judged."""
 
     codec: str
-    setting: float
     bytes: int
     decoded: np.ndarray
     encode_seconds: float
     decode_seconds: float
-    perceptual: bool
 
 
-def judge(path: Path, trials: list[Trial]) -> list[Row]:
-    """Rows of trials of one image. Runs in worker processes."""
-    rgb = read_rgb(path)
-    rows = []
-    for trial in trials:
-        structure = metrics.ms_ssim(rgb, trial.decoded)
-        seen = metrics.ssimulacra2(rgb, trial.decoded) if trial.perceptual else None
-        rows.append(
-            Row(
+class Unit(NamedTuple):
+    """One image × codec × setting, and what must be equal for a measurement to be taken over."""
+
+    key: str
+    path: Path
+    job: Job
+    setting: float
+
+
+def measure(unit: Unit) -> tuple[list[Record], list[Stop]]:
+    """Records of one file, those of its cuts first. Runs in worker processes.
+
+    Raises:
+        codec.errors.CodecError: the codec cannot code the image, or a model is not installed.
+    """
+    _, path, job, setting = unit
+    rgb = _pixels(path)
+    records = []
+    for coded in _code(path, rgb, job, setting):
+        records.append(
+            Record(
                 path.name,
-                trial.codec,
-                trial.setting,
-                trial.bytes,
-                round(8 * trial.bytes / (rgb.shape[0] * rgb.shape[1]), 5),
-                round(metrics.psnr(rgb, trial.decoded), 4),
-                None if structure is None else round(structure, 6),
-                None if seen is None else round(seen, 3),
-                round(trial.encode_seconds, 4),
-                round(trial.decode_seconds, 4),
+                coded.codec,
+                setting,
+                8 * coded.bytes / (rgb.shape[0] * rgb.shape[1]),
+                metrics.psnr(rgb, coded.decoded),
+                bytes=coded.bytes,
+                encode_seconds=coded.encode_seconds,
+                decode_seconds=coded.decode_seconds,
+                **{m: getattr(metrics, m)(rgb, coded.decoded) for m in job.metrics_at(setting)},
             )
         )
-    return rows
+    if isinstance(job.piece, Ours) and job.stops_at(setting):
+        return records, _stops(path.name, rgb, job.piece, int(setting), records[:-1], job.device)
+    return records, []
 
 
-def code_other(rgb: np.ndarray, name: str, setting: float) -> Trial:
-    """One setting of a codec other than ours."""
-    other = OTHERS[name]
-    started = time.perf_counter()
-    data = other.encode(rgb, setting)
-    between = time.perf_counter()
-    decoded = other.decode(data)
-    times = between - started, time.perf_counter() - between
-    return Trial(name, setting, len(data), decoded, *times, setting in other.perceptual)
+#: Images come one after the other, each in many settings.
+_pixels = lru_cache(maxsize=1)(read_rgb)
 
 
-def measure_other(path: Path, name: str) -> list[Row]:
-    """All settings of a codec other than ours on one image. Runs in worker processes."""
-    rgb = read_rgb(path)
-    return judge(path, [code_other(rgb, name, setting) for setting in OTHERS[name].settings])
-
-
-def start_worker() -> None:
-    """One thread per worker process: there are as many workers as cores."""
-    torch.set_num_threads(1)
-
-
-def code_ours(
-    rgb: np.ndarray, ours: Ours, qualities: Iterable[int], device: str, *, cuts: bool = True
-) -> Iterator[tuple[int, bytes, list[Trial]]]:
-    """Quality, file, and the pictures of its first 1, 2 … layers (or with ``cuts`` off of all
-    layers alone), for each quality."""
-    options = {"effort": ours.effort, "model": ours.model, "device": device}
-    for quality in qualities:
+def _code(path: Path, rgb: np.ndarray, job: Job, setting: float) -> Iterator[_Coded]:
+    if isinstance(job.piece, Ours):
+        yield from _code_ours(rgb, job.piece, int(setting), job.device, cuts=job.cuts)
+        return
+    other = OTHERS[job.piece]
+    try:
         started = time.perf_counter()
-        # Curves are those of the networks: what is lossless has no PSNR.
-        data = codec.encode(rgb, quality=quality, graphics=False, **options)  # type: ignore[arg-type]
-        encoding = time.perf_counter() - started
-        ends = [layer.end for layer in codec.info(data).layers]
-        trials = []
-        for count, end in enumerate(ends, start=1):
-            whole = count == len(ends)
-            if whole or cuts:
-                decoded, seconds = _decode(data[:end], device)
-                name = ours.name if whole else cut_name(ours.name, count)
-                size = len(data) if whole else end
-                seen = quality in OUR_PERCEPTUAL
-                trials.append(Trial(name, quality, size, decoded, encoding, seconds, seen))
-        yield quality, data, trials
+        data = other.encode(rgb, setting)
+        between = time.perf_counter()
+        decoded = other.decode(data)
+    except (OSError, ValueError) as error:
+        raise ImageError(
+            f"{path}: {job.piece} cannot code it ({error}); leave out the image or the codec"
+        ) from error
+    seconds = between - started, time.perf_counter() - between
+    yield _Coded(job.piece, len(data), decoded, *seconds)
 
 
-def run_ours(path: Path, ours: Ours, device: str) -> tuple[list[Trial], list[Stop]]:
-    """All qualities of one of our codecs on one image, with the cuts of its files."""
-    rgb = read_rgb(path)
-    trials: list[Trial] = []
-    files: dict[int, bytes] = {}
-    for quality, data, each in code_ours(rgb, ours, OUR_QUALITIES, device, cuts=ours.cuts):
-        files[quality] = data
-        trials += [*(replace(trial, perceptual=False) for trial in each[:-1]), each[-1]]
-    return trials, _stops(path, rgb, ours, files, device) if ours.cuts else []
+def _encode(rgb: np.ndarray, ours: Ours, quality: int, device: str) -> bytes:
+    # Curves are those of the networks: what is lossless has no PSNR.
+    return codec.encode(
+        rgb,
+        quality=quality,
+        effort=ours.effort,
+        model=ours.model,
+        device=device,
+        graphics=False,
+    )
 
 
-def _decode(data: bytes, device: str) -> tuple[np.ndarray, float]:
+def _decode(data: bytes, device: str) -> np.ndarray:
+    return np.array(codec.decode(data, device=device).convert("RGB"))
+
+
+def _code_ours(
+    rgb: np.ndarray, ours: Ours, quality: int, device: str, *, cuts: bool
+) -> Iterator[_Coded]:
+    """With ``cuts`` the pictures of the first 1, 2 … layers, then that of the whole file."""
     started = time.perf_counter()
-    decoded = np.array(codec.decode(data, device=device).convert("RGB"))
-    return decoded, time.perf_counter() - started
+    data = _encode(rgb, ours, quality, device)
+    encoding = time.perf_counter() - started
+    ends = [layer.end for layer in codec.info(data).layers] if cuts else [len(data)]
+    parts = [(cut_name(ours.name, count), end) for count, end in enumerate(ends[:-1], start=1)]
+    for name, size in [*parts, (ours.name, len(data))]:
+        started = time.perf_counter()
+        decoded = _decode(data[:size], device)
+        yield _Coded(name, size, decoded, encoding, time.perf_counter() - started)
 
 
 def _stops(
-    path: Path, rgb: np.ndarray, ours: Ours, files: dict[int, bytes], device: str
+    image: str, rgb: np.ndarray, ours: Ours, quality: int, cuts: list[Record], device: str
 ) -> list[Stop]:
-    known = dict(files)
-
-    def coded(quality: int) -> bytes:
-        if quality not in known:
-            known[quality] = codec.encode(
-                rgb, quality=quality, model=ours.model, device=device, graphics=False
-            )
-        return known[quality]
-
+    """The cuts of one file, each beside the best whole file of at most its bytes."""
+    coded = lru_cache(maxsize=None)(lambda q: _encode(rgb, ours, q, device))
     stops = []
-    pixels = rgb.shape[0] * rgb.shape[1]
-    for quality in STOP_QUALITIES:
-        for count, layer in enumerate(codec.info(files[quality]).layers[:-1], start=1):
-            cut, _ = _decode(files[quality][: layer.end], device)
-            start = Stop(
-                path.name,
-                ours.name,
-                quality,
-                count,
-                round(8 * layer.end / pixels, 5),
-                round(metrics.psnr(rgb, cut), 4),
-                None,
-                None,
-                None,
-            )
-            smaller = max((q for q, data in files.items() if len(data) <= layer.end), default=0)
-            larger = min((q for q in files if q > smaller), default=101)
-            fitting = largest_within(layer.end, coded, range(smaller, larger))
-            if fitting is not None:
-                data = fitting[1]
-                shown, _ = _decode(data, device)
-                start = replace(
-                    start,
-                    sized_quality=fitting[0],
-                    sized_bpp=round(8 * len(data) / pixels, 5),
-                    sized_psnr=round(metrics.psnr(rgb, shown), 4),
-                )
-            stops.append(start)
+    for layers, cut in enumerate(cuts, start=1):
+        assert cut.bytes is not None
+        start = image, ours.name, quality, layers, cut.bpp, cut.psnr
+        fitting = largest_within(cut.bytes, coded, range(quality))
+        if fitting is None:
+            stops.append(Stop(*start))
+            continue
+        chosen, data = fitting
+        bpp = 8 * len(data) / (rgb.shape[0] * rgb.shape[1])
+        stops.append(Stop(*start, chosen, bpp, metrics.psnr(rgb, _decode(data, device))))
     return stops

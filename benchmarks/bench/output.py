@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,9 @@ import numpy as np
 from benchmarks.bench import plots, report, tables
 from benchmarks.bench.codecs import OTHERS, OUR_QUALITIES, cut_name, label, version
 from benchmarks.bench.curves import METRICS, deltas, mean_curves, progressive
-from benchmarks.bench.measuring import STOP_QUALITIES, Row, Stop
+from benchmarks.bench.images import require_kodak
+from benchmarks.bench.measuring import STOP_QUALITIES
+from benchmarks.bench.records import Record, Stop
 from benchmarks.bench.runner import Measured
 from codec.errors import ArgumentError, OutputError
 from codec.files import write_atomic
@@ -21,12 +24,13 @@ from models.training.hardware import machine
 RESULTS, CROPS = "results.json", "crops.json"
 
 
-def describe(measured: Measured, folder: str, device: str) -> dict[str, Any]:
+def describe(measured: Measured, folder: str, device: str, sizes: dict[str, int]) -> dict[str, Any]:
     """What the figures speak of: images, machine, versions."""
-    names = dict.fromkeys(row.codec.partition(":layers=")[0] for row in measured.rows)
+    names = dict.fromkeys(r.codec.partition(":layers=")[0] for r in measured.records)
     return {
         "folder": folder,
-        "images": len({row.image for row in measured.rows}),
+        "images": len({record.image for record in measured.records}),
+        "sizes": sizes,
         "machine": machine(),
         "device": device,
         "codecs": {
@@ -38,14 +42,14 @@ def describe(measured: Measured, folder: str, device: str) -> dict[str, Any]:
     }
 
 
-def _lines(items: list[Any]) -> str:
-    return ",\n".join("  " + json.dumps(asdict(item)) for item in items)
+def _lines(items: Sequence[Record | Stop]) -> str:
+    return ",\n".join("  " + json.dumps(item.stored()) for item in items)
 
 
 def save(measured: Measured, about: dict[str, Any], crops: list[dict[str, Any]], out: Path) -> None:
-    """Write ``results.json`` (one line per row) and ``crops.json``. Raises OutputError."""
+    """Write ``results.json`` (one line per record) and ``crops.json``. Raises OutputError."""
     text = json.dumps({"about": about}, indent=1).removesuffix("\n}")
-    rows, stops = _lines(measured.rows), _lines(measured.stops)
+    rows, stops = _lines(measured.records), _lines(measured.stops)
     text += f',\n "rows": [\n{rows}\n ],\n "stops": [\n{stops}\n ]\n}}\n'
     write_atomic(out / RESULTS, text.encode())
     write_atomic(out / CROPS, (json.dumps(crops) + "\n").encode())
@@ -56,7 +60,7 @@ def load(out: Path) -> tuple[Measured, dict[str, Any], list[dict[str, Any]]]:
     try:
         saved = json.loads((out / RESULTS).read_text())
         crops = json.loads((out / CROPS).read_text()) if (out / CROPS).exists() else []
-        rows, stops = [Row(**r) for r in saved["rows"]], [Stop(**s) for s in saved["stops"]]
+        rows, stops = [Record(**r) for r in saved["rows"]], [Stop(**s) for s in saved["stops"]]
         return Measured(rows, stops), saved["about"], crops
     except FileNotFoundError as error:
         raise ArgumentError(
@@ -76,11 +80,11 @@ def make_folder(out: Path) -> None:
         raise OutputError(f"{out}: cannot be created ({error.strerror})") from error
 
 
-def _one_file(rows: list[Row], name: str, quality: int) -> list[tuple[float, float]]:
+def _one_file(records: list[Record], name: str, quality: int) -> list[tuple[float, float]]:
     """Mean (bpp, PSNR) of a file after 1, 2, 3 layers."""
     points = []
     for key in (cut_name(name, 1), cut_name(name, 2), name):
-        values = [(r.bpp, r.psnr) for r in rows if r.codec == key and r.setting == quality]
+        values = [(r.bpp, r.psnr) for r in records if r.codec == key and r.setting == quality]
         if values:
             bpp, decibel = np.mean(values, axis=0)
             points.append((float(bpp), float(decibel)))
@@ -92,14 +96,19 @@ def draw(out: Path, *, anchors: list[str] | None = None, kodak: bool = False) ->
 
     Args:
         anchors: codecs to compute BD-rates against; default JPEG and JPEG 2000, as far as measured.
-        kodak: the images are the Kodak set: draw the published curves too.
+        kodak: draw the published curves too; only beside means of the Kodak images.
 
     Raises:
-        ArgumentError: nothing is saved there, or an anchor was not measured. OutputError.
+        ArgumentError: nothing is saved there, an anchor was not measured, or ``kodak`` and the
+            images are others. OutputError.
     """
     measured, about, crops = load(out)
-    all_curves = {m: c for m in METRICS if (c := mean_curves(measured.rows, m))}
-    curves = all_curves["psnr"]
+    all_curves = {m: c for m in METRICS if (c := mean_curves(measured.records, m))}
+    curves = all_curves.get("psnr")
+    if curves is None:
+        raise ArgumentError(f"{out / RESULTS}: no image was measured with all codecs")
+    if kodak:
+        require_kodak(about.get("sizes", {}))
     for name in anchors or []:
         if name not in curves:
             raise ArgumentError(f"anchor {name!r} was not measured; there are {', '.join(curves)}")
@@ -119,7 +128,7 @@ def draw(out: Path, *, anchors: list[str] | None = None, kodak: bool = False) ->
         sections.append((heading, report.plot(drawn["png"], heading) + report.table(*shown)))
     stops = progressive(measured.stops, curves)
     for name in dict.fromkeys(stop.codec for stop in stops):
-        files = [_one_file(measured.rows, name, quality) for quality in STOP_QUALITIES]
+        files = [_one_file(measured.records, name, quality) for quality in STOP_QUALITIES]
         drawn = plots.layers(curves, name, files)
         _write(out, f"layers-{name}".replace(":", "-"), drawn)
         shown = tables.progressive([s for s in stops if s.codec == name])

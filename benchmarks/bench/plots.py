@@ -24,6 +24,14 @@ _STYLES = {
 }
 _OURS = ("#D55E00", "o")
 _SPARE = (("#8C564B", "X"), ("#7F7F7F", "*"), ("#17777B", "h"))
+#: Of published curves: greys, each with a hollow marker and dashes of its own.
+_PUBLISHED_STYLES = (
+    ("#6E6E6E", "o", (0, (6, 2))),
+    ("#6E6E6E", "s", (0, (1, 1.5))),
+    ("#3A3A3A", "^", (0, (5, 1.5, 1, 1.5))),
+    ("#3A3A3A", "D", (0, (2.5, 1.5))),
+    ("#000000", "x", "-"),
+)
 _PUBLISHED = Path(__file__).with_name("published_kodak.json")
 
 
@@ -76,8 +84,7 @@ def rate_distortion(
     """One figure of all codecs: {"png": …, "svg": …}.
 
     Args:
-        kodak: draw the published curves too; they speak of the Kodak images, so pass it only for
-            those.
+        kodak: draw the published curves too; ``curves`` must be means of the same 24 images.
     """
     from matplotlib.figure import Figure
 
@@ -86,12 +93,19 @@ def rate_distortion(
     for index, (name, curve) in enumerate(curves.items()):
         axes.plot(curve[:, 1], curve[:, 2], label=label(name), **_style(name, index))
     if kodak and metric in ("psnr", "ms_ssim"):
-        for shade, (entry) in enumerate(published()["curves"].values()):
+        entries = published()["curves"].values()
+        for entry, (grey, marker, dashes) in zip(entries, _PUBLISHED_STYLES, strict=True):
             values = entry[metric]
-            shown = [in_decibel(v) for v in values] if metric == "ms_ssim" else values
-            grey = f"{0.25 + 0.12 * shade:.2f}"
             axes.plot(
-                entry["bpp"], shown, color=grey, linewidth=1, label=f"{entry['label']}, published"
+                entry["bpp"],
+                [in_decibel(v) for v in values] if metric == "ms_ssim" else values,
+                color=grey,
+                marker=marker,
+                markerfacecolor="none",
+                markersize=4,
+                linestyle=dashes,
+                linewidth=1,
+                label=f"{entry['label']}, published",
             )
     _frame(axes, title, metric)
     low = min(float(c[0, 1]) for c in curves.values())

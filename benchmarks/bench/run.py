@@ -9,6 +9,10 @@ from typing import Any
 
 from benchmarks.bench import extra
 from codec.errors import ArgumentError
+from codec.options import DEFAULT_MODEL
+
+#: In the folder of the results: what was measured.
+JOURNAL = "measured.jsonl"
 
 
 def compare(
@@ -27,18 +31,21 @@ def compare(
     Args:
         codecs: names separated by commas, see :mod:`benchmarks.bench.codecs`.
         limit: only the first n images (0: all).
-        kodak: draw the published curves of learned codecs, which speak of the Kodak images.
+        kodak: draw the published curves of learned codecs; only for the 24 Kodak images, of which
+            they speak.
 
     Returns:
         The summary (Markdown), and a line for each image that was left out.
 
     Raises:
-        codec.errors.CodecError: a package or codec is missing, no images, output not writable.
+        codec.errors.CodecError: a package or codec is missing, no images, or with ``kodak`` other
+            images, output not writable.
     """
     extra.require()
     from benchmarks.bench import crops, output, runner
     from benchmarks.bench.codecs import parse
-    from benchmarks.bench.images import images_in
+    from benchmarks.bench.images import images_in, require_kodak, sizes_of
+    from benchmarks.bench.measuring import compared
     from codec.installed import resolve_device
 
     names = list(dict.fromkeys(name.strip() for name in codecs.split(",") if name.strip()))
@@ -50,12 +57,17 @@ def compare(
         raise ArgumentError(f"anchor {missing[0]!r} is not among the codecs {', '.join(names)}")
     device = str(resolve_device(device))
     files = images_in(folder)[: limit or None]
+    if kodak:
+        require_kodak(sizes_of(files))
     output.make_folder(out)
-    measured = runner.measure(files, pieces, out, device=device, processes=processes)
-    known = {row.image for row in measured.rows}
+    processes = processes or runner.cores()
+    jobs = [compared(piece, device) for piece in pieces]
+    measured = runner.measure_all(files, jobs, runner.Journal(out / JOURNAL), processes=processes)
+    known = {record.image for record in measured.records}
     readable = [path for path in files if path.name in known]
-    pictures = crops.make(readable, pieces, device)
-    output.save(measured, output.describe(measured, folder.name, device), pictures, out)
+    pictures = crops.make(readable, pieces, device, processes)
+    about = output.describe(measured, folder.name, device, sizes_of(readable))
+    output.save(measured, about, pictures, out)
     return output.draw(out, anchors=list(anchors), kodak=kodak), measured.left_out
 
 
@@ -77,7 +89,7 @@ def speed(
     megapixels: Sequence[float],
     threads: Sequence[int],
     device: str = "auto",
-    model: str = "ssvae",
+    model: str = DEFAULT_MODEL,
     runs: int = 5,
     peers: bool = True,
 ) -> str:

@@ -1,9 +1,8 @@
-"""Measure a folder: every image through every codec, resumable.
+"""Measure many images: every image through every codec, over processes, resumable.
 
-Finished pieces (one image × one codec) are appended to ``rows.jsonl`` in the output folder. A
-second run takes from there what was measured with the same image, library versions and settings.
-Ours runs in this process, alone, so that it has all cores or the GPU; then the other codecs and
-all judging of that image share the worker processes.
+A finished piece (one image × codec × setting) is a line of a journal. A later run takes from there
+whatever was measured on the same pixels, by the same library (or weights and code of ours), with
+the same options.
 """
 
 from __future__ import annotations
@@ -12,78 +11,108 @@ import hashlib
 import json
 import multiprocessing
 import os
-from collections.abc import Iterator
-from concurrent.futures import Future, ProcessPoolExecutor
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
+import numpy as np
+import torch
 from PIL import Image
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import track
 
-from benchmarks.bench.codecs import OTHERS, OUR_PERCEPTUAL, OUR_QUALITIES, Ours, version
-from benchmarks.bench.measuring import (
-    STOP_QUALITIES,
-    Row,
-    Stop,
-    judge,
-    measure_other,
-    run_ours,
-    start_worker,
-)
-from codec.errors import ImageError, OutputError
+from benchmarks.bench.codecs import made_by
+from benchmarks.bench.curves import PERCEPTUAL
+from benchmarks.bench.images import read_rgb
+from benchmarks.bench.measuring import Job, Unit, measure
+from benchmarks.bench.records import Record, Stop, of_image
+from codec.errors import ArgumentError, ImageError, OutputError
+from codec.files import write_atomic
 
-JOURNAL = "rows.jsonl"
+_HEAD = {"journal": "benchmarks.bench", "version": 1}
+
+_Item = TypeVar("_Item")
+_Result = TypeVar("_Result")
 
 
 @dataclass
 class Measured:
     """All that a run measured."""
 
-    rows: list[Row] = field(default_factory=list)
+    records: list[Record] = field(default_factory=list)
     stops: list[Stop] = field(default_factory=list)
     left_out: list[str] = field(default_factory=list)
     """Images that could not be read, with the reason."""
 
 
-def _settings(piece: Ours | str) -> Any:
-    if isinstance(piece, str):
-        return [OTHERS[piece].settings, OTHERS[piece].perceptual, OTHERS[piece].note]
-    return [OUR_QUALITIES, OUR_PERCEPTUAL, STOP_QUALITIES]
-
-
-def _key(path: Path, piece: Ours | str) -> str:
-    """What must be equal for a measurement to be taken over."""
-    name = piece if isinstance(piece, str) else piece.name
-    parts = [hashlib.sha256(path.read_bytes()).hexdigest(), version(name), _settings(piece)]
-    digest = hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
-    return f"{path.name}|{name}|{digest}"
+def units_of(path: Path, rgb: np.ndarray, jobs: Iterable[Job]) -> list[Unit]:
+    """All pieces of one image; ``rgb``: uint8 H×W×3."""
+    digest = hashlib.sha256(repr(rgb.shape).encode() + rgb.tobytes()).hexdigest()
+    return [
+        Unit(f"{digest} {job.name} {s:g} {made_by(job.piece, job.device)}", path, job, s)
+        for job in jobs
+        for s in job.settings
+    ]
 
 
 class Journal:
-    """The finished pieces of a run, on disk."""
+    """Finished pieces by their keys, on disk: a line of JSON each. Without a path in memory only.
 
-    def __init__(self, out: Path) -> None:
-        self._path = out / JOURNAL
-        self.done: dict[str, dict[str, Any]] = {}
-        if self._path.exists():
-            for line in self._path.read_text().splitlines():
-                try:
-                    piece = json.loads(line)
-                except ValueError:  # the line that an interruption cut short
-                    continue
-                self.done[piece["key"]] = piece
+    Raises:
+        ArgumentError: the file is something else. OutputError: it cannot be written.
+    """
 
-    def add(self, key: str, rows: list[Row], stops: list[Stop]) -> None:
-        """Keep a finished piece. Raises OutputError."""
-        piece = {
-            "key": key,
-            "rows": [asdict(row) for row in rows],
-            "stops": [asdict(stop) for stop in stops],
-        }
-        self.done[key] = piece
+    def __init__(self, path: Path | None = None) -> None:
+        self._path = path
+        self._pieces: dict[str, dict[str, Any]] = {}
+        if path is not None and path.exists():
+            self._read(path)
+        elif path is not None:
+            write_atomic(path, json.dumps(_HEAD).encode())
+
+    def _read(self, path: Path) -> None:
+        try:
+            head, *lines = path.read_text().splitlines() or [""]
+            known = json.loads(head) == _HEAD
+        except (OSError, ValueError):
+            known = False
+        if not known:
+            raise ArgumentError(f"{path}: does not hold measurements; name another file")
+        for line in lines:
+            try:
+                piece = json.loads(line)
+            except ValueError:  # the line that an interruption cut short
+                continue
+            self._pieces[piece["key"]] = piece
+
+    def holds(self, unit: Unit) -> bool:
+        """Whether all that a piece should have was measured."""
+        piece = self._pieces.get(unit.key)
+        if piece is None:
+            return False
+        job, records = unit.job, piece["records"]
+        # A metric that is null was computed, and is not defined.
+        seen = all(m in r for r in records for m in job.metrics_at(unit.setting))
+        cut = len(records) > 1 or not job.cuts
+        return seen and cut and ("stops" in piece or not job.stops_at(unit.setting))
+
+    def add(self, unit: Unit, records: list[Record], stops: list[Stop]) -> None:
+        """Keep a finished piece, with whatever was known of it before."""
+        metrics = {*unit.job.metrics_at(unit.setting)}
+        before = self._pieces.get(unit.key, {"records": []})
+        rows = {row["codec"]: row for row in before["records"]}
+        for record in records:
+            new = {k: v for k, v in of_image(record).items() if v is not None or k in metrics}
+            rows[record.codec] = rows.get(record.codec, {}) | new
+        piece = before | {"key": unit.key, "records": list(rows.values())}
+        if unit.job.stops_at(unit.setting):
+            piece["stops"] = [of_image(stop) for stop in stops]
+        self._pieces[unit.key] = piece
+        if self._path is None:
+            return
         try:
             # A leading newline, so that a line cut short spoils no other.
             with self._path.open("a") as file:
@@ -91,95 +120,75 @@ class Journal:
         except OSError as error:
             raise OutputError(f"{self._path}: cannot be written ({error.strerror})") from error
 
-    def into(self, key: str, measured: Measured) -> None:
-        """Add a finished piece to what was measured."""
-        measured.rows += [Row(**row) for row in self.done[key]["rows"]]
-        measured.stops += [Stop(**stop) for stop in self.done[key]["stops"]]
+    def into(self, unit: Unit, measured: Measured) -> None:
+        """Add what a finished piece was asked for to what was measured."""
+        piece, job, image = self._pieces[unit.key], unit.job, unit.path.name
+        hidden = PERCEPTUAL.keys() - {*job.metrics_at(unit.setting)}
+        for row in piece["records"]:
+            if job.cuts or row["codec"] == job.name:
+                known = {key: value for key, value in row.items() if key not in hidden}
+                measured.records.append(Record(image, setting=unit.setting, **known))
+        if job.stops_at(unit.setting):
+            measured.stops += [Stop(image, **row) for row in piece["stops"]]
 
 
-@contextmanager
-def _workers(count: int) -> Iterator[ProcessPoolExecutor]:
+def cores() -> int:
+    """Processor cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def in_processes(
+    work: Callable[[_Item], _Result], items: Sequence[_Item], count: int, title: str
+) -> Iterator[_Result]:
+    """The results of ``work`` in the order of the items, with a progress bar.
+
+    Args:
+        count: processes of one thread each, which do more in the same time than one process of
+            several threads; 1: this process alone, with the threads it has.
+    """
+    show = partial(
+        track, description=title, total=len(items), console=Console(stderr=True), transient=True
+    )
+    if count == 1 or len(items) == 1:
+        yield from show(map(work, items))
+        return
     # Started afresh: a fork of a process that has used torch's threads may hang.
     context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(count, mp_context=context, initializer=start_worker)
+    pool = ProcessPoolExecutor(min(count, max(len(items), 1)), context, torch.set_num_threads, (1,))
     try:
-        yield pool
+        yield from show(pool.map(work, items))
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _chunks(items: list, count: int) -> list[list]:
-    return [part for i in range(count) if (part := items[i::count])]
-
-
-def measure(
-    files: list[Path],
-    pieces: list[Ours | str],
-    out: Path,
-    *,
-    device: str = "auto",
-    processes: int | None = None,
+def measure_all(
+    files: Sequence[Path], jobs: Sequence[Job], journal: Journal, *, processes: int | None = None
 ) -> Measured:
-    """Measure all of ``pieces`` on all ``files``, but for what the journal in ``out`` holds.
+    """Measure all ``files`` by all ``jobs``, but for what the journal holds.
 
     Args:
-        processes: worker processes; default one per core.
+        processes: see :func:`in_processes`; default one per core.
 
     Raises:
-        codec.errors.CodecError: the output cannot be written, a model is not installed, or no
-            image could be read.
+        codec.errors.CodecError: the journal cannot be written, a model is not installed, a codec
+            cannot code an image, or no image could be read.
     """
-    processes = processes or os.cpu_count() or 1
-    journal, measured = Journal(out), Measured()
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
-    console = Console(stderr=True)
-    with (
-        _workers(processes) as pool,
-        Progress(*columns, TimeRemainingColumn(), console=console, transient=True) as progress,
-    ):
-        task = progress.add_task("measuring", total=len(files) * len(pieces))
-        for path in files:
-            try:
-                with Image.open(path) as image:
-                    image.load()
-            except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-                measured.left_out.append(f"{path}: left out, it cannot be read ({error})")
-                progress.advance(task, len(pieces))
-                continue
-            keys = {_key(path, piece): piece for piece in pieces}
-            _one_image(path, keys, journal, pool, processes, device, progress, task)
-            for key in keys:
-                journal.into(key, measured)
-    if not measured.rows:
+    measured, units = Measured(), list[Unit]()
+    for path in files:
+        try:
+            rgb = read_rgb(path)
+        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+            measured.left_out.append(f"{path}: left out, it cannot be read ({error})")
+            continue
+        units += units_of(path, rgb, jobs)
+    if not units:
         raise ImageError(f"{files[0].parent}: none of its images can be read")
+    missing = [unit for unit in units if not journal.holds(unit)]
+    results = in_processes(measure, missing, processes or cores(), "measuring")
+    for unit, (records, stops) in zip(missing, results, strict=True):
+        journal.add(unit, records, stops)
+    for unit in units:
+        journal.into(unit, measured)
     return measured
-
-
-def _one_image(
-    path: Path,
-    keys: dict[str, Ours | str],
-    journal: Journal,
-    pool: ProcessPoolExecutor,
-    processes: int,
-    device: str,
-    progress: Progress,
-    task: Any,
-) -> None:
-    futures: dict[str, list[Future]] = {}
-    stops: dict[str, list[Stop]] = {}
-    missing = {key: piece for key, piece in keys.items() if key not in journal.done}
-    progress.advance(task, len(keys) - len(missing))
-    for key, piece in missing.items():
-        if isinstance(piece, Ours):
-            progress.update(task, description=f"{path.name[:24]} {piece.name}")
-            trials, stops[key] = run_ours(path, piece, device)
-            futures[key] = [pool.submit(judge, path, part) for part in _chunks(trials, processes)]
-    progress.update(task, description=path.name[:30])
-    for key, piece in missing.items():
-        if isinstance(piece, str):
-            futures[key] = [pool.submit(measure_other, path, piece)]
-    for key, parts in futures.items():
-        rows = [row for part in parts for row in part.result()]
-        rows.sort(key=lambda row: (row.codec, row.setting))
-        journal.add(key, rows, stops.get(key, []))
-        progress.advance(task)

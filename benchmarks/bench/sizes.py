@@ -38,7 +38,10 @@ def largest_within(
 
 
 def between(low: float, high: float) -> list[float]:
-    """Settings from ``low`` to just below ``high``, fine enough to meet a size."""
+    """Settings from ``low`` to just below ``high``, fine enough to meet a size: whole numbers
+    between whole numbers, since qualities are."""
+    if isinstance(low, int) and isinstance(high, int):
+        return list(range(low, high))
     return np.linspace(low, high, 513)[:-1].tolist()
 
 

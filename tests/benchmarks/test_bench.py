@@ -3,6 +3,7 @@
 import json
 import struct
 import zlib
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ import codec
 from benchmarks.bench import (
     codecs,
     curves,
+    images,
     metrics,
     output,
     peers,
@@ -21,14 +23,14 @@ from benchmarks.bench import (
     runner,
     tables,
 )
-from benchmarks.bench.measuring import Row
-from codec.errors import ArgumentError, ImageError, ModelError
+from benchmarks.bench.measuring import Job, Metrics, compared
+from benchmarks.bench.records import Record
+from codec.errors import ArgumentError, ImageError, ModelError, OutputError
 from models.training.anchors import decode_rgb, encode_jpeg, encode_jpeg2000
 
 
 def row(image, name, setting, bpp, psnr, **others):
-    values = {"ms_ssim": None, "ssimulacra2": None, "encode_seconds": 0.1, "decode_seconds": 0.1}
-    return Row(image, name, setting, int(bpp * 1000), bpp, psnr, **(values | others))
+    return Record(image, name, setting, bpp, psnr, bytes=int(bpp * 1000), **others)
 
 
 def test_equal_pictures_are_perfect(crop):
@@ -115,6 +117,16 @@ def test_a_setting_that_an_image_lacks_is_no_point_of_the_mean():
     assert curve.tolist() == [[1, pytest.approx(0.2), 32]]
 
 
+def test_all_means_speak_of_the_images_that_all_codecs_have():
+    rows = [row(i, n, 1, b, 30 + b) for n in ("jpeg", "webp") for i, b in (("a", 1), ("b", 3))]
+    rows += [row("a", "jxl", 1, 2, 35), row("b", "jxl", 1, 4, float("inf"))]
+    means = curves.mean_curves(rows, "psnr")
+    assert {name: curve.tolist() for name, curve in means.items()} == {
+        "jpeg": [[1, 1, 31]], "webp": [[1, 1, 31]], "jxl": [[1, 2, 35]],
+    }  # fmt: skip
+    assert curves.mean_curves([rows[0], row("c", "jxl", 1, 2, 35)], "psnr") == {}
+
+
 def test_anchors_have_the_settings_that_do_them_justice(photograph):
     plain = encode_jpeg(photograph, 50)
     assert len(plain) < len(_through_pillow(photograph, "JPEG", quality=50, subsampling="4:2:0"))
@@ -198,6 +210,9 @@ def test_rows_are_real_files(finished, crop):
     end = codec.info(data).layers[0].end
     assert rows["ssvae:layers=1", 50]["bytes"] == end
     assert rows["jpeg", 50]["bytes"] == len(encode_jpeg(crop, 50))
+    for name in ("ssvae", "ssvae:layers=1", "ssvae:layers=2"):
+        seen = {s for n, s in rows if n == name and "ssimulacra2" in rows[n, s]}
+        assert seen == {*codecs.OUR_PERCEPTUAL}
 
 
 def test_stops_are_compared_with_files_of_their_size(finished):
@@ -210,28 +225,106 @@ def test_stops_are_compared_with_files_of_their_size(finished):
         assert stop["sized_quality"] < stop["quality"]
 
 
-def test_an_interrupted_run_goes_on(finished, monkeypatch):
+def test_an_interrupted_run_goes_on(finished, tmp_path, monkeypatch):
     folder, out, _, _ = finished
-    journal = out / runner.JOURNAL
-    before = journal.read_text()
-    whole = [line for line in before.splitlines() if line]
-    ours = next(line for line in whole if '"a.png|ssvae|' in line)
-    journal.write_text("\n" + ours + "\n" + whole[-1][:50])  # the last line was cut short
-    monkeypatch.setattr(runner, "run_ours", lambda *_: pytest.fail("measured again"))
-    pieces = [codecs.parse("ssvae"), codecs.parse("jpeg")]
-    measured = runner.measure([folder / "a.png"], pieces, out, device="cpu", processes=1)
-    again = {(r.codec, r.setting): r.bytes for r in measured.rows}
-    first = json.loads((out / "results.json").read_text())["rows"]
-    assert again == {(r["codec"], r["setting"]): r["bytes"] for r in first}
+    head, *whole = (out / run.JOURNAL).read_text().splitlines()
+    kept = [line for line in whole if " ssvae " in line]
+    assert len(kept) == len(codecs.OUR_QUALITIES)
+    journal = tmp_path / "measured.jsonl"
+    journal.write_text("\n".join([head, *kept, whole[-1][:50]]))  # the last line was cut short
+    monkeypatch.setattr(codec, "encode", lambda *_, **__: pytest.fail("measured again"))
+    jobs = [compared(codecs.parse(name), "cpu") for name in ("ssvae", "jpeg")]
+    files = [folder / "a.png"]
+    measured = runner.measure_all(files, jobs, runner.Journal(journal), processes=1)
+    again = {(r.codec, r.setting): r.bytes for r in measured.records}
+    first = json.loads((out / "results.json").read_text())
+    assert again == {(r["codec"], r["setting"]): r["bytes"] for r in first["rows"]}
+    assert [stop.stored() for stop in measured.stops] == first["stops"]
+    measured = runner.measure_all(files, jobs, runner.Journal(journal), processes=1)
+    assert len(measured.records) == len(again)
 
 
-def test_another_image_of_the_same_name_is_measured_again(finished, crop):
+def keys(path, *pieces):
+    return [u.key for u in runner.units_of(path, images.read_rgb(path), pieces)]
+
+
+def test_what_other_files_could_come_from_is_measured_again(finished, crop, monkeypatch):
+    """Other pixels, another setting, effort, library, code; but not another name."""
     folder, _, _, _ = finished
-    key = runner._key(folder / "a.png", "jpeg")
-    other = folder / "other"
-    other.mkdir()
-    Image.fromarray(crop[:64]).save(other / "a.png")
-    assert runner._key(other / "a.png", "jpeg") != key
+    (folder / "other").mkdir()
+    same, other = folder / "other" / "b.png", folder / "other" / "a.png"
+    Image.fromarray(crop[:64]).save(other)
+    Image.fromarray(crop[:170, :176]).save(same)
+    jpeg, ours = Job("jpeg", (50,)), Job(codecs.Ours("ssvae"), (50,))
+    known = keys(folder / "a.png", jpeg, ours)
+    assert keys(same, jpeg, ours) == known
+    changed = (
+        Job("jpeg", (51,)),
+        Job(codecs.Ours("ssvae", 2), (50,)),
+        Job(ours.piece, (50,), device="cuda"),
+    )
+    assert not {*keys(other, jpeg, ours), *keys(folder / "a.png", *changed)} & {*known}
+    monkeypatch.setattr(codecs, "_code", lambda: "00000000")
+    monkeypatch.setattr(codecs, "version", lambda name: f"{name} 0")
+    assert not {*keys(folder / "a.png", jpeg, ours)} & {*known}
+
+
+def test_a_journal_adds_what_a_run_lacked_and_hides_what_it_did_not_ask_for(tmp_path, crop):
+    path = tmp_path / "a.png"
+    Image.fromarray(crop[:64, :96]).save(path)
+    journal, ours = tmp_path / "journal", codecs.Ours("ssvae")
+
+    def measured(metrics=(), cuts=False, name="ssvae"):
+        job = Job(ours if name == "ssvae" else name, (50,), Metrics(metrics), cuts=cuts)
+        return runner.measure_all([path], [job], runner.Journal(journal), processes=1).records
+
+    (plain,) = measured()
+    assert plain.ssimulacra2 is None
+    seen = measured(("ssimulacra2", "ms_ssim"), cuts=True)
+    assert [r.codec for r in sorted(seen, key=lambda r: r.bytes)] == [
+        "ssvae:layers=1", "ssvae:layers=2", "ssvae",
+    ]  # fmt: skip
+    assert all(r.ssimulacra2 is not None and r.ms_ssim is None for r in seen)
+    size = journal.stat().st_size
+    (again,) = measured()
+    assert (again.bytes, again.psnr, again.ssimulacra2) == (plain.bytes, plain.psnr, None)
+    # What is not defined (MS-SSIM of a small picture) is not computed again.
+    assert sorted(measured(("ms_ssim",), cuts=True), key=str) == sorted(
+        (replace(r, ssimulacra2=None) for r in seen), key=str
+    )
+    assert journal.stat().st_size == size
+
+
+def test_two_processes_measure_what_one_does(tmp_path, crop):
+    for i in range(2):
+        Image.fromarray(crop[i * 40 : i * 40 + 64, :96]).save(tmp_path / f"{i}.png")
+    jobs = [Job(codecs.Ours("ssvae"), (20, 50), cuts=True), Job("jpeg", (10, 50, 90))]
+    files = images.images_in(tmp_path)
+    one, two = (
+        runner.measure_all(files, jobs, runner.Journal(), processes=count).records
+        for count in (1, 2)
+    )
+    assert [(r.image, r.codec, r.setting, r.bytes) for r in one] == [
+        (r.image, r.codec, r.setting, r.bytes) for r in two
+    ]
+    assert [r.psnr for r in one] == pytest.approx([r.psnr for r in two], abs=0.01)
+
+
+def test_a_file_that_is_no_journal_is_refused_and_stays(tmp_path):
+    for text in ("{}", '{\n "a.png 12 jpeg 5": [0.1, 30]\n}\n', "\0", ""):
+        wrong = tmp_path / "wrong.json"
+        wrong.write_text(text)
+        with pytest.raises(ArgumentError, match="does not hold measurements"):
+            runner.Journal(wrong)
+        assert wrong.read_text() == text
+    with pytest.raises(OutputError, match="does not exist"):
+        runner.Journal(tmp_path / "none" / "journal")
+
+
+def test_an_image_that_a_codec_cannot_code_is_named(tmp_path):
+    Image.new("RGB", (16400, 1)).save(tmp_path / "wide.png")
+    with pytest.raises(ImageError, match=r"wide\.png: webp cannot code it"):
+        runner.measure_all([tmp_path / "wide.png"], [Job("webp", (5,))], runner.Journal())
 
 
 def test_drawing_again_measures_nothing_and_gives_the_same(finished, monkeypatch):
@@ -271,6 +364,34 @@ def test_published_curves_agree_with_the_known_bd_rate():
     assert found["mbt2018-mean"] == pytest.approx(22, abs=5)
 
 
+def test_published_curves_stand_beside_kodak_alone(finished, tmp_path):
+    """Their mean is over its 24 images: beside another mean they would say nothing."""
+    folder, out, _, _ = finished
+    these = r"24 Kodak images .*; these images are 1 × 176x170"
+    with pytest.raises(ArgumentError, match=f"{these}, 1 × unreadable$"):
+        run.compare(folder, "jpeg", tmp_path / "new", kodak=True)
+    assert not (tmp_path / "new").exists()  # told before anything is measured
+    with pytest.raises(ArgumentError, match=f"{these}$"):
+        run.redraw(out, kodak=True)
+    images.require_kodak({"768x512": 18, "512x768": 6})
+    for wrong in ({"768x512": 18, "512x768": 5}, {"768x512": 24, "64x64": 1}, {}):
+        with pytest.raises(ArgumentError, match="24 Kodak images"):
+            images.require_kodak(wrong)
+
+
+def test_published_curves_can_be_told_apart():
+    curve = {"jpeg": np.array([[1, 0.1, 30.0], [2, 0.4, 34.0]])}
+    plain, kodak = (
+        plots.rate_distortion(curve, "psnr", "", kodak=k)["svg"].decode() for k in (False, True)
+    )
+    names = [entry["label"] for entry in plots.published()["curves"].values()]
+    assert all(f"<!-- {name}, published -->" in kodak for name in names)
+    assert "published" not in plain
+    styles = plots._PUBLISHED_STYLES
+    for aspect in (1, 2):  # marker, dashes
+        assert len({style[aspect] for style in styles}) == len(names)
+
+
 def test_tables_say_nothing_outside_of_a_curve():
     curve = np.array([[1, 0.1, 30.0], [2, 0.4, 34.0]])
     assert tables.at_rate(curve, 0.2) == pytest.approx(32)
@@ -305,7 +426,8 @@ def test_an_image_of_one_colour_has_curves_too(tmp_path):
     head = struct.pack(">IIBBBBB", 16, 16, 8, 2, 0, 0, 0)
     body = chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(lines)) + chunk(b"IEND", b"")
     (tmp_path / "flat.png").write_bytes(b"\x89PNG\r\n\x1a\n" + body)
-    rows = runner.measure([tmp_path / "flat.png"], ["jpeg"], tmp_path, processes=1).rows
+    jobs = [compared("jpeg", "cpu")]
+    rows = runner.measure_all([tmp_path / "flat.png"], jobs, runner.Journal()).records
     assert max(r.psnr for r in rows) > 40
     assert all(r.ms_ssim is None for r in rows)
 

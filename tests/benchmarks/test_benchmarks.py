@@ -16,7 +16,7 @@ from benchmarks import (
 )
 from benchmarks.bench import checks, images, sizes
 from benchmarks.bench.bands import bd_rate
-from benchmarks.bench.points import Point
+from benchmarks.bench.records import Record
 from models.metrics.psnr import psnr
 from models.registry import BUILDERS
 from models.training.anchors import decode_rgb, encode_jpeg
@@ -57,6 +57,13 @@ def test_the_largest_file_within_a_size_is_that_of_a_linear_search():
     assert sizes.largest_within(2, coded.__getitem__, range(6)) is None
 
 
+def test_settings_that_meet_a_size_are_whole_where_qualities_are():
+    assert sizes.between(1, 95) == [*range(1, 95)]
+    fine = sizes.between(0.05, 2.5)
+    assert len(fine) > 500
+    assert (fine[0], max(fine) < 2.5) == (0.05, True)
+
+
 def test_pieces_stay_inside_the_image(crop):
     height, width = crop.shape[:2]
     for x, y in ((0, 0), (0.5, 0.5), (1, 1)):
@@ -81,7 +88,7 @@ def test_rate_distortion_measures_real_files(tmp_path, crop, capsys):
     for i in range(2):
         Image.fromarray(crop[:, i * 40 : i * 40 + 130]).save(tmp_path / f"{i}.png")
     out, kept = tmp_path / "r.json", tmp_path / "anchors"
-    arguments = [str(tmp_path), "--anchors", str(kept), "--workers", "1"]
+    arguments = [str(tmp_path), "--cache", str(kept), "--workers", "1"]
     rate_distortion.main([*arguments, "-o", str(out), "--qualities", "5", "30", "60", "90"])
     result = json.loads(out.read_text())
     assert result["images"] == 2
@@ -107,6 +114,8 @@ def test_rate_distortion_says_what_it_cannot_read(tmp_path, crop, capsys):
     for wrong, words in (
         (["--compare", str(tmp_path / "old.json")], "cannot be read"),
         (["--compare", str(tmp_path / "none.json")], "cannot be read"),
+        (["--cache", str(tmp_path / "old.json")], "does not hold measurements"),
+        (["--device", "tpu"], "device 'tpu' is unknown"),
         (["--perceptual", "--qualities", "10", "50"], "needs four"),
         (["--effort", "0"], "invalid choice"),
     ):
@@ -138,20 +147,25 @@ def test_data_loading_reports_all_figures(tmp_path, photograph, capsys):
 def test_effort_compares_with_the_first(tmp_path, crop):
     Image.fromarray(crop).save(tmp_path / "a.png")
     out = tmp_path / "out.json"
-    effort.main([str(tmp_path), "--efforts", "1", "3", "-o", str(out)])
+    kept = tmp_path / "cache"
+    command = [str(tmp_path), "--efforts", "1", "3", "-o", str(out), "--cache", str(kept)]
+    effort.main(command)
     first, second = json.loads(out.read_text())["efforts"]
     assert first["bd_rate_percent"] == pytest.approx(0, abs=1e-6)
     assert second["bd_rate_percent"] < -1
     assert second["seconds_per_mpx"] > first["seconds_per_mpx"]
+    before, size = out.read_text(), kept.stat().st_size
+    effort.main(command)
+    assert (out.read_text(), kept.stat().st_size) == (before, size)
 
 
 def test_the_worst_image_is_found_at_its_worst_quality(tmp_path, crop, capsys):
     def points(image, factor):
         for setting, (bpp, decibel) in enumerate([(0.5, 30.0), (1.0, 33.0), (2.0, 37.0)]):
-            yield Point(image, "jpeg", setting, bpp, decibel)
-            yield Point(image, "ours", setting, bpp * factor[setting], decibel)
+            yield Record(image, "jpeg", setting, bpp, decibel)
+            yield Record(image, "ours", setting, bpp * factor[setting], decibel)
         # Above the best JPEG there is nothing to compare with.
-        yield Point(image, "ours", 9, 99.0, 60.0)
+        yield Record(image, "ours", 9, 99.0, 60.0)
 
     both = [*points("a.png", (0.5, 0.6, 0.9)), *points("b.png", (0.5, 1.25, 1.1))]
     first, second = checks.worst_of_images(checks.against_jpeg(both))

@@ -1,15 +1,15 @@
 """The figures of ``benchmarks.rate_distortion``, on curves whose answers are known."""
 
-import json
 from dataclasses import replace
 
 import bjontegaard
 import numpy as np
 import pytest
 
-from benchmarks.bench import bands, checks, judgement, points
+from benchmarks.bench import bands, checks, judgement, metrics
 from benchmarks.bench.codecs import OTHERS
-from benchmarks.bench.points import Point
+from benchmarks.bench.records import Record
+from benchmarks.rate_distortion import as_point, settings_of
 
 
 def curve(factor=1.0, low=24.0, high=44.0, steps=9, bend=0.0):
@@ -20,7 +20,7 @@ def curve(factor=1.0, low=24.0, high=44.0, steps=9, bend=0.0):
 
 
 def points_of(codec, rows, image="a.png"):
-    return [Point(image, codec, *row) for row in rows.tolist()]
+    return [Record(image, codec, *row) for row in rows.tolist()]
 
 
 def test_a_codec_of_a_tenth_fewer_bits_saves_a_tenth_in_every_band():
@@ -109,31 +109,15 @@ def test_ours_beside_an_older_run():
     assert "nothing to compare" in judgement.comparison_lines(new, points_of("ours", steps, "c"))[0]
 
 
-def test_kept_anchor_points_are_the_same_and_are_not_measured_again(tmp_path, crop, monkeypatch):
-    small = np.ascontiguousarray(crop[:48, :64])
-    anchors = ["jpeg", "jpeg2000"]
-    kept = tmp_path / "anchors.json"
-    first, entries = points.measure_anchors("a.png", small, anchors, {}, perceptual=False)
-    points.write_known(kept, entries)
-    known = points.known_of("a.png", points.read_known(kept))
-    for name in anchors:
-        monkeypatch.setitem(OTHERS, name, replace(OTHERS[name], encode=None))
-    assert points.measure_anchors("a.png", small, anchors, known, perceptual=False)[0] == first
-    for image, pixels in (("b.png", small), ("a.png", 255 - small)):
-        with pytest.raises(TypeError):  # another name or other pixels: to be measured
-            points.measure_anchors(image, pixels, anchors, known, perceptual=False)
-
-
-def test_a_file_that_keeps_no_points_is_refused(tmp_path):
-    wrong = tmp_path / "wrong.json"
-    wrong.write_text(json.dumps({"images": 3}))
-    with pytest.raises(ValueError, match="does not hold the points"):
-        points.read_known(wrong)
-    assert points.read_known(tmp_path / "none.json") == {}
+def test_records_become_points_by_their_part():
+    cut = Record("a.png", "ssvae:effort=2:layers=1", 50, 0.1, 30.0, bytes=9, encode_seconds=1.0)
+    whole, rival = replace(cut, codec="ssvae:effort=2"), replace(cut, codec="jpeg")
+    assert [as_point(r, whole.codec).codec for r in (whole, rival)] == ["ours", "jpeg"]
+    assert as_point(cut, "ssvae:effort=2") == Record("a.png", "ours, first 1", 50, 0.1, 30.0)
 
 
 def test_anchors_reach_beyond_44_decibels(crop):
     for name in ("jpeg2000", "avif-psnr"):
-        best = points.settings_of(name)[-1]
+        best = settings_of(name)[-1]
         shown = OTHERS[name].decode(OTHERS[name].encode(crop, best))
-        assert points.metrics.psnr(crop, shown) > 44
+        assert metrics.psnr(crop, shown) > 44

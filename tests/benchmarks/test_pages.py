@@ -5,7 +5,7 @@ import json
 import pytest
 
 from benchmarks import pages
-from benchmarks.pages import CARDS, EFFORT, PageError, fill, read
+from benchmarks.pages import EFFORT, SETS, PageError, fill, read, results_of
 from models.names import MODEL_IDS
 from models.weights_file import weights_info
 
@@ -38,9 +38,25 @@ def test_tables_of_other_weights_are_refused(results):
 
 
 def test_every_shipped_model_has_results():
-    assert set(CARDS) == set(MODEL_IDS)
-    for name in (EFFORT, *(n for files in CARDS.values() for n in files.values())):
-        read(name)
+    read(EFFORT)
+    for model in MODEL_IDS:
+        assert {result["model"] for result in results_of(model).values()} == {model}
+    for model in ("ssvae", "ssvae-psnr"):
+        assert list(results_of(model)) == list(SETS.values())
+
+
+def test_results_are_found_by_the_name_of_the_model(tmp_path):
+    weights = weights_info("convdraw").fingerprint.hex()
+    result = {"model": "convdraw", "weights": weights}
+    with pytest.raises(PageError, match=r"convdraw-eval-cpu\.json: not measured yet"):
+        results_of("convdraw", tmp_path)
+    (tmp_path / "convdraw-eval-cpu.json").write_text(json.dumps(result))
+    assert results_of("convdraw", tmp_path) == {"Validation images": result}
+    (tmp_path / "convdraw-large-cpu.json").write_text(json.dumps(result))
+    assert results_of("convdraw", tmp_path)["Large photographs"] == result
+    (tmp_path / "convdraw-large-cpu.json").write_text(json.dumps(result | {"weights": "0"}))
+    with pytest.raises(PageError, match="measured with weights 0"):
+        results_of("convdraw", tmp_path)
 
 
 def test_a_block_is_filled_and_the_rest_stays():

@@ -47,7 +47,7 @@ def test_drawings_shows_six_pictures_of_an_image(tmp_path, folder):
 def test_equal_bits_compares_by_points(folder, monkeypatch):
     monkeypatch.setattr(equal_bits, "ssimulacra2", metrics.psnr)  # quick, and of no package
     rgb = equal_bits.read_rgb(folder / "a.png")
-    compared = equal_bits.compare(rgb, "a.png", models=["ssvae"], bpp=1.0)
+    compared = equal_bits.compare(("a.png", rgb), models=["ssvae"], bpp=1.0)
     table = equal_bits.summary([compared])
     assert {"JPEG", "JPEG 2000", "ssvae u mean", "ssvae u+z1 sample"} <= set(table)
     assert table["ssvae u mean"]["bytes"] <= 64 * 96 / 8

@@ -363,12 +363,28 @@ def test_a_cut_file_decodes_with_a_note(here):
     assert "2 of its 3 layers" in result.stderr
 
 
-@pytest.mark.parametrize("command", ["encode", "decode", "info", "view", "batch"])
+@pytest.mark.parametrize("command", ["encode", "decode", "info", "view", "batch", "bench"])
 def test_help_ends_with_examples_that_parse(command):
     result = run(command, "--help")
     assert result.exit_code == 0
     assert "Examples:" in result.stdout
     assert "codec " + command in result.stdout.split("Examples:")[1]
+
+
+def test_bench_times_the_model_that_is_named(here, monkeypatch):
+    timed = []
+    monkeypatch.setattr(
+        "benchmarks.bench.run.speed", lambda out, **o: timed.append(o["model"]) or ""
+    )
+    for options in ([], ["--model", "convdraw"]):
+        assert run("bench", "--speed", *options).exit_code == 0
+    assert timed == ["ssvae", "convdraw"]
+
+
+def test_bench_refuses_a_model_that_does_not_exist(here):
+    result = run("bench", "--speed", "--model", "no-such", "-o", str(here / "out"))
+    assert result.exit_code == 2
+    assert re.fullmatch(r"codec: no model named 'no-such' .*ssvae.*\n", result.stderr)
 
 
 def test_examples_of_the_help_run(here):

@@ -15,7 +15,6 @@ from typing import Annotated, Any
 
 import typer
 
-from cli.sizes import parse_size
 from codec.errors import ArgumentError
 from codec.options import DecodeOptions, EncodeOptions
 
@@ -28,8 +27,9 @@ Threads = Annotated[
     ),
 ]
 
-#: Options that are set by programs alone.
-_WITHOUT_FLAG = {"progress"}
+#: Options that are set by programs alone: the command writes sizes with their units, and where
+#: the library warns it prints notes.
+_WITHOUT_FLAG = {"progress", "target_bytes", "warn"}
 
 Flags = Mapping[str, Any]
 
@@ -80,9 +80,7 @@ ENCODING = _flags(
         help="0 is smallest, 100 best, in steps of 1/4. Default 50.",
     ),
     target_bpp=flag(float, help="Best quality of at most that many bits per pixel."),
-    target_bytes=flag(
-        str, "--target-size", help="Best quality of at most that size, e.g. 20kB.", metavar="SIZE"
-    ),
+    target_size=flag(str, help="Best quality of at most that size, e.g. 20kB.", metavar="SIZE"),
     target_ssimulacra2=flag(
         float, help="Smallest file of at least N points: 90 visually lossless, 70 good."
     ),
@@ -153,8 +151,6 @@ def takes(**groups: Flags) -> Callable[[Callable[..., None]], Callable[..., None
 def encoding(given: Mapping[str, Any]) -> dict[str, Any]:
     """Keywords for the encoder, from flags that were given. Raises ArgumentError."""
     options = _plain(given)
-    if "target_bytes" in options:
-        options["target_bytes"] = parse_size(options["target_bytes"])
     EncodeOptions(**options)
     return options
 
@@ -182,4 +178,4 @@ def refuse(given: Mapping[str, Any], allowed: Container[str], why: str) -> None:
 
 def flag_of(name: str) -> str:
     """How an option is written on the command line."""
-    return "--target-size" if name == "target_bytes" else f"--{name.replace('_', '-')}"
+    return f"--{name.replace('_', '-')}"

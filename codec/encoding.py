@@ -70,10 +70,9 @@ class Encoded:
 
 def encode(image: ImageLike | bytes, **options: Unpack[EncodeKeywords]) -> bytes:
     """Encode an image into the bytes of a .cci file; see :func:`encode_detailed`."""
-    return encode_detailed(image, **options).data
+    return _encoded(image, EncodeOptions.of("encode", options)).data
 
 
-@out_of_memory_as_limit
 def encode_detailed(image: ImageLike | bytes, **keywords: Unpack[EncodeKeywords]) -> Encoded:
     """Encode an image.
 
@@ -85,7 +84,11 @@ def encode_detailed(image: ImageLike | bytes, **keywords: Unpack[EncodeKeywords]
     Raises:
         codec.errors.CodecError: unreadable image, bad argument, unreachable target, missing model.
     """
-    options = EncodeOptions(**keywords)
+    return _encoded(image, EncodeOptions.of("encode_detailed", keywords))
+
+
+@out_of_memory_as_limit
+def _encoded(image: ImageLike | bytes, options: EncodeOptions) -> Encoded:
     model = get_model(options.weights, options.device)
     options.check_model(model)
     picture = load_picture(image, max_pixels=options.max_pixels)

@@ -7,13 +7,16 @@ Needs no torch.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
+from difflib import get_close_matches
 from numbers import Integral, Real
-from typing import TYPE_CHECKING, TypedDict
+from typing import TYPE_CHECKING, Any, Self, TypedDict
 
 from bitstream.container import MAX_QUALITY, nearest_quality
-from codec.errors import ArgumentError
+from codec.errors import ArgumentError, OptionError
 from codec.limits import DEFAULT_MAX_PIXELS
+from codec.sizes import size_of
 from models.names import TUNINGS, VARIANTS, tuning_of
 
 if TYPE_CHECKING:
@@ -27,6 +30,27 @@ FILLS = ("mean", "sample")
 SCALES = (1, 2, 4)
 
 
+class _Options:
+    """What both kinds of options can do."""
+
+    @classmethod
+    def of(cls, function: str, given: Mapping[str, Any]) -> Self:
+        """The options from a function's keywords.
+
+        Raises:
+            OptionError: one of them is no option; the message names the function, and the option
+                that was likely meant.
+            ArgumentError: a value is out of range.
+        """
+        names = [field.name for field in fields(cls)]  # type: ignore[arg-type]
+        for name in given:
+            if name not in names:
+                near = get_close_matches(name, names, n=1)
+                hint = f"did you mean {near[0]!r}?" if near else f"it has {', '.join(names)}"
+                raise OptionError(f"{function}() has no option {name!r}; {hint}")
+        return cls(**given)
+
+
 class EncodeKeywords(TypedDict, total=False):
     """:class:`EncodeOptions` as keywords."""
 
@@ -35,6 +59,7 @@ class EncodeKeywords(TypedDict, total=False):
     quality: float | None
     target_bpp: float | None
     target_bytes: int | None
+    target_size: int | str | None
     target_ssimulacra2: float | None
     target_psnr: float | None
     tune: str | None
@@ -50,7 +75,7 @@ class EncodeKeywords(TypedDict, total=False):
 
 
 @dataclass(frozen=True, kw_only=True)
-class EncodeOptions:
+class EncodeOptions(_Options):
     """How an image is encoded.
 
     Args:
@@ -63,6 +88,8 @@ class EncodeOptions:
             targets.
         target_bpp: take the best quality whose file has at most that many bits per pixel.
         target_bytes: the same in bytes.
+        target_size: the same as people write it: ``"20kB"``, ``"16KiB"``, or a number of bytes.
+            The options keep it as ``target_bytes``.
         target_ssimulacra2: take the smallest file whose picture has at least n points of
             SSIMULACRA2: 90 is visually lossless, 70 good, 50 medium.
         target_psnr: the same in dB of PSNR.
@@ -90,6 +117,7 @@ class EncodeOptions:
     quality: float | None = None
     target_bpp: float | None = None
     target_bytes: int | None = None
+    target_size: int | str | None = None
     target_ssimulacra2: float | None = None
     target_psnr: float | None = None
     tune: str | None = None
@@ -104,6 +132,11 @@ class EncodeOptions:
     progress: Progress | None = None
 
     def __post_init__(self) -> None:
+        if self.target_size is not None:
+            if self.target_bytes is not None:
+                raise ArgumentError("give only one of target_bytes and target_size")
+            object.__setattr__(self, "target_bytes", size_of(self.target_size))
+            object.__setattr__(self, "target_size", None)  # or a copy would have both
         aims = [self.quality, self.target_bpp, self.target_bytes]
         aims += [self.target_ssimulacra2, self.target_psnr]
         if sum(aim is not None for aim in aims) > 1:
@@ -176,11 +209,12 @@ class DecodeKeywords(TypedDict, total=False):
     device: str
     max_pixels: int | None
     strict: bool
+    warn: bool
     progress: Progress | None
 
 
 @dataclass(frozen=True, kw_only=True)
-class DecodeOptions:
+class DecodeOptions(_Options):
     """How a file is decoded.
 
     Args:
@@ -198,6 +232,8 @@ class DecodeOptions:
         max_pixels: refuse files that declare more; None: no limit.
         strict: a file that is cut or damaged anywhere is an error, even where the layers before
             would give a picture.
+        warn: :func:`codec.decode` warns where a file is cut or damaged; False: it gives what there
+            is without a word.
         progress: called with the share done, 0…1.
 
     Raises:
@@ -213,6 +249,7 @@ class DecodeOptions:
     device: str = "auto"
     max_pixels: int | None = DEFAULT_MAX_PIXELS
     strict: bool = False
+    warn: bool = True
     progress: Progress | None = None
 
     def __post_init__(self) -> None:

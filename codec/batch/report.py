@@ -202,5 +202,5 @@ def _opened(data: bytes) -> Image.Image:
     from codec.image_io import load_picture
 
     if data.startswith(MAGIC):
-        return decode(data).convert("RGB")
+        return decode(data, warn=False).convert("RGB")
     return Image.fromarray(load_picture(data, max_pixels=None).rgb)

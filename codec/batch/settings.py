@@ -51,7 +51,7 @@ class Settings:
         if self.shards is not None and self.shards < 0:
             raise ArgumentError(f"--shards takes 0 or more pictures per shard, not {self.shards}")
         if self.kind in _OPTIONS:
-            _OPTIONS[self.kind](**self.options)  # checks them
+            _OPTIONS[self.kind].of(self.kind, self.options)  # checks them
         if self.kind == DECODE:
             check_writable(self.suffix)
             if absolute(self.source) == absolute(self.destination):
@@ -79,5 +79,5 @@ def lasting_options(kind: str, options: dict[str, Any]) -> dict[str, Any]:
     if kind not in _OPTIONS:
         return options
     values = vars(_OPTIONS[kind](**options))
-    elsewhere = ("device", "progress")
+    elsewhere = ("device", "progress", "warn")
     return {k: v for k, v in sorted(values.items()) if k not in elsewhere and v is not None}

@@ -116,15 +116,33 @@ def test_damage_is_an_error_or_a_note_never_a_wrong_picture(coded):
         assert np.array_equal(np.array(result.image), by_layers[result.layers - 1])
 
 
-def test_damage_behind_the_picture_is_a_warning_and_a_cut_is_none(coded, recwarn):
+def test_damage_behind_the_picture_is_a_warning(coded):
     ends = [layer.end for layer in codec.info(coded).layers]
-    codec.decode(coded[: ends[1]])
-    assert not [w for w in recwarn if w.category is errors.DamageWarning]
     damaged = bytearray(coded)
     damaged[ends[1] + 30] ^= 1
     with pytest.warns(errors.DamageWarning, match="2 of 3 layers"):
         image = codec.decode(bytes(damaged))
     assert np.array_equal(np.array(image), np.array(codec.decode(coded, layers=2)))
+
+
+def test_a_cut_is_a_warning_where_something_asked_for_is_missing(coded, recwarn):
+    ends = [layer.end for layer in codec.info(coded).layers]
+    with pytest.warns(errors.TruncatedWarning, match="2 of its 3 layers"):
+        codec.decode(coded[: ends[1] + 5])
+    recwarn.clear()
+    codec.decode(coded)
+    codec.decode(coded[: ends[1] + 5], warn=False)
+    codec.decode(coded[: ends[1] + 5], layers=2)
+    codec.decode(coded[: ends[0]], scale=4)  # takes the first layer alone
+    assert not [w for w in recwarn if issubclass(w.category, UserWarning)]
+
+
+def test_a_cut_in_the_metadata_is_a_warning():
+    exif = Image.Exif()
+    exif[0x010E] = "a description"
+    data = codec.encode(saved(picture(), "PNG", exif=exif.tobytes()))
+    with pytest.warns(errors.TruncatedWarning, match="after its last layer"):
+        codec.decode(data[:-3])
 
 
 @pytest.mark.parametrize("thing", [None, 7, [1, 2]])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import sys
 import time
 from collections.abc import Callable
@@ -16,6 +17,8 @@ import codec
 from cli import batch as batch_command
 from cli import bench as bench_command
 from cli import generate
+from cli.help import EXAMPLES as FIRST_EXAMPLES
+from cli.help import Group
 from cli.jobs import (
     FAILURE,
     STANDARD,
@@ -37,9 +40,10 @@ from codec.limits import DEFAULT_MAX_PIXELS, NEVER_READ
 
 app = typer.Typer(
     name="codec",
+    cls=Group,
+    epilog=FIRST_EXAMPLES,
     help="Layered, learned image compression: .cci files that decode the same everywhere.",
     no_args_is_help=True,
-    add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -123,6 +127,8 @@ def _encode_one(
         result = codec.encode_detailed(source, progress=show, **options)
     seconds = time.perf_counter() - started
     job.write(result.data)
+    if not job.target.lower().endswith(".cci") and os.path.isfile(job.target):
+        complain(f"{job.target}: note: this is a .cci file, and found as one by that suffix")
     for note in result.notes:
         complain(f"{job.source}: note: {note}")
     layers = dict(zip(("u", "z1", "z2"), result.layer_bytes, strict=False))

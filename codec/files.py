@@ -38,7 +38,9 @@ def write_atomic(path: Path, data: bytes) -> None:
         os.replace(beside, target)
         beside = None
     except FileNotFoundError as error:
-        raise OutputError(f"{path}: the folder {path.parent} does not exist") from error
+        missing = not path.parent.exists()  # /proc is there, but says so of files that are not
+        why = "does not exist" if missing else "takes no new files"
+        raise OutputError(f"{path}: the folder {path.parent} {why}") from error
     except OSError as error:
         raise OutputError(f"{path}: cannot be written ({error.strerror or error})") from error
     finally:

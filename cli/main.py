@@ -29,6 +29,8 @@ from cli.jobs import (
     plan,
     run,
 )
+from cli.models import EXAMPLES as MODELS_EXAMPLES
+from cli.models import models
 from cli.options import DECODING, ENCODING, Device, MaxPixels, Threads, decoding, encoding, takes
 from cli.output import complain, say
 from cli.view import EXAMPLES as VIEW_EXAMPLES
@@ -280,6 +282,7 @@ def info(
         raise typer.Exit(FAILURE)
 
 
+app.command(epilog=MODELS_EXAMPLES)(models)
 app.command(epilog=batch_command.EXAMPLES)(batch_command.batch)
 app.command(epilog=bench_command.EXAMPLES)(bench_command.bench)
 generate.register(app)

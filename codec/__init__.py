@@ -13,6 +13,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from codec import errors
+from codec.catalogue import ModelInfo, installed_models
 from codec.inspection import FileInfo, LayerInfo, info
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ __all__ = [
     "FileInfo",
     "Frame",
     "LayerInfo",
+    "ModelInfo",
     "ProgressiveDecoder",
     "decode",
     "decode_detailed",
@@ -36,6 +38,7 @@ __all__ = [
     "encode_detailed",
     "errors",
     "info",
+    "installed_models",
     "progressive",
     "verify",
 ]

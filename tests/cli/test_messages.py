@@ -1,5 +1,6 @@
 """What the command says before it works, and where it cannot: the reason, and the way out."""
 
+import json
 import os
 import subprocess
 import sys
@@ -8,7 +9,10 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+import codec
 from cli.main import app
+from codec.options import DEFAULT_MODEL
+from models.names import MODEL_IDS
 from tests.cli.test_trust import ENVIRONMENT
 from tests.conftest import PHOTOGRAPH
 
@@ -43,6 +47,21 @@ def test_shells_can_complete():
         capture_output=True, text=True, check=False, env=environment | {"COMP_WORDS": "codec ver"},
     )  # fmt: skip
     assert done.stdout.split() == ["verify"]
+
+
+# -- models ------------------------------------------------------------------------------------
+
+
+def test_models_are_listed_by_what_files_name_them():
+    lines = run("models", "--json").stdout.splitlines()
+    found = {model["name"]: model for model in map(json.loads, lines)}
+    assert next(iter(found)) == DEFAULT_MODEL
+    assert found.keys() == MODEL_IDS.keys()
+    assert found["ssvae-psnr"]["weights"] == codec.info(LOW.parent / "squared_error.cci").weights
+    page = run("models").stdout
+    for model in codec.installed_models():
+        assert f"id {model.id}  weights {model.weights}" in page
+        assert model.purpose in page
 
 
 # -- outputs -----------------------------------------------------------------------------------

@@ -17,7 +17,7 @@ import typer
 from cli.output import complain, printable, progress_bar, say
 from codec import errors
 from codec.errors import ArgumentError, CodecError, ImageError, ModelError, OutputError
-from codec.files import write_atomic
+from codec.files import files_in, write_atomic
 from codec.quiet import libraries_silenced
 
 STANDARD = "-"
@@ -115,7 +115,7 @@ def plan(
         path = Path(name)
         base = path.parent if output is None else Path(output)
         if name in folders:
-            files = [p for p in _files_in(path, recursive) if accepts(p.suffix)]
+            files = [p for p in files_in(path, recursive=recursive) if accepts(p.suffix)]
             if not files:
                 hint = "" if recursive else "; --recursive looks into its subfolders"
                 raise ImageError(f"{path}: the folder holds no file to work on{hint}")
@@ -132,21 +132,6 @@ def plan(
     if len({job.target for job in jobs}) < len(jobs):
         raise ArgumentError("two inputs of the same name would be written to the same file")
     return jobs, True
-
-
-def _files_in(folder: Path, recursive: bool) -> list[Path]:
-    """Files of a folder, sorted. Raises ImageError where it, or a folder in it, cannot be read:
-    what is passed over without a word would be lost."""
-
-    def fail(error: OSError) -> None:
-        raise ImageError(f"{error.filename}: the folder cannot be read ({error.strerror})")
-
-    files: list[Path] = []
-    for place, folders, names in os.walk(folder, onerror=fail):
-        files += (Path(place, name) for name in names)
-        if not recursive:
-            folders.clear()
-    return sorted(file for file in files if file.is_file())
 
 
 def _names_a_file(output: str) -> bool:

@@ -17,6 +17,8 @@ import codec
 from cli import batch as batch_command
 from cli import bench as bench_command
 from cli import generate
+from cli.compare import EXAMPLES as COMPARE_EXAMPLES
+from cli.compare import compare
 from cli.help import EXAMPLES as FIRST_EXAMPLES
 from cli.help import Group
 from cli.jobs import (
@@ -33,12 +35,13 @@ from cli.models import EXAMPLES as MODELS_EXAMPLES
 from cli.models import models
 from cli.options import DECODING, ENCODING, Device, MaxPixels, Threads, decoding, encoding, takes
 from cli.output import complain, say
+from cli.suffixes import is_coded, is_image
 from cli.view import EXAMPLES as VIEW_EXAMPLES
 from cli.view import view
 from cli.web import EXAMPLES as WEB_EXAMPLES
 from cli.web import web
 from codec.errors import CodecError, ModelError
-from codec.limits import DEFAULT_MAX_PIXELS, NEVER_READ
+from codec.limits import DEFAULT_MAX_PIXELS
 
 app = typer.Typer(
     name="codec",
@@ -111,7 +114,7 @@ def encode(
     with errors_as_one_line():
         keywords = encoding(options)
         jobs, batch = plan(
-            inputs, output, ".cci", accepts=_is_image, recursive=recursive, force=force
+            inputs, output, ".cci", accepts=is_image, recursive=recursive, force=force
         )
 
         def work(job: Job, show: Callable[[float], None]) -> tuple[dict, str]:
@@ -176,7 +179,7 @@ def decode(
     with errors_as_one_line():
         keywords = decoding(options)
         jobs, batch = plan(
-            inputs, output, ".png", accepts=_is_cci, recursive=recursive, force=force
+            inputs, output, ".png", accepts=is_coded, recursive=recursive, force=force
         )
 
         def work(job: Job, show: Callable[[float], None]) -> tuple[dict, str]:
@@ -282,6 +285,7 @@ def info(
         raise typer.Exit(FAILURE)
 
 
+app.command(epilog=COMPARE_EXAMPLES)(compare)
 app.command(epilog=MODELS_EXAMPLES)(models)
 app.command(epilog=batch_command.EXAMPLES)(batch_command.batch)
 app.command(epilog=bench_command.EXAMPLES)(bench_command.bench)
@@ -336,17 +340,6 @@ def _describe(name: str, about: codec.FileInfo) -> list[str]:
 
 app.command(epilog=VIEW_EXAMPLES)(view)
 app.command(epilog=WEB_EXAMPLES)(web)
-
-
-def _is_cci(suffix: str) -> bool:
-    return suffix.lower() == ".cci"
-
-
-def _is_image(suffix: str) -> bool:
-    from PIL import Image
-
-    form = Image.registered_extensions().get(suffix.lower())
-    return form in Image.OPEN and form not in NEVER_READ
 
 
 def _version(show: bool) -> None:

@@ -17,6 +17,7 @@ from codec.catalogue import ModelInfo, installed_models
 from codec.inspection import FileInfo, LayerInfo, info
 
 if TYPE_CHECKING:
+    from codec.comparison import Comparison, compare
     from codec.decoding import Decoded, decode, decode_detailed
     from codec.encoding import Encoded, encode, encode_detailed
     from codec.incremental import Frame, ProgressiveDecoder, progressive
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 __version__ = "0.2.0"
 
 __all__ = [
+    "Comparison",
     "Decoded",
     "Encoded",
     "FileInfo",
@@ -32,6 +34,7 @@ __all__ = [
     "LayerInfo",
     "ModelInfo",
     "ProgressiveDecoder",
+    "compare",
     "decode",
     "decode_detailed",
     "encode",
@@ -51,6 +54,8 @@ _LAZY = {
     "decode_detailed": "codec.decoding",
     "Decoded": "codec.decoding",
     "verify": "codec.verification",
+    "compare": "codec.comparison",
+    "Comparison": "codec.comparison",
     "Frame": "codec.incremental",
     "ProgressiveDecoder": "codec.incremental",
     "progressive": "codec.incremental",

@@ -62,6 +62,7 @@ _ENCODE_EXAMPLES = """Examples:
   codec encode photo.jpg -o mail.cci --target-size 20kB
   codec encode holiday/ -o coded/ --recursive --quality 30
   codec encode photo.png -o archive.cci --effort 9
+  codec encode photo.jpg -o web.cci --max-side 1600
   cat photo.png | codec encode - -o - > photo.cci
 """
 _DECODE_EXAMPLES = """Examples:

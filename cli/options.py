@@ -99,6 +99,7 @@ ENCODING = _flags(
     device=_DEVICE,
     strip=flag(bool, "--strip", help="Drop ICC, EXIF and XMP."),
     srgb=flag(bool, "--srgb", help="Convert to sRGB by the ICC profile, and drop it."),
+    max_side=flag(int, min=1, help="Reduce larger images to at most N pixels a side."),
     max_pixels=_MAX_PIXELS,
 )
 DECODING = _flags(

@@ -290,6 +290,22 @@ def convert_to_srgb(picture: Picture) -> None:
     picture.notes.append("converted to sRGB by the ICC profile")
 
 
+def reduce_to_side(picture: Picture, max_side: int) -> None:
+    """Reduce a picture whose longer side has more pixels to that many, with a note."""
+    height, width = picture.rgb.shape[:2]
+    longer = max(height, width)
+    if longer <= max_side:
+        return
+    size = max(1, round(width * max_side / longer)), max(1, round(height * max_side / longer))
+    image = Image.fromarray(picture.rgb)
+    if picture.alpha is not None:
+        image.putalpha(Image.fromarray(picture.alpha))  # what is not seen must not tint the edges
+    reduced = np.array(image.resize(size, Image.Resampling.LANCZOS))
+    picture.rgb = np.ascontiguousarray(reduced[:, :, :3])
+    picture.alpha = None if picture.alpha is None else np.ascontiguousarray(reduced[:, :, 3])
+    picture.notes.append(f"reduced from {width}×{height} to {size[0]}×{size[1]} pixels")
+
+
 # -- out -------------------------------------------------------------------------------------------
 
 

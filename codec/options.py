@@ -13,7 +13,7 @@ from difflib import get_close_matches
 from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any, Self, TypedDict
 
-from bitstream.container import MAX_QUALITY, nearest_quality
+from bitstream.container import MAX_QUALITY, MAX_SIDE, nearest_quality
 from codec.errors import ArgumentError, OptionError
 from codec.limits import DEFAULT_MAX_PIXELS
 from codec.sizes import size_of
@@ -67,6 +67,7 @@ class EncodeKeywords(TypedDict, total=False):
     device: str
     strip: bool
     srgb: bool
+    max_side: int | None
     max_pixels: int | None
     effort: int
     filter: bool
@@ -99,6 +100,8 @@ class EncodeOptions(_Options):
         device: ``auto``, ``cpu`` or ``cuda``.
         strip: leave out ICC profile, EXIF and XMP.
         srgb: convert the pixels to sRGB by their ICC profile, which then need not be stored.
+        max_side: reduce images whose longer side has more pixels to that many (Lanczos) before they
+            are encoded; smaller ones stay as they are. Targets count the reduced picture.
         max_pixels: refuse larger images; None: no limit.
         effort: 1…9, how long to look for a smaller file of the same quality; decoding is not
             affected. 1 takes one pass of the network.
@@ -125,6 +128,7 @@ class EncodeOptions(_Options):
     device: str = "auto"
     strip: bool = False
     srgb: bool = False
+    max_side: int | None = None
     max_pixels: int | None = DEFAULT_MAX_PIXELS
     effort: int = 1
     filter: bool = True
@@ -156,6 +160,8 @@ class EncodeOptions(_Options):
         if self.quality is not None:
             quality_of(self.quality)
         whole_number("effort", self.effort, 1, 9)
+        if self.max_side is not None:
+            whole_number("max_side", self.max_side, 1, MAX_SIDE)
         tuned_model(self.model, self.tune)
 
     @property

@@ -87,10 +87,10 @@ class Coder:
         import numpy as np
 
         from codec.decoding import decode
-        from codec.image_io import load_picture
+        from codec.encoding import prepared_picture
         from models.metrics.psnr import psnr
 
-        original = load_picture(source, max_pixels=self._limit).rgb
+        original = prepared_picture(source, EncodeOptions(**self._settings.options)).rgb
         decoded = decode(coded, device=self._device, max_pixels=self._limit)
         return min(MAX_PSNR, psnr(original, np.asarray(decoded.convert("RGB"))))
 

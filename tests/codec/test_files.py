@@ -368,6 +368,23 @@ def test_arrays_paths_bytes_and_images_give_the_same_file(tmp_path):
     assert len(files) == 1
 
 
+def test_a_longer_side_is_reduced_and_a_shorter_one_stays():
+    image = picture(size=(70, 50))
+    found = codec.encode_detailed(image, max_side=35)
+    assert (found.width, found.height) == (35, 25)
+    assert found.notes == ("reduced from 70×50 to 35×25 pixels",)
+    assert found.data == codec.encode(image.resize((35, 25), Image.Resampling.LANCZOS))
+    assert codec.encode(image, max_side=70) == codec.encode(image)
+    assert codec.encode_detailed(image, max_side=1).height == 1
+    exif = Image.Exif()
+    exif[0x0112] = 6  # turned by 90 degrees
+    turned = saved(image, "JPEG", exif=exif)
+    assert codec.encode_detailed(turned, max_side=35).height == 35
+    clear = image.convert("LA")
+    clear.putalpha(128)
+    assert codec.decode(codec.encode(clear, max_side=10)).mode == "LA"
+
+
 # -- what cannot work --------------------------------------------------------------------------
 
 

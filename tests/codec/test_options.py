@@ -58,6 +58,7 @@ def test_commands_have_a_flag_for_every_option():
         ({"target_bytes": 0}, "the target size must be positive"),
         ({"quality": 5, "target_bytes": 9}, "only one of"),
         ({"target_size": "5 parsecs"}, "is not a size"),
+        ({"max_side": 0}, "max_side must be a whole number"),
         ({"target_size": 1.5}, "is not a size"),
         ({"target_size": 5, "target_bytes": 5}, "only one of"),
     ],

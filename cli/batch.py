@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from cli.jobs import FAILURE, errors_as_one_line
-from cli.options import DECODING, ENCODING, decoding, encoding, flag, refuse, takes
+from cli.options import DECODING, ENCODING, SAVING, decoding, encoding, flag, refuse, takes
 from cli.output import complain, progress_bar, say
 from codec.errors import ArgumentError
 
@@ -33,7 +33,7 @@ EXAMPLES = """Examples:
   codec batch --verify coded/
   codec batch --report page.html coded/
 
-With --decode: --to, --fill, --seed, --temperature, --scale, --strict.
+With --decode: --to, --output-quality, --fill, --seed, --temperature, --scale, --strict.
 Several machines: start a Ray cluster, then add --engine ray.
 """
 
@@ -56,6 +56,7 @@ RUNNING = {
 RESULTS = {
     "psnr": flag(bool, "--psnr", help="Decode each result again and measure."),
     "to": flag(str, help="Format of decoded images. Default png.", metavar="png|jpg|webp|…"),
+    **SAVING,
     "shards": flag(
         int, min=0, help="Write tar shards of n pictures; 0: files, though SRC are shards."
     ),
@@ -120,10 +121,11 @@ def _settings(
 
     to = results.pop("to", None)
     if decode:
-        refuse(options | results, {*DECODING, "shards"}, "not for --decode")
+        refuse(options | results, {*DECODING, *SAVING, "shards"}, "not for --decode")
         keywords, suffix = decoding(options), f".{(to or 'png').lstrip('.')}"
     else:
-        refuse(options | ({"to": to} if to else {}), ENCODING, "only for --decode")
+        saving = {name: value for name, value in results.items() if name in SAVING}
+        refuse(options | saving | ({"to": to} if to else {}), ENCODING, "only for --decode")
         keywords, suffix = encoding(options), ".cci"
     kind = "decode" if decode else "encode"
     return Settings(source, destination, kind=kind, options=keywords, suffix=suffix, **results)

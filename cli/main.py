@@ -33,7 +33,17 @@ from cli.jobs import (
 )
 from cli.models import EXAMPLES as MODELS_EXAMPLES
 from cli.models import models
-from cli.options import DECODING, ENCODING, Device, MaxPixels, Threads, decoding, encoding, takes
+from cli.options import (
+    DECODING,
+    ENCODING,
+    SAVING,
+    Device,
+    MaxPixels,
+    Threads,
+    decoding,
+    encoding,
+    takes,
+)
 from cli.output import complain, say
 from cli.suffixes import is_coded, is_image
 from cli.view import EXAMPLES as VIEW_EXAMPLES
@@ -42,6 +52,7 @@ from cli.web import EXAMPLES as WEB_EXAMPLES
 from cli.web import web
 from codec.errors import CodecError, ModelError
 from codec.limits import DEFAULT_MAX_PIXELS
+from codec.options import SaveOptions
 
 app = typer.Typer(
     name="codec",
@@ -72,6 +83,7 @@ _DECODE_EXAMPLES = """Examples:
   codec decode photo.cci -o concept.png --layers 1
   codec decode photo.cci -o dream.png --layers 1 --fill sample --seed 7
   codec decode photo.cci -o thumb.jpg --scale 4
+  codec decode photo.cci -o mail.webp --output-quality 85
   codec decode coded/ -o decoded/ --recursive
 """
 _VERIFY_EXAMPLES = """Examples:
@@ -162,7 +174,7 @@ def _encode_one(
 
 
 @app.command(epilog=_DECODE_EXAMPLES)
-@takes(options=DECODING)
+@takes(options=DECODING, saving=SAVING)
 def decode(
     inputs: Annotated[
         list[str],
@@ -171,6 +183,7 @@ def decode(
     output: _Output = None,
     *,
     options: dict[str, Any],
+    saving: dict[str, Any],
     threads: Threads = None,
     recursive: _Recursive = False,
     force: _Force = False,
@@ -184,25 +197,25 @@ def decode(
         )
 
         def work(job: Job, show: Callable[[float], None]) -> tuple[dict, str]:
-            return _decode_one(job, show, keywords)
+            return _decode_one(job, show, keywords, SaveOptions(**saving))
 
         run(jobs, batch, work, as_json=as_json, verb="decoding", threads=threads)
 
 
 def _decode_one(
-    job: Job, show: Callable[[float], None], options: dict[str, Any]
+    job: Job, show: Callable[[float], None], options: dict[str, Any], saving: SaveOptions
 ) -> tuple[dict, str]:
     source = job.read()
     suffix = ".png" if job.target == STANDARD else Path(job.target).suffix
     from codec.image_io import check_writable, coded_image
 
-    check_writable(suffix)
+    check_writable(suffix, saving.output_quality)
     started = time.perf_counter()
     with naming(job.source):
         result = codec.decode_detailed(source, progress=show, **options)
     seconds = time.perf_counter() - started
     with naming(job.target):
-        data, lost = coded_image(result.image, suffix)
+        data, lost = coded_image(result.image, suffix, quality=saving.output_quality)
     job.write(data)
     for note in (*result.notes, *lost):
         complain(f"{job.source}: note: {note}")

@@ -16,7 +16,7 @@ from typing import Annotated, Any
 import typer
 
 from codec.errors import ArgumentError
-from codec.options import DecodeOptions, EncodeOptions
+from codec.options import DecodeOptions, EncodeOptions, SaveOptions
 
 Device = Annotated[str, typer.Option(help="auto, cpu or cuda.", metavar="auto|cpu|cuda")]
 MaxPixels = Annotated[int, typer.Option(min=1, help="Refuse larger images.")]
@@ -53,7 +53,9 @@ def flag(kind: Any, *names: str, **how: Any) -> Any:
     return Annotated[kind | None, typer.Option(*names, **how)]
 
 
-def _flags(kind: type[EncodeOptions] | type[DecodeOptions], **flags: Any) -> Flags:
+def _flags(
+    kind: type[EncodeOptions] | type[DecodeOptions] | type[SaveOptions], **flags: Any
+) -> Flags:
     """One flag for each option of a kind; ``--help`` tells the option's default."""
     defaults = {f.name: f.default for f in fields(kind) if f.name not in _WITHOUT_FLAG}
     if flags.keys() != defaults.keys():
@@ -113,6 +115,14 @@ DECODING = _flags(
     strict=flag(bool, "--strict", help="Fail on files that are cut or damaged."),
     device=_DEVICE,
     max_pixels=_MAX_PIXELS,
+)
+
+
+SAVING = _flags(
+    SaveOptions,
+    output_quality=flag(
+        int, min=1, max=100, help="Of JPEG, WebP and AVIF files. Default 95 for JPEG."
+    ),
 )
 
 

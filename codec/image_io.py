@@ -323,26 +323,42 @@ def to_pillow(picture: Picture) -> Image.Image:
     return image
 
 
-def check_writable(suffix: str) -> str:
-    """Pillow's name of the format of a suffix. Raises ArgumentError if it cannot be written."""
+#: Formats whose files have a quality.
+_WITH_QUALITY = ("JPEG", "WEBP", "AVIF", "JXL")
+
+
+def check_writable(suffix: str, quality: int | None = None) -> str:
+    """Pillow's name of the format of a suffix. Raises ArgumentError if it cannot be written, or not
+    with a quality."""
     form = Image.registered_extensions().get(suffix.lower())
     if form is None or form not in Image.SAVE:
         name = f"{suffix!r} is" if suffix else "a name without a suffix is"
         raise ArgumentError(f"{name} not an image format Pillow can write; try .png")
+    if quality is not None and form not in _WITH_QUALITY:
+        raise ArgumentError(
+            f"{suffix} files have no quality; leave out --output-quality, or write .jpg, .webp or "
+            ".avif"
+        )
     return form
 
 
-def coded_image(image: Image.Image, suffix: str) -> tuple[bytes, list[str]]:
+def coded_image(
+    image: Image.Image, suffix: str, *, quality: int | None = None
+) -> tuple[bytes, list[str]]:
     """The image in the format of a file name's suffix, and notes on what did not fit into it.
 
-    Metadata goes along where the format takes it.
+    Metadata goes along where the format takes it. ``quality``: as of
+    :class:`codec.options.SaveOptions`.
 
     Raises:
+        ArgumentError: the format has no quality.
         ImageError: Pillow cannot write that format, or not this kind of image.
     """
-    form = check_writable(suffix)
+    form = check_writable(suffix, quality)
     metadata = {k: image.info[k] for k in ("icc_profile", "exif", "xmp") if k in image.info}
     options: dict[str, Any] = {"quality": 95, "subsampling": 0} if form == "JPEG" else {}
+    if quality is not None:
+        options["quality"] = quality
     notes = []
     if form in _WITHOUT_ALPHA and image.mode in ("LA", "RGBA"):
         if image.getchannel("A").getextrema() != (255, 255):

@@ -278,9 +278,28 @@ class DecodeOptions(_Options):
         return self.fill == "sample" and self.temperature > 0
 
 
-def names_of(options: type[EncodeOptions] | type[DecodeOptions]) -> tuple[str, ...]:
+@dataclass(frozen=True, kw_only=True)
+class SaveOptions(_Options):
+    """How commands save a decoded picture; in Python that is Pillow's ``image.save``.
+
+    Args:
+        output_quality: of JPEG, WebP, AVIF and JPEG XL, 1…100. Default: 95 for JPEG, Pillow's own
+            for the others.
+
+    Raises:
+        ArgumentError: a value is out of range.
+    """
+
+    output_quality: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.output_quality is not None:
+            whole_number("output_quality", self.output_quality, 1, 100)
+
+
+def names_of(options: type[_Options]) -> tuple[str, ...]:
     """The names of all options."""
-    return tuple(field.name for field in fields(options))
+    return tuple(field.name for field in fields(options))  # type: ignore[arg-type]
 
 
 def whole_number(name: str, value: object, least: int, most: int) -> int:

@@ -103,7 +103,9 @@ class Coder:
         started = time.perf_counter()
         decoded = decode_detailed(data, **self._settings.options)
         seconds = time.perf_counter() - started
-        result, lost = coded_image(decoded.image, self._settings.suffix)
+        result, lost = coded_image(
+            decoded.image, self._settings.suffix, quality=self._settings.output_quality
+        )
         row = {
             "width": decoded.image.width,
             "height": decoded.image.height,

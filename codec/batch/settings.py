@@ -8,7 +8,7 @@ from typing import Any
 from codec.batch.stores import absolute
 from codec.errors import ArgumentError
 from codec.image_io import check_writable
-from codec.options import DecodeOptions, EncodeOptions
+from codec.options import DecodeOptions, EncodeOptions, SaveOptions
 
 ENCODE, DECODE, VERIFY = "encode", "decode", "verify"
 #: Options that decide about results, by kind.
@@ -30,6 +30,7 @@ class Settings:
             :func:`codec.verify`.
         suffix: of the results.
         psnr: when encoding, decode again and measure.
+        output_quality: when decoding, of the pictures, as of :class:`codec.options.SaveOptions`.
         shards: write tar shards of n pictures each; None: shards in give shards out, files
             give files; 0: files always.
 
@@ -43,6 +44,7 @@ class Settings:
     options: dict[str, Any] = field(default_factory=dict)
     suffix: str = ".cci"
     psnr: bool = False
+    output_quality: int | None = None
     shards: int | None = None
 
     def __post_init__(self) -> None:
@@ -53,7 +55,8 @@ class Settings:
         if self.kind in _OPTIONS:
             _OPTIONS[self.kind].of(self.kind, self.options)  # checks them
         if self.kind == DECODE:
-            check_writable(self.suffix)
+            SaveOptions(output_quality=self.output_quality)
+            check_writable(self.suffix, self.output_quality)
             if absolute(self.source) == absolute(self.destination):
                 raise ArgumentError(
                     "decoding into the folder of the .cci files might overwrite the originals "
@@ -69,6 +72,7 @@ class Settings:
             "options": lasting_options(self.kind, self.options),
             "suffix": self.suffix,
             "psnr": self.psnr,
+            "output_quality": self.output_quality or "default",
             "shards": self.shards,
         }
 

@@ -294,6 +294,8 @@ def test_decoding_in_bulk_gives_what_decode_gives(coded_set, tmp_path):
         (["--decode", "in", "out", "--seed", "2"], 2, "only with --fill sample"),
         (["in", "out", "--scale", "2"], 2, "--scale: only for --decode"),
         (["in", "out", "--to", "jpg"], 2, "--to: only for --decode"),
+        (["in", "out", "--output-quality", "9"], 2, "--output-quality: only for --decode"),
+        (["--decode", "in", "out", "--output-quality", "9"], 2, ".png files have no quality"),
         (["--verify", "in", "--quality", "5"], 2, "not for --verify"),
         (["--deep", "in", "out"], 2, "only with --verify"),
         (["--decode", "--verify", "in"], 2, "one at a time"),

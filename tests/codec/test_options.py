@@ -8,13 +8,14 @@ import typer
 import codec
 from cli.batch import batch
 from cli.main import decode, encode
-from cli.options import DECODING, ENCODING
+from cli.options import DECODING, ENCODING, SAVING
 from codec.errors import ArgumentError
 from codec.options import (
     DecodeKeywords,
     DecodeOptions,
     EncodeKeywords,
     EncodeOptions,
+    SaveOptions,
     names_of,
 )
 
@@ -37,6 +38,8 @@ def test_commands_have_a_flag_for_every_option():
     assert encoding - flags_of(encode) == {"progress", "target_bytes"}
     assert decoding - flags_of(decode) == {"progress", "warn"}
     assert (encoding | decoding) - flags_of(batch) == of_programs
+    assert set(names_of(SaveOptions)) == set(SAVING)
+    assert set(SAVING) <= flags_of(decode) & flags_of(batch)
     assert set(ENCODING) == encoding - of_programs
     assert set(DECODING) == decoding - of_programs
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from cli.jobs import FAILURE, errors_as_one_line
-from cli.options import DECODING, ENCODING, decoding, encoding, flag, refuse, takes
+from cli.options import DECODING, ENCODING, SAVING, decoding, encoding, flag, refuse, takes
 from cli.output import complain, progress_bar, say
 from codec.errors import ArgumentError
 
@@ -26,13 +26,14 @@ EXAMPLES = """Examples:
   codec batch photos/ coded/
   codec batch photos/ s3://bucket/coded --quality 60 --psnr --workers 8
   codec batch photos/ coded/ --resume              goes on where a run was stopped
+  codec batch photos/ coded/ --repair              makes again what is gone, damaged or outdated
   codec batch photos/ shards/ --shards 1000        tar shards of 1000 pictures
   codec batch 's3://bucket/train-*.tar' shards/    shard by shard; labels go along
   codec batch --decode coded/ decoded/ --to png
   codec batch --verify coded/
   codec batch --report page.html coded/
 
-With --decode: --to, --fill, --seed, --temperature, --scale, --strict.
+With --decode: --to, --output-quality, --fill, --seed, --temperature, --scale, --strict.
 Several machines: start a Ray cluster, then add --engine ray.
 """
 
@@ -44,12 +45,18 @@ RUNNING = {
     "manifest": flag(str, help="Default DST/manifest.parquet.", metavar="OUT.parquet"),
     "resume": flag(bool, "--resume", help="Go on where an earlier run was stopped."),
     "retry_failed": flag(bool, "--retry-failed", help="The same, and try again what failed."),
+    "repair": flag(
+        bool,
+        "--repair",
+        help="The same, and make again results that are missing, damaged or older than SRC.",
+    ),
     "force": flag(bool, "--force", help="Start anew, though there is a manifest."),
 }
 #: What is made of the results, beside the options of encoding and decoding.
 RESULTS = {
     "psnr": flag(bool, "--psnr", help="Decode each result again and measure."),
     "to": flag(str, help="Format of decoded images. Default png.", metavar="png|jpg|webp|…"),
+    **SAVING,
     "shards": flag(
         int, min=0, help="Write tar shards of n pictures; 0: files, though SRC are shards."
     ),
@@ -114,10 +121,11 @@ def _settings(
 
     to = results.pop("to", None)
     if decode:
-        refuse(options | results, {*DECODING, "shards"}, "not for --decode")
+        refuse(options | results, {*DECODING, *SAVING, "shards"}, "not for --decode")
         keywords, suffix = decoding(options), f".{(to or 'png').lstrip('.')}"
     else:
-        refuse(options | ({"to": to} if to else {}), ENCODING, "only for --decode")
+        saving = {name: value for name, value in results.items() if name in SAVING}
+        refuse(options | saving | ({"to": to} if to else {}), ENCODING, "only for --decode")
         keywords, suffix = encoding(options), ".cci"
     kind = "decode" if decode else "encode"
     return Settings(source, destination, kind=kind, options=keywords, suffix=suffix, **results)
@@ -140,10 +148,13 @@ def _run(settings: Settings, running: dict[str, Any], as_json: bool) -> None:
             complain("finishing what is begun; Ctrl-C again stops at once")
 
         summary = run(settings, **running, watch=watch, on_stop=on_stop)
-    say(json.dumps(summary.figures()) if as_json else _line(summary))
+    checked = "repair" in running
+    say(json.dumps(summary.figures()) if as_json else _line(summary, checked))
     if summary.interrupted:
         complain("stopped; the same command with --resume goes on")
-    if summary.failed or summary.failed_before or summary.interrupted:
+    if summary.lost:
+        complain(f"{summary.lost} missing or damaged results cannot be made again: no source")
+    if summary.failed or summary.failed_before or summary.lost or summary.interrupted:
         raise typer.Exit(FAILURE)
 
 
@@ -153,8 +164,16 @@ def _take(places: list[str], count: int, what: str) -> list[str]:
     return places
 
 
-def _line(summary: Summary) -> str:
+def _line(summary: Summary, checked: bool) -> str:
+    """``checked``: what was done before was looked at again."""
     total = summary.ok + summary.failed
+    if not total and summary.before and not summary.interrupted:
+        failed = f" ({summary.failed_before} pictures failed)" if summary.failed_before else ""
+        whole = "" if checked else "; --repair looks whether their results are whole"
+        return (
+            f"nothing left to do: {summary.before} units were done before{failed}{whole}; "
+            f"{summary.manifest}"
+        )
     parts = [f"{summary.ok} of {total} pictures"]
     if summary.before:
         failed = f" ({summary.failed_before} failed)" if summary.failed_before else ""
@@ -193,6 +212,7 @@ def _verify(
         "sound": findings.sound,
         "unsound": len(findings.problems),
         "failed_before": findings.failed_before,
+        "unfinished": findings.unfinished,
         "problems": [{"result": name, "problem": why} for name, why in findings.problems],
         "seconds": round(findings.seconds, 3),
     }
@@ -202,9 +222,10 @@ def _verify(
         count = findings.sound + len(findings.problems)
         before = findings.failed_before
         without = f"; {before} inputs have no result" if before else ""
+        without += "; the run did not finish, --resume goes on" if findings.unfinished else ""
         print(f"{findings.sound} of {count} results sound, {findings.seconds:.1f} s{without}")
     sys.stdout.flush()
-    if findings.problems:
+    if findings.problems or findings.failed_before or findings.unfinished:
         raise typer.Exit(FAILURE)
 
 

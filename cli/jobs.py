@@ -17,7 +17,7 @@ import typer
 from cli.output import complain, printable, progress_bar, say
 from codec import errors
 from codec.errors import ArgumentError, CodecError, ImageError, ModelError, OutputError
-from codec.files import write_atomic
+from codec.files import files_in, write_atomic
 from codec.quiet import libraries_silenced
 
 STANDARD = "-"
@@ -36,11 +36,16 @@ class Job:
     keep: bool = False
 
     def check(self) -> None:
-        """Raises OutputError where the result must not be written, before any work is done."""
+        """Raises OutputError or ArgumentError where the result must not be written, before any work
+        is done."""
+        if self.target == STANDARD and sys.stdout.isatty():
+            raise ArgumentError(
+                "standard output is a terminal, which cannot show the bytes of a file; "
+                "redirect it (… -o - > FILE) or name a file with -o"
+            )
         if self.keep and os.path.exists(self.target):
             raise OutputError(f"{self.target}: exists already; use -o to name it, or --force")
-        same = os.path.realpath(self.source) == os.path.realpath(self.target)
-        if same and self.target != STANDARD and os.path.exists(self.source):
+        if self.target != STANDARD and _same(self.source, self.target):
             raise OutputError(f"{self.target}: is the input itself; name another output")
 
     def read(self) -> bytes | Path:
@@ -63,6 +68,11 @@ class Job:
         except OSError as error:  # closed by its reader, or the disk is full
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # no second complaint
             raise OutputError(f"standard output: cannot be written ({error.strerror})") from error
+
+
+def _same(source: str, target: str) -> bool:
+    """Whether both are one file, which exists."""
+    return os.path.exists(source) and os.path.realpath(source) == os.path.realpath(target)
 
 
 #: Does a job; may call what it is given with the share done.
@@ -105,8 +115,7 @@ def plan(
         path = Path(name)
         base = path.parent if output is None else Path(output)
         if name in folders:
-            pattern = path.rglob("*") if recursive else path.glob("*")
-            files = sorted(p for p in pattern if accepts(p.suffix) and p.is_file())
+            files = [p for p in files_in(path, recursive=recursive) if accepts(p.suffix)]
             if not files:
                 hint = "" if recursive else "; --recursive looks into its subfolders"
                 raise ImageError(f"{path}: the folder holds no file to work on{hint}")
@@ -129,10 +138,14 @@ def _names_a_file(output: str) -> bool:
     """Whether a path, which need not exist, has the suffix of a picture or of a coded file."""
     if os.path.isdir(output) or output.endswith(os.sep):
         return False
+    return Path(output).suffix.lower() == ".cci" or _names_a_picture(output)
+
+
+def _names_a_picture(output: str) -> bool:
     from PIL import Image
 
     suffix = Path(output).suffix.lower()
-    return suffix == ".cci" or suffix in Image.registered_extensions()
+    return suffix != ".cci" and suffix in Image.registered_extensions()
 
 
 def _single(source: str, output: str | None, suffix: str, force: bool) -> Job:
@@ -145,6 +158,11 @@ def _single(source: str, output: str | None, suffix: str, force: bool) -> Job:
         if source == STANDARD:
             raise ArgumentError(f"{output}: is a folder; standard input needs a file name")
         return Job(source, str(Path(output) / Path(source).with_suffix(suffix).name))
+    if suffix == ".cci" and _names_a_picture(output) and not _same(source, output):
+        raise ArgumentError(
+            f"{output}: coded files end in .cci; name it {Path(output).with_suffix(suffix).name}, "
+            "of which codec decode makes pictures"
+        )
     return Job(source, output)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import sys
 import time
 from collections.abc import Callable
@@ -16,6 +17,10 @@ import codec
 from cli import batch as batch_command
 from cli import bench as bench_command
 from cli import generate
+from cli.compare import EXAMPLES as COMPARE_EXAMPLES
+from cli.compare import compare
+from cli.help import EXAMPLES as FIRST_EXAMPLES
+from cli.help import Group
 from cli.jobs import (
     FAILURE,
     STANDARD,
@@ -26,20 +31,35 @@ from cli.jobs import (
     plan,
     run,
 )
-from cli.options import DECODING, ENCODING, Device, MaxPixels, Threads, decoding, encoding, takes
+from cli.models import EXAMPLES as MODELS_EXAMPLES
+from cli.models import models
+from cli.options import (
+    DECODING,
+    ENCODING,
+    SAVING,
+    Device,
+    MaxPixels,
+    Threads,
+    decoding,
+    encoding,
+    takes,
+)
 from cli.output import complain, say
+from cli.suffixes import is_coded, is_image
 from cli.view import EXAMPLES as VIEW_EXAMPLES
 from cli.view import view
 from cli.web import EXAMPLES as WEB_EXAMPLES
 from cli.web import web
 from codec.errors import CodecError, ModelError
-from codec.limits import DEFAULT_MAX_PIXELS, NEVER_READ
+from codec.limits import DEFAULT_MAX_PIXELS
+from codec.options import SaveOptions
 
 app = typer.Typer(
     name="codec",
+    cls=Group,
+    epilog=FIRST_EXAMPLES,
     help="Layered, learned image compression: .cci files that decode the same everywhere.",
     no_args_is_help=True,
-    add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -53,6 +73,7 @@ _ENCODE_EXAMPLES = """Examples:
   codec encode photo.jpg -o mail.cci --target-size 20kB
   codec encode holiday/ -o coded/ --recursive --quality 30
   codec encode photo.png -o archive.cci --effort 9
+  codec encode photo.jpg -o web.cci --max-side 1600
   cat photo.png | codec encode - -o - > photo.cci
 """
 _DECODE_EXAMPLES = """Examples:
@@ -62,6 +83,7 @@ _DECODE_EXAMPLES = """Examples:
   codec decode photo.cci -o concept.png --layers 1
   codec decode photo.cci -o dream.png --layers 1 --fill sample --seed 7
   codec decode photo.cci -o thumb.jpg --scale 4
+  codec decode photo.cci -o mail.webp --output-quality 85
   codec decode coded/ -o decoded/ --recursive
 """
 _VERIFY_EXAMPLES = """Examples:
@@ -105,7 +127,7 @@ def encode(
     with errors_as_one_line():
         keywords = encoding(options)
         jobs, batch = plan(
-            inputs, output, ".cci", accepts=_is_image, recursive=recursive, force=force
+            inputs, output, ".cci", accepts=is_image, recursive=recursive, force=force
         )
 
         def work(job: Job, show: Callable[[float], None]) -> tuple[dict, str]:
@@ -123,6 +145,8 @@ def _encode_one(
         result = codec.encode_detailed(source, progress=show, **options)
     seconds = time.perf_counter() - started
     job.write(result.data)
+    if not job.target.lower().endswith(".cci") and os.path.isfile(job.target):
+        complain(f"{job.target}: note: this is a .cci file, and found as one by that suffix")
     for note in result.notes:
         complain(f"{job.source}: note: {note}")
     layers = dict(zip(("u", "z1", "z2"), result.layer_bytes, strict=False))
@@ -150,7 +174,7 @@ def _encode_one(
 
 
 @app.command(epilog=_DECODE_EXAMPLES)
-@takes(options=DECODING)
+@takes(options=DECODING, saving=SAVING)
 def decode(
     inputs: Annotated[
         list[str],
@@ -159,6 +183,7 @@ def decode(
     output: _Output = None,
     *,
     options: dict[str, Any],
+    saving: dict[str, Any],
     threads: Threads = None,
     recursive: _Recursive = False,
     force: _Force = False,
@@ -168,29 +193,29 @@ def decode(
     with errors_as_one_line():
         keywords = decoding(options)
         jobs, batch = plan(
-            inputs, output, ".png", accepts=_is_cci, recursive=recursive, force=force
+            inputs, output, ".png", accepts=is_coded, recursive=recursive, force=force
         )
 
         def work(job: Job, show: Callable[[float], None]) -> tuple[dict, str]:
-            return _decode_one(job, show, keywords)
+            return _decode_one(job, show, keywords, SaveOptions(**saving))
 
         run(jobs, batch, work, as_json=as_json, verb="decoding", threads=threads)
 
 
 def _decode_one(
-    job: Job, show: Callable[[float], None], options: dict[str, Any]
+    job: Job, show: Callable[[float], None], options: dict[str, Any], saving: SaveOptions
 ) -> tuple[dict, str]:
     source = job.read()
     suffix = ".png" if job.target == STANDARD else Path(job.target).suffix
     from codec.image_io import check_writable, coded_image
 
-    check_writable(suffix)
+    check_writable(suffix, saving.output_quality)
     started = time.perf_counter()
     with naming(job.source):
         result = codec.decode_detailed(source, progress=show, **options)
     seconds = time.perf_counter() - started
     with naming(job.target):
-        data, lost = coded_image(result.image, suffix)
+        data, lost = coded_image(result.image, suffix, quality=saving.output_quality)
     job.write(data)
     for note in (*result.notes, *lost):
         complain(f"{job.source}: note: {note}")
@@ -274,6 +299,8 @@ def info(
         raise typer.Exit(FAILURE)
 
 
+app.command(epilog=COMPARE_EXAMPLES)(compare)
+app.command(epilog=MODELS_EXAMPLES)(models)
 app.command(epilog=batch_command.EXAMPLES)(batch_command.batch)
 app.command(epilog=bench_command.EXAMPLES)(bench_command.bench)
 generate.register(app)
@@ -327,17 +354,6 @@ def _describe(name: str, about: codec.FileInfo) -> list[str]:
 
 app.command(epilog=VIEW_EXAMPLES)(view)
 app.command(epilog=WEB_EXAMPLES)(web)
-
-
-def _is_cci(suffix: str) -> bool:
-    return suffix.lower() == ".cci"
-
-
-def _is_image(suffix: str) -> bool:
-    from PIL import Image
-
-    form = Image.registered_extensions().get(suffix.lower())
-    return form in Image.OPEN and form not in NEVER_READ
 
 
 def _version(show: bool) -> None:

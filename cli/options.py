@@ -15,9 +15,8 @@ from typing import Annotated, Any
 
 import typer
 
-from cli.sizes import parse_size
 from codec.errors import ArgumentError
-from codec.options import DecodeOptions, EncodeOptions
+from codec.options import DecodeOptions, EncodeOptions, SaveOptions
 
 Device = Annotated[str, typer.Option(help="auto, cpu or cuda.", metavar="auto|cpu|cuda")]
 MaxPixels = Annotated[int, typer.Option(min=1, help="Refuse larger images.")]
@@ -28,8 +27,9 @@ Threads = Annotated[
     ),
 ]
 
-#: Options that are set by programs alone.
-_WITHOUT_FLAG = {"progress"}
+#: Options that are set by programs alone: the command writes sizes with their units, and where
+#: the library warns it prints notes.
+_WITHOUT_FLAG = {"progress", "target_bytes", "warn"}
 
 Flags = Mapping[str, Any]
 
@@ -53,7 +53,9 @@ def flag(kind: Any, *names: str, **how: Any) -> Any:
     return Annotated[kind | None, typer.Option(*names, **how)]
 
 
-def _flags(kind: type[EncodeOptions] | type[DecodeOptions], **flags: Any) -> Flags:
+def _flags(
+    kind: type[EncodeOptions] | type[DecodeOptions] | type[SaveOptions], **flags: Any
+) -> Flags:
     """One flag for each option of a kind; ``--help`` tells the option's default."""
     defaults = {f.name: f.default for f in fields(kind) if f.name not in _WITHOUT_FLAG}
     if flags.keys() != defaults.keys():
@@ -80,9 +82,7 @@ ENCODING = _flags(
         help="0 is smallest, 100 best, in steps of 1/4. Default 50.",
     ),
     target_bpp=flag(float, help="Best quality of at most that many bits per pixel."),
-    target_bytes=flag(
-        str, "--target-size", help="Best quality of at most that size, e.g. 20kB.", metavar="SIZE"
-    ),
+    target_size=flag(str, help="Best quality of at most that size, e.g. 20kB.", metavar="SIZE"),
     target_ssimulacra2=flag(
         float, help="Smallest file of at least N points: 90 visually lossless, 70 good."
     ),
@@ -101,6 +101,7 @@ ENCODING = _flags(
     device=_DEVICE,
     strip=flag(bool, "--strip", help="Drop ICC, EXIF and XMP."),
     srgb=flag(bool, "--srgb", help="Convert to sRGB by the ICC profile, and drop it."),
+    max_side=flag(int, min=1, help="Reduce larger images to at most N pixels a side."),
     max_pixels=_MAX_PIXELS,
 )
 DECODING = _flags(
@@ -114,6 +115,14 @@ DECODING = _flags(
     strict=flag(bool, "--strict", help="Fail on files that are cut or damaged."),
     device=_DEVICE,
     max_pixels=_MAX_PIXELS,
+)
+
+
+SAVING = _flags(
+    SaveOptions,
+    output_quality=flag(
+        int, min=1, max=100, help="Of JPEG, WebP and AVIF files. Default 95 for JPEG."
+    ),
 )
 
 
@@ -153,8 +162,6 @@ def takes(**groups: Flags) -> Callable[[Callable[..., None]], Callable[..., None
 def encoding(given: Mapping[str, Any]) -> dict[str, Any]:
     """Keywords for the encoder, from flags that were given. Raises ArgumentError."""
     options = _plain(given)
-    if "target_bytes" in options:
-        options["target_bytes"] = parse_size(options["target_bytes"])
     EncodeOptions(**options)
     return options
 
@@ -182,4 +189,4 @@ def refuse(given: Mapping[str, Any], allowed: Container[str], why: str) -> None:
 
 def flag_of(name: str) -> str:
     """How an option is written on the command line."""
-    return "--target-size" if name == "target_bytes" else f"--{name.replace('_', '-')}"
+    return f"--{name.replace('_', '-')}"

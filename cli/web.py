@@ -14,6 +14,7 @@ from cli.gallery.site import PICTURES, Entry, check_place, in_words, write_site
 from cli.jobs import Job, errors_as_one_line, naming, plan, run
 from cli.options import ENCODING, Threads, encoding, takes
 from cli.output import say
+from cli.suffixes import is_picture
 
 EXAMPLES = """Examples:
 
@@ -48,7 +49,7 @@ def web(
         keywords = encoding(options)
         pictures = output / PICTURES
         jobs, _ = plan(
-            inputs, f"{pictures}/", ".cci", accepts=_is_picture, recursive=recursive, force=True
+            inputs, f"{pictures}/", ".cci", accepts=is_picture, recursive=recursive, force=True
         )
         started = time.perf_counter()
 
@@ -90,11 +91,3 @@ def _add(job: Job, show: Callable[[float], None], options: dict[str, Any]) -> No
 def _title(inputs: list[str]) -> str:
     first = Path(inputs[0]).resolve()
     return (first if first.is_dir() else first.parent).name or "Pictures"
-
-
-def _is_picture(suffix: str) -> bool:
-    if suffix.lower() == ".cci":
-        return True
-    from cli.main import _is_image
-
-    return _is_image(suffix)

@@ -13,9 +13,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from codec import errors
+from codec.catalogue import ModelInfo, installed_models
 from codec.inspection import FileInfo, LayerInfo, info
 
 if TYPE_CHECKING:
+    from codec.comparison import Comparison, compare
     from codec.decoding import Decoded, decode, decode_detailed
     from codec.encoding import Encoded, encode, encode_detailed
     from codec.incremental import Frame, ProgressiveDecoder, progressive
@@ -24,18 +26,22 @@ if TYPE_CHECKING:
 __version__ = "0.2.0"
 
 __all__ = [
+    "Comparison",
     "Decoded",
     "Encoded",
     "FileInfo",
     "Frame",
     "LayerInfo",
+    "ModelInfo",
     "ProgressiveDecoder",
+    "compare",
     "decode",
     "decode_detailed",
     "encode",
     "encode_detailed",
     "errors",
     "info",
+    "installed_models",
     "progressive",
     "verify",
 ]
@@ -48,10 +54,16 @@ _LAZY = {
     "decode_detailed": "codec.decoding",
     "Decoded": "codec.decoding",
     "verify": "codec.verification",
+    "compare": "codec.comparison",
+    "Comparison": "codec.comparison",
     "Frame": "codec.incremental",
     "ProgressiveDecoder": "codec.incremental",
     "progressive": "codec.incremental",
 }
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
 
 
 def __getattr__(name: str) -> object:

@@ -22,6 +22,7 @@ from codec.errors import (
     CorruptError,
     DamageWarning,
     ImageError,
+    TruncatedWarning,
     UnsupportedFileError,
 )
 from codec.graphics import Graphics, unpack_graphics
@@ -43,8 +44,9 @@ class Decoded:
     ``symbol_checksums`` holds the CRC-32 of each decoded layer's symbols (little-endian int32 in
     coding order): equal on every machine. ``stages`` of the ``stages_declared`` that the file
     declares are used. ``notes`` name what was missing or damaged; ``damaged``
-    tells damage from a mere cut. ``filtered``: the file's fitted filter was applied; ``graphics``:
-    its lossless part was laid over the picture.
+    tells damage from a mere cut, ``cut`` that the file ends before what was asked for.
+    ``filtered``: the file's fitted filter was applied; ``graphics``: its lossless part was laid
+    over the picture.
     """
 
     image: Image.Image
@@ -58,18 +60,24 @@ class Decoded:
     damaged: bool = False
     filtered: bool = False
     graphics: bool = False
+    cut: bool = False
 
 
 def decode(data: bytes | str | PathLike[str], **options: Unpack[DecodeKeywords]) -> Image.Image:
     """Decode a .cci file (bytes or path) into an image; see :func:`decode_detailed`.
 
     Warns:
-        codec.errors.DamageWarning: a later layer or metadata is damaged and was left out. A file
-            that is merely cut brings no warning: the layers that arrived are what was asked for.
+        codec.errors.DamageWarning: a later layer or metadata is damaged and was left out.
+        codec.errors.TruncatedWarning: the file is cut, and something is missing of what was asked
+            for: with ``layers=1`` the first layer is enough.
+
+    Neither with ``warn=False``.
     """
-    result = decode_detailed(data, **options)
-    if result.damaged:
-        warnings.warn("; ".join(result.notes), DamageWarning, stacklevel=2)
+    asked = DecodeOptions.of("decode", options)
+    result = _decoded(data, asked)
+    if asked.warn and (result.damaged or result.cut):
+        kind = DamageWarning if result.damaged else TruncatedWarning
+        warnings.warn("; ".join(result.notes), kind, stacklevel=2)
     return result.image
 
 
@@ -85,7 +93,10 @@ def decode_detailed(
     Raises:
         codec.errors.CodecError: unreadable or damaged file, bad argument, missing weights.
     """
-    options = DecodeOptions(**keywords)
+    return _decoded(data, DecodeOptions.of("decode_detailed", keywords))
+
+
+def _decoded(data: bytes | str | PathLike[str], options: DecodeOptions) -> Decoded:
     container = Container.from_bytes(read_bytes(data), max_pixels=options.max_pixels)
     if options.strict:
         require_whole(container)
@@ -239,7 +250,15 @@ class Decoder:
             damaged=self._container.damage is not None or len(notes) > before,
             filtered=finish is not None,
             graphics=graphics is not None,
+            cut=self._cut_short(),
         )
+
+    def _cut_short(self) -> bool:
+        """Whether the file ends before the layers asked for, or before its end where all are."""
+        arrived, options = len(self._container.layers), self._options
+        if arrived < self.header.layers:
+            return arrived < self._wanted
+        return self._container.truncated and options.layers is None and options.stages is None
 
     def _completed(self, finish: PictureFilter | None) -> np.ndarray:
         """Pixels at the scale asked for, missing layers filled."""

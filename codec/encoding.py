@@ -34,6 +34,7 @@ from codec.image_io import (
     load_picture,
     pack_alpha,
     pack_metadata,
+    reduce_to_side,
 )
 from codec.inspection import metadata_of
 from codec.installed import get_model
@@ -70,10 +71,9 @@ class Encoded:
 
 def encode(image: ImageLike | bytes, **options: Unpack[EncodeKeywords]) -> bytes:
     """Encode an image into the bytes of a .cci file; see :func:`encode_detailed`."""
-    return encode_detailed(image, **options).data
+    return _encoded(image, EncodeOptions.of("encode", options)).data
 
 
-@out_of_memory_as_limit
 def encode_detailed(image: ImageLike | bytes, **keywords: Unpack[EncodeKeywords]) -> Encoded:
     """Encode an image.
 
@@ -85,12 +85,14 @@ def encode_detailed(image: ImageLike | bytes, **keywords: Unpack[EncodeKeywords]
     Raises:
         codec.errors.CodecError: unreadable image, bad argument, unreachable target, missing model.
     """
-    options = EncodeOptions(**keywords)
+    return _encoded(image, EncodeOptions.of("encode_detailed", keywords))
+
+
+@out_of_memory_as_limit
+def _encoded(image: ImageLike | bytes, options: EncodeOptions) -> Encoded:
     model = get_model(options.weights, options.device)
     options.check_model(model)
-    picture = load_picture(image, max_pixels=options.max_pixels)
-    if options.srgb:
-        convert_to_srgb(picture)
+    picture = prepared_picture(image, options)
     height, width = picture.rgb.shape[:2]
     if max(height, width) > MAX_SIDE:
         raise LimitError(f"sides above {MAX_SIDE} pixels cannot be stored ({width}×{height})")
@@ -105,6 +107,16 @@ def encode_detailed(image: ImageLike | bytes, **keywords: Unpack[EncodeKeywords]
     original = picture.rgb if options.has_target else None
     del picture  # of a large image, one copy is enough
     return _encode_layers(encoder, original, model, options)
+
+
+def prepared_picture(image: ImageLike | bytes, options: EncodeOptions) -> Picture:
+    """The picture that is encoded: what the options have made of its pixels. Raises CodecError."""
+    picture = load_picture(image, max_pixels=options.max_pixels)
+    if options.srgb:
+        convert_to_srgb(picture)
+    if options.max_side is not None:
+        reduce_to_side(picture, options.max_side)
+    return picture
 
 
 def _encode_layers(

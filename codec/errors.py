@@ -24,9 +24,11 @@ __all__ = [
     "LimitError",
     "ModelError",
     "NotACodecFileError",
+    "OptionError",
     "OutputError",
     "TargetError",
     "TruncatedError",
+    "TruncatedWarning",
     "UnsupportedFileError",
 ]
 
@@ -51,12 +53,21 @@ class ModelError(CodecError):
     """A model is not installed, or its device is not available."""
 
 
+class OptionError(ArgumentError, TypeError):
+    """A keyword that the function does not take."""
+
+
 class OutputError(CodecError):
     """The output cannot be written."""
 
 
 class TargetError(CodecError):
     """No quality reaches the size asked for."""
+
+
+class TruncatedWarning(UserWarning):
+    """A file is cut before all that was asked for: the picture is right, but coarser than stored,
+    or without metadata."""
 
 
 @contextmanager

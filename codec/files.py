@@ -1,4 +1,5 @@
-"""Writing files so that half of one is never seen."""
+"""Listing folders so that nothing is passed over; writing files so that half of one is never
+seen."""
 
 from __future__ import annotations
 
@@ -6,7 +7,22 @@ import os
 import tempfile
 from pathlib import Path
 
-from codec.errors import OutputError
+from codec.errors import ImageError, OutputError
+
+
+def files_in(folder: Path, *, recursive: bool) -> list[Path]:
+    """Files of a folder, sorted. Raises ImageError where it, or a folder in it, cannot be read:
+    what is passed over without a word would be lost."""
+
+    def fail(error: OSError) -> None:
+        raise ImageError(f"{error.filename}: the folder cannot be read ({error.strerror})")
+
+    files: list[Path] = []
+    for place, folders, names in os.walk(folder, onerror=fail):
+        files += (Path(place, name) for name in names)
+        if not recursive:
+            folders.clear()
+    return sorted(file for file in files if file.is_file())
 
 
 def write_atomic(path: Path, data: bytes) -> None:
@@ -38,7 +54,9 @@ def write_atomic(path: Path, data: bytes) -> None:
         os.replace(beside, target)
         beside = None
     except FileNotFoundError as error:
-        raise OutputError(f"{path}: the folder {path.parent} does not exist") from error
+        missing = not path.parent.exists()  # /proc is there, but says so of files that are not
+        why = "does not exist" if missing else "takes no new files"
+        raise OutputError(f"{path}: the folder {path.parent} {why}") from error
     except OSError as error:
         raise OutputError(f"{path}: cannot be written ({error.strerror or error})") from error
     finally:

@@ -290,6 +290,22 @@ def convert_to_srgb(picture: Picture) -> None:
     picture.notes.append("converted to sRGB by the ICC profile")
 
 
+def reduce_to_side(picture: Picture, max_side: int) -> None:
+    """Reduce a picture whose longer side has more pixels to that many, with a note."""
+    height, width = picture.rgb.shape[:2]
+    longer = max(height, width)
+    if longer <= max_side:
+        return
+    size = max(1, round(width * max_side / longer)), max(1, round(height * max_side / longer))
+    image = Image.fromarray(picture.rgb)
+    if picture.alpha is not None:
+        image.putalpha(Image.fromarray(picture.alpha))  # what is not seen must not tint the edges
+    reduced = np.array(image.resize(size, Image.Resampling.LANCZOS))
+    picture.rgb = np.ascontiguousarray(reduced[:, :, :3])
+    picture.alpha = None if picture.alpha is None else np.ascontiguousarray(reduced[:, :, 3])
+    picture.notes.append(f"reduced from {width}×{height} to {size[0]}×{size[1]} pixels")
+
+
 # -- out -------------------------------------------------------------------------------------------
 
 
@@ -307,26 +323,42 @@ def to_pillow(picture: Picture) -> Image.Image:
     return image
 
 
-def check_writable(suffix: str) -> str:
-    """Pillow's name of the format of a suffix. Raises ArgumentError if it cannot be written."""
+#: Formats whose files have a quality.
+_WITH_QUALITY = ("JPEG", "WEBP", "AVIF", "JXL")
+
+
+def check_writable(suffix: str, quality: int | None = None) -> str:
+    """Pillow's name of the format of a suffix. Raises ArgumentError if it cannot be written, or not
+    with a quality."""
     form = Image.registered_extensions().get(suffix.lower())
     if form is None or form not in Image.SAVE:
         name = f"{suffix!r} is" if suffix else "a name without a suffix is"
         raise ArgumentError(f"{name} not an image format Pillow can write; try .png")
+    if quality is not None and form not in _WITH_QUALITY:
+        raise ArgumentError(
+            f"{suffix} files have no quality; leave out --output-quality, or write .jpg, .webp or "
+            ".avif"
+        )
     return form
 
 
-def coded_image(image: Image.Image, suffix: str) -> tuple[bytes, list[str]]:
+def coded_image(
+    image: Image.Image, suffix: str, *, quality: int | None = None
+) -> tuple[bytes, list[str]]:
     """The image in the format of a file name's suffix, and notes on what did not fit into it.
 
-    Metadata goes along where the format takes it.
+    Metadata goes along where the format takes it. ``quality``: as of
+    :class:`codec.options.SaveOptions`.
 
     Raises:
+        ArgumentError: the format has no quality.
         ImageError: Pillow cannot write that format, or not this kind of image.
     """
-    form = check_writable(suffix)
+    form = check_writable(suffix, quality)
     metadata = {k: image.info[k] for k in ("icc_profile", "exif", "xmp") if k in image.info}
     options: dict[str, Any] = {"quality": 95, "subsampling": 0} if form == "JPEG" else {}
+    if quality is not None:
+        options["quality"] = quality
     notes = []
     if form in _WITHOUT_ALPHA and image.mode in ("LA", "RGBA"):
         if image.getchannel("A").getextrema() != (255, 255):

@@ -9,11 +9,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
-from typing import BinaryIO, Unpack
+from typing import Any, BinaryIO, Unpack
 
 from PIL import Image
 
@@ -35,7 +35,7 @@ class Frame:
 
     ``image`` is the original's size divided by ``scale``, rounded up; ``layers`` of the file are in
     it; its first ``end`` bytes were enough for it. ``final`` marks the last frame of
-    :func:`progressive`.
+    :func:`progressive`, which has all that the file holds, metadata included.
     """
 
     image: Image.Image
@@ -64,7 +64,7 @@ class ProgressiveDecoder:
     """
 
     def __init__(self, **options: Unpack[DecodeKeywords]) -> None:
-        self._options = DecodeOptions(**options)
+        self._options = DecodeOptions.of("ProgressiveDecoder", options)
         self._reader = ContainerReader(max_pixels=self._options.max_pixels)
         self._decoder: Decoder | None = None
         self._failure: CodecError | None = None
@@ -137,44 +137,86 @@ class ProgressiveDecoder:
         return Frame(to_pillow(decoder.draw(scales[0])), count, scales[0], chunk.end)
 
 
-def progressive(
-    source: bytes | str | PathLike[str] | BinaryIO, **options: Unpack[DecodeKeywords]
-) -> Iterator[Frame]:
+ByteSource = bytes | bytearray | memoryview | str | PathLike[str] | BinaryIO | Iterable[bytes]
+
+
+def progressive(source: ByteSource, **options: Unpack[DecodeKeywords]) -> Iterator[Frame]:
     """Frames of a file, coarse to fine, each as soon as it is drawn.
 
     Args:
-        source: the file's bytes, its path, or a binary stream, which is read piece by piece.
+        source: the file's bytes or its path; or what brings them piece by piece: a binary stream,
+            or an iterable of bytes.
         options: as of :func:`codec.decode_detailed`.
 
     Yields:
-        A frame per layer and one for a lossless part of graphics, then one with ``final`` set:
-        exactly the picture of :func:`codec.decode`, with the metadata that stands after the layers.
+        A frame per layer (a quarter of the size, half, full) and one for a lossless part of
+        graphics. The last has ``final`` set: exactly the picture of :func:`codec.decode`, with the
+        metadata that stands after the layers. Of bytes and paths no picture comes twice; where
+        bytes are waited for, the last layer's frame comes at once and again as ``final`` when
+        the source has ended.
 
     Raises:
+        codec.errors.ArgumentError: a bad option, or no source of bytes, at once.
         codec.errors.CodecError: while iterating, as :class:`ProgressiveDecoder`.
     """
     decoder = ProgressiveDecoder(**options)
-    for piece in _pieces(source):
-        yield from decoder.frames(piece)
+    at_hand = isinstance(source, bytes | bytearray | memoryview | str | PathLike)
+    return _frames(decoder, _pieces(source), options.get("scale", 1), at_hand)
+
+
+def _frames(
+    decoder: ProgressiveDecoder, pieces: Iterator[bytes], scale: int, at_hand: bool
+) -> Iterator[Frame]:
+    """``at_hand``: all bytes are there, so that nobody waits if the last frame waits for them."""
+    held: Frame | None = None
+    for piece in pieces:
+        for frame in decoder.frames(piece):
+            if held is not None:
+                yield held
+            held = frame if at_hand and frame.scale == scale else None
+            if held is None:
+                yield frame
     result = decoder.finish()
-    yield Frame(result.image, result.layers, options.get("scale", 1), decoder.received, final=True)
+    if held is not None and not _same_pixels(held.image, result.image):
+        yield held
+    yield Frame(result.image, result.layers, scale, decoder.received, final=True)
 
 
-def _pieces(source: bytes | str | PathLike[str] | BinaryIO) -> Iterator[bytes]:
+def _same_pixels(one: Image.Image, other: Image.Image) -> bool:
+    return one.mode == other.mode and one.size == other.size and one.tobytes() == other.tobytes()
+
+
+def _pieces(source: ByteSource) -> Iterator[bytes]:
+    """The bytes, as they come. Raises ArgumentError at once where the source brings none."""
     if isinstance(source, bytes | bytearray | memoryview):
-        yield bytes(source)
-        return
-    if not isinstance(source, str | PathLike):
-        if not hasattr(source, "read"):
-            raise ArgumentError(
-                f"a file is bytes, a path or a binary stream, not {type(source).__name__}"
-            )
-        # read1 returns what is there; read would wait until the piece is full
-        read = getattr(source, "read1", source.read)
-        while piece := read(_PIECE):
-            yield piece
-        return
-    path = Path(source)
+        return iter([bytes(source)])
+    if isinstance(source, str | PathLike):
+        return _pieces_of_file(Path(source))
+    if hasattr(source, "read"):
+        return _pieces_of_stream(source)
+    if isinstance(source, Iterable):
+        return _checked(source)
+    raise ArgumentError(
+        "a file is bytes, a path, a binary stream or an iterable of bytes, "
+        f"not {type(source).__name__}"
+    )
+
+
+def _pieces_of_stream(stream: Any) -> Iterator[bytes]:
+    # read1 returns what is there; read would wait until the piece is full
+    read = getattr(stream, "read1", stream.read)
+    while piece := read(_PIECE):
+        yield piece
+
+
+def _checked(source: Iterable[bytes]) -> Iterator[bytes]:
+    for piece in source:
+        if not isinstance(piece, bytes | bytearray | memoryview):
+            raise ArgumentError(f"pieces of a file are bytes, not {type(piece).__name__}")
+        yield bytes(piece)
+
+
+def _pieces_of_file(path: Path) -> Iterator[bytes]:
     try:
         with path.open("rb") as file:
             while piece := file.read(_PIECE):

@@ -14,7 +14,7 @@ from models.metrics.psnr import psnr
 from models.metrics.ssimulacra2 import scales_of, ssimulacra2
 
 #: Smallest side that SSIMULACRA2 is defined for.
-_LEAST_SIDE = 8
+LEAST_SIDE = 8
 
 
 class Measured:
@@ -33,8 +33,8 @@ class Measured:
         self._original, self._device = original, device
         self._compare = MEASURES[name]
         self.unit, self.slope = _SCALES[name]
-        if name == "ssimulacra2" and min(original.shape[:2]) < _LEAST_SIDE:
-            raise ArgumentError(f"SSIMULACRA2 needs sides of at least {_LEAST_SIDE} pixels")
+        if name == "ssimulacra2" and min(original.shape[:2]) < LEAST_SIDE:
+            raise ArgumentError(f"SSIMULACRA2 needs sides of at least {LEAST_SIDE} pixels")
 
     def __call__(self, data: bytes) -> float:
         """Of a file with all its layers."""
@@ -44,7 +44,7 @@ class Measured:
 
 def measure_for(tuning: str, original: np.ndarray) -> str:
     """The measure that says which of several files is best, by what a model is tuned for."""
-    seen = tuning == "eye" and min(original.shape[:2]) >= _LEAST_SIDE
+    seen = tuning == "eye" and min(original.shape[:2]) >= LEAST_SIDE
     return "ssimulacra2" if seen else "psnr"
 
 

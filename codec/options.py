@@ -7,13 +7,16 @@ Needs no torch.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
+from difflib import get_close_matches
 from numbers import Integral, Real
-from typing import TYPE_CHECKING, TypedDict
+from typing import TYPE_CHECKING, Any, Self, TypedDict
 
-from bitstream.container import MAX_QUALITY, nearest_quality
-from codec.errors import ArgumentError
+from bitstream.container import MAX_QUALITY, MAX_SIDE, nearest_quality
+from codec.errors import ArgumentError, OptionError
 from codec.limits import DEFAULT_MAX_PIXELS
+from codec.sizes import size_of
 from models.names import TUNINGS, VARIANTS, tuning_of
 
 if TYPE_CHECKING:
@@ -27,6 +30,27 @@ FILLS = ("mean", "sample")
 SCALES = (1, 2, 4)
 
 
+class _Options:
+    """What both kinds of options can do."""
+
+    @classmethod
+    def of(cls, function: str, given: Mapping[str, Any]) -> Self:
+        """The options from a function's keywords.
+
+        Raises:
+            OptionError: one of them is no option; the message names the function, and the option
+                that was likely meant.
+            ArgumentError: a value is out of range.
+        """
+        names = [field.name for field in fields(cls)]  # type: ignore[arg-type]
+        for name in given:
+            if name not in names:
+                near = get_close_matches(name, names, n=1)
+                hint = f"did you mean {near[0]!r}?" if near else f"it has {', '.join(names)}"
+                raise OptionError(f"{function}() has no option {name!r}; {hint}")
+        return cls(**given)
+
+
 class EncodeKeywords(TypedDict, total=False):
     """:class:`EncodeOptions` as keywords."""
 
@@ -35,6 +59,7 @@ class EncodeKeywords(TypedDict, total=False):
     quality: float | None
     target_bpp: float | None
     target_bytes: int | None
+    target_size: int | str | None
     target_ssimulacra2: float | None
     target_psnr: float | None
     tune: str | None
@@ -42,6 +67,7 @@ class EncodeKeywords(TypedDict, total=False):
     device: str
     strip: bool
     srgb: bool
+    max_side: int | None
     max_pixels: int | None
     effort: int
     filter: bool
@@ -50,7 +76,7 @@ class EncodeKeywords(TypedDict, total=False):
 
 
 @dataclass(frozen=True, kw_only=True)
-class EncodeOptions:
+class EncodeOptions(_Options):
     """How an image is encoded.
 
     Args:
@@ -63,6 +89,8 @@ class EncodeOptions:
             targets.
         target_bpp: take the best quality whose file has at most that many bits per pixel.
         target_bytes: the same in bytes.
+        target_size: the same as people write it: ``"20kB"``, ``"16KiB"``, or a number of bytes.
+            The options keep it as ``target_bytes``.
         target_ssimulacra2: take the smallest file whose picture has at least n points of
             SSIMULACRA2: 90 is visually lossless, 70 good, 50 medium.
         target_psnr: the same in dB of PSNR.
@@ -72,6 +100,8 @@ class EncodeOptions:
         device: ``auto``, ``cpu`` or ``cuda``.
         strip: leave out ICC profile, EXIF and XMP.
         srgb: convert the pixels to sRGB by their ICC profile, which then need not be stored.
+        max_side: reduce images whose longer side has more pixels to that many (Lanczos) before they
+            are encoded; smaller ones stay as they are. Targets count the reduced picture.
         max_pixels: refuse larger images; None: no limit.
         effort: 1…9, how long to look for a smaller file of the same quality; decoding is not
             affected. 1 takes one pass of the network.
@@ -90,6 +120,7 @@ class EncodeOptions:
     quality: float | None = None
     target_bpp: float | None = None
     target_bytes: int | None = None
+    target_size: int | str | None = None
     target_ssimulacra2: float | None = None
     target_psnr: float | None = None
     tune: str | None = None
@@ -97,6 +128,7 @@ class EncodeOptions:
     device: str = "auto"
     strip: bool = False
     srgb: bool = False
+    max_side: int | None = None
     max_pixels: int | None = DEFAULT_MAX_PIXELS
     effort: int = 1
     filter: bool = True
@@ -104,6 +136,11 @@ class EncodeOptions:
     progress: Progress | None = None
 
     def __post_init__(self) -> None:
+        if self.target_size is not None:
+            if self.target_bytes is not None:
+                raise ArgumentError("give only one of target_bytes and target_size")
+            object.__setattr__(self, "target_bytes", size_of(self.target_size))
+            object.__setattr__(self, "target_size", None)  # or a copy would have both
         aims = [self.quality, self.target_bpp, self.target_bytes]
         aims += [self.target_ssimulacra2, self.target_psnr]
         if sum(aim is not None for aim in aims) > 1:
@@ -123,6 +160,8 @@ class EncodeOptions:
         if self.quality is not None:
             quality_of(self.quality)
         whole_number("effort", self.effort, 1, 9)
+        if self.max_side is not None:
+            whole_number("max_side", self.max_side, 1, MAX_SIDE)
         tuned_model(self.model, self.tune)
 
     @property
@@ -176,11 +215,12 @@ class DecodeKeywords(TypedDict, total=False):
     device: str
     max_pixels: int | None
     strict: bool
+    warn: bool
     progress: Progress | None
 
 
 @dataclass(frozen=True, kw_only=True)
-class DecodeOptions:
+class DecodeOptions(_Options):
     """How a file is decoded.
 
     Args:
@@ -198,6 +238,8 @@ class DecodeOptions:
         max_pixels: refuse files that declare more; None: no limit.
         strict: a file that is cut or damaged anywhere is an error, even where the layers before
             would give a picture.
+        warn: :func:`codec.decode` warns where a file is cut or damaged; False: it gives what there
+            is without a word.
         progress: called with the share done, 0…1.
 
     Raises:
@@ -213,6 +255,7 @@ class DecodeOptions:
     device: str = "auto"
     max_pixels: int | None = DEFAULT_MAX_PIXELS
     strict: bool = False
+    warn: bool = True
     progress: Progress | None = None
 
     def __post_init__(self) -> None:
@@ -235,9 +278,28 @@ class DecodeOptions:
         return self.fill == "sample" and self.temperature > 0
 
 
-def names_of(options: type[EncodeOptions] | type[DecodeOptions]) -> tuple[str, ...]:
+@dataclass(frozen=True, kw_only=True)
+class SaveOptions(_Options):
+    """How commands save a decoded picture; in Python that is Pillow's ``image.save``.
+
+    Args:
+        output_quality: of JPEG, WebP, AVIF and JPEG XL, 1…100. Default: 95 for JPEG, Pillow's own
+            for the others.
+
+    Raises:
+        ArgumentError: a value is out of range.
+    """
+
+    output_quality: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.output_quality is not None:
+            whole_number("output_quality", self.output_quality, 1, 100)
+
+
+def names_of(options: type[_Options]) -> tuple[str, ...]:
     """The names of all options."""
-    return tuple(field.name for field in fields(options))
+    return tuple(field.name for field in fields(options))  # type: ignore[arg-type]
 
 
 def whole_number(name: str, value: object, least: int, most: int) -> int:

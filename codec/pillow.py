@@ -11,9 +11,9 @@
 ``layers`` (those that arrived whole) and ``layers_declared``. ``draft()``, and with it
 ``thumbnail()``, picks the smallest of full, half and quarter size that is large enough.
 
-A file *cut* after its first layer is a .cci file with fewer layers and loads as such, silently, as
-with :func:`codec.decode`. One that is *damaged* there raises OSError on loading, as Pillow's own
-plugins do; with ``ImageFile.LOAD_TRUNCATED_IMAGES`` set it loads what is whole, with a
+A file *cut* after its first layer is a .cci file with fewer layers and loads as such, silently:
+``info`` says how many arrived. One that is *damaged* there raises OSError on loading, as Pillow's
+own plugins do; with ``ImageFile.LOAD_TRUNCATED_IMAGES`` set it loads what is whole, with a
 :class:`codec.errors.DamageWarning`. Without one whole layer there is nothing to open.
 
 *Saving* takes the options of :func:`codec.encode` by their names. As elsewhere in Pillow, EXIF and
@@ -100,13 +100,15 @@ class ConceptualImageFile(ImageFile.ImageFile):
         if self.tile:
             if self._damage is not None and not ImageFile.LOAD_TRUNCATED_IMAGES:
                 raise OSError(f"image file is damaged: {self._damage}")
-            from codec.decoding import decode  # brings torch
+            from codec.decoding import decode_detailed  # brings torch
 
             try:
-                image = decode(self._data, scale=self._scale)
+                result = decode_detailed(self._data, scale=self._scale)
             except CodecError as error:
                 raise OSError(str(error)) from error
-            self.im = image.im
+            if result.damaged:
+                warnings.warn("; ".join(result.notes), DamageWarning, stacklevel=2)
+            self.im = result.image.im
             self.tile = []
             self._data = b""
             if self._exclusive_fp and self._close_exclusive_fp_after_loading and self.fp:

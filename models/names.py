@@ -1,7 +1,21 @@
 """Names and numbers that identify models in files; importable without torch."""
 
+import hashlib
+from pathlib import Path
+
+#: Where the weights of installed models lie, NAME.safetensors.
+WEIGHTS_FOLDER = Path(__file__).parent / "weights"
+FINGERPRINT_BYTES = 4
+
 #: Model id in the header of a file, by model name. Ids are never reused.
 MODEL_IDS = {"ssvae": 1, "convdraw": 2, "ssvae-sketch": 3, "ssvae-psnr": 4}
+#: What each is for, in one sentence for people.
+PURPOSES = {
+    "ssvae": "the default: photographs and anything else, trained by how pictures look",
+    "convdraw": "convolutional DRAW: draws in eight stages, may stop after each",
+    "ssvae-sketch": "u alone is a pencil drawing; z1 brings colour, z2 texture",
+    "ssvae-psnr": "ssvae for least squared error: what --tune psnr takes",
+}
 #: Models of the same networks with other weights.
 VARIANTS = {"ssvae": ("ssvae-psnr",)}
 #: What weights are trained for: how a picture looks, or the squared error.
@@ -18,6 +32,11 @@ STAGES = {
 #: The fine stage of models that have one (the last of z2) exists from this quality on.
 FINE_FROM = 65
 _FINE = {"ssvae", "ssvae-psnr"}
+
+
+def fingerprint_of(weights: bytes) -> bytes:
+    """What files name weights by: the first bytes of the SHA-256 of their file."""
+    return hashlib.sha256(weights).digest()[:FINGERPRINT_BYTES]
 
 
 def tuning_of(model: str) -> str:

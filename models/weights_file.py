@@ -8,7 +8,6 @@ bytes of its SHA-256, is written into every coded file.
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -23,13 +22,10 @@ from torch import Tensor
 from models.exact.arithmetic import ExactModule, freeze
 from models.exact.scales import SCALE_COUNT, SKIP_INDEX, frequency_tables, raw_thresholds
 from models.exact.tables import TableSet, pack_tables, stage_costs, unpack_tables
-from models.names import MODEL_IDS
+from models.names import MODEL_IDS, WEIGHTS_FOLDER, fingerprint_of
 from models.protocol import CodingModel
 from models.registry import BUILDERS, coding_model
 from models.trainable import TrainableModel
-
-FINGERPRINT_BYTES = 4
-WEIGHTS_FOLDER = Path(__file__).parent / "weights"
 
 
 class WeightsError(Exception):
@@ -81,11 +77,6 @@ def export_weights(
     # One entry: safetensors writes several in any order, and the fingerprint must not vary.
     meta = {"coding": json.dumps({"model": name, "skip_index": SKIP_INDEX})}
     return save({k: v.contiguous() for k, v in tensors.items()}, metadata=meta)
-
-
-def fingerprint_of(data: bytes) -> bytes:
-    """The fingerprint of a weights file's bytes."""
-    return hashlib.sha256(data).digest()[:FINGERPRINT_BYTES]
 
 
 def _metadata(data: bytes) -> dict[str, str]:

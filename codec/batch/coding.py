@@ -87,10 +87,10 @@ class Coder:
         import numpy as np
 
         from codec.decoding import decode
-        from codec.image_io import load_picture
+        from codec.encoding import prepared_picture
         from models.metrics.psnr import psnr
 
-        original = load_picture(source, max_pixels=self._limit).rgb
+        original = prepared_picture(source, EncodeOptions(**self._settings.options)).rgb
         decoded = decode(coded, device=self._device, max_pixels=self._limit)
         return min(MAX_PSNR, psnr(original, np.asarray(decoded.convert("RGB"))))
 
@@ -103,7 +103,9 @@ class Coder:
         started = time.perf_counter()
         decoded = decode_detailed(data, **self._settings.options)
         seconds = time.perf_counter() - started
-        result, lost = coded_image(decoded.image, self._settings.suffix)
+        result, lost = coded_image(
+            decoded.image, self._settings.suffix, quality=self._settings.output_quality
+        )
         row = {
             "width": decoded.image.width,
             "height": decoded.image.height,

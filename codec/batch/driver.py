@@ -2,47 +2,29 @@
 
 from __future__ import annotations
 
-import os
 import signal
-import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from types import FrameType
-from typing import Any, Protocol
+from typing import Any
 
 from codec.batch import extra
+from codec.batch.engines import Engine, make_engine
 from codec.batch.manifest import Manifest
 from codec.batch.planning import Plan, Unit, make_plan
-from codec.batch.records import FAILED, coded_size, recordable
-from codec.batch.settings import VERIFY, Settings
+from codec.batch.records import FAILED, Row, coded_size, recordable
+from codec.batch.repairing import units_to_repair
+from codec.batch.settings import Settings
 from codec.batch.stores import Store, absolute
 from codec.batch.worker import Done
 from codec.errors import ArgumentError, BatchError
 
-ENGINES = ("local", "ray")
 #: The run ends after n units in a row that the destination did not take: it is full, or gone.
 STUCK = 20
-#: Each has its own copy of the network and of what CUDA takes.
-GPU_WORKERS = 4
-
-
-class Engine(Protocol):
-    """What has units done."""
-
-    workers: int
-
-    def run(
-        self,
-        units: Iterator[Unit],
-        *,
-        on_facts: Callable[[dict[str, Any]], None],
-        stopping: Callable[[], bool],
-    ) -> Iterator[Done]:
-        """See :meth:`codec.batch.local.LocalEngine.run`."""
 
 
 @dataclass
@@ -50,7 +32,7 @@ class Summary:
     """What a run did.
 
     When it was resumed, ``before`` units were done already; ``failed_before`` of their pictures had
-    failed.
+    failed. When it was repaired, ``lost`` results are missing or damaged whose source is gone.
     """
 
     ok: int = 0
@@ -58,6 +40,7 @@ class Summary:
     units: int = 0
     before: int = 0
     failed_before: int = 0
+    lost: int = 0
     read: int = 0
     written: int = 0
     pixels: float = 0.0
@@ -107,6 +90,7 @@ def run(
     manifest: str | None = None,
     resume: bool = False,
     retry_failed: bool = False,
+    repair: bool = False,
     force: bool = False,
     watch: Watcher | None = None,
     on_stop: Callable[[], None] | None = None,
@@ -123,6 +107,7 @@ def run(
         manifest: path or URL of the Parquet file; default ``manifest.parquet`` in the destination.
         resume: go on with a run that did not finish, or with a source that has grown.
         retry_failed: with ``resume``, try again what failed.
+        repair: with ``resume``, make again what is missing, damaged or older than its source.
         force: throw away an existing manifest.
         watch: told after each unit.
         on_stop: called after Ctrl-C.
@@ -133,10 +118,11 @@ def run(
     extra.require("batch")
     if workers is not None and workers < 1:
         raise ArgumentError(f"--workers takes 1 or more, not {workers}")
+    resume = resume or retry_failed or repair
     started = time.monotonic()
     plan = make_plan(settings)
     place = manifest or f"{settings.destination.rstrip('/')}/manifest.parquet"
-    record = Manifest(place, settings.lasting(), resume=resume or retry_failed, force=force)
+    record = Manifest(place, settings.lasting(), resume=resume, force=force)
     Store(settings.destination).clear_staging()
     summary = Summary(manifest=place)
     try:
@@ -145,8 +131,12 @@ def run(
         if settings.shards:
             record.pin("listing", plan.listing)
         todo = plan.units
-        if resume or retry_failed:
-            todo = _remaining(plan, record, summary, retry_failed)
+        if resume:
+            broken: set[str] = set()
+            if repair:
+                rows = list(_newest(record))
+                broken = units_to_repair(rows, plan, settings, workers=workers, engine=engine)
+            todo = _remaining(plan, _newest(record), summary, retry_failed, broken)
         if todo:
             workforce = make_engine(engine, settings, plan.root, workers, len(todo))
             _drive(workforce, todo, record, summary, started, watch, on_stop)
@@ -191,52 +181,33 @@ def _drive(
         summary.interrupted = summary.units < len(todo)
 
 
-def default_workers(settings: Settings) -> int:
-    """One per core that this process may use; few where they share a GPU."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    # Asking torch would cost this process its import, which only the workers need.
-    gpu = settings.options.get("device", "auto") != "cpu" and os.path.exists("/dev/nvidia0")
-    return min(cores or 1, GPU_WORKERS if gpu and settings.kind != VERIFY else sys.maxsize)
+def _newest(record: Manifest) -> Iterator[Row]:
+    """The row that counts of each path."""
+    seen: set[str] = set()
+    for row in record.rows():
+        if row["path"] not in seen:
+            seen.add(row["path"])
+            yield row
 
 
-def make_engine(
-    name: str, settings: Settings, root: str, workers: int | None, units: int
-) -> Engine:
-    """An engine by its name, for n units. Raises ArgumentError where it is unknown or not
-    installed."""
-    # Workers of a cluster run in other folders than this process.
-    root = absolute(root)
-    settings = replace(settings, destination=absolute(settings.destination))
-    if name == "local":
-        from codec.batch.local import LocalEngine
-
-        return LocalEngine(settings, root, min(workers or default_workers(settings), units))
-    if name == "ray":
-        extra.require("cluster", "codec batch --engine ray")
-        from codec.batch.cluster import RayEngine
-
-        return RayEngine(settings, root, workers, units)
-    raise ArgumentError(f"the engine must be local or ray, not {name!r}")
-
-
-def _remaining(plan: Plan, record: Manifest, summary: Summary, retry_failed: bool) -> list[Unit]:
-    """The units that are not on record; those that are, are counted in the summary.
+def _remaining(
+    plan: Plan, rows: Iterable[Row], summary: Summary, retry_failed: bool, broken: set[str]
+) -> list[Unit]:
+    """The units that are not on record, and the broken ones; the others are counted in the summary.
 
     A unit with any row is done, since all rows of a unit are put on record at once.
     """
-    seen: set[str] = set()
     done: set[str] = set()
     failed: Counter[str] = Counter()
-    for row in record.rows():
-        if row["path"] in seen:
-            continue
-        seen.add(row["path"])
+    for row in rows:
         unit = row["shard"] or row["path"]
         done.add(unit)
         if row["status"] == FAILED:
             failed[unit] += 1
     if retry_failed:
         done -= failed.keys()
+    done -= broken
+    summary.lost = len(broken - {recordable(unit.name) for unit in plan.units})
     summary.before = len(done)
     summary.failed_before = sum(failed[unit] for unit in done)
     return [unit for unit in plan.units if recordable(unit.name) not in done]

@@ -83,7 +83,9 @@ class Manifest:
             self._home.remove(self._name)
             for name in (*self._part_names(), "journal.jsonl"):
                 self._parts.remove(name)
-        elif (finished or begun) and not resume:
+        elif not resume and not finished and not self._has_rows():
+            return None  # a run killed before its first result is as good as none
+        elif not resume:
             state = "exists already" if finished else "was begun by a run that did not finish"
             raise ArgumentError(
                 f"{self.place}: {state}; --resume goes on, --force starts anew, --manifest names "
@@ -94,6 +96,11 @@ class Manifest:
         elif finished:
             return _completed(read_settings(self.place))
         return None
+
+    def _has_rows(self) -> bool:
+        """Whether an unfinished run put anything on record."""
+        journal = self._parts.size("journal.jsonl") and b"\n" in self._parts.read("journal.jsonl")
+        return bool(journal or self._part_names())
 
     def _write_settings(self) -> None:
         self._parts.write("settings.json", json.dumps(self.settings, indent=1).encode())

@@ -79,7 +79,8 @@ def write_report(out: str, destination: str, *, manifest: str | None = None) -> 
         _worst(rows, settings, destination, totals.measured > 0),
     )
     page = (
-        f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{name}</title>'
+        f'<!doctype html><html lang="en"><meta charset="utf-8">'
+        f'<meta name="viewport" content="width=device-width, initial-scale=1"><title>{name}</title>'
         f"<style>{_STYLE}</style>{''.join(body)}</html>"
     )
     folder, file = split_place(out)
@@ -96,6 +97,8 @@ def _overview(totals: Totals, settings: dict) -> str:
     ]
     if totals.pixels:
         rows.append(("Bits per pixel", f"{totals.bits / totals.pixels:.4f} over all pixels"))
+    if totals.qualities:
+        rows.append(("Quality", _span(totals.qualities)))
     if totals.measured:
         text = f"mean {totals.psnr / totals.measured:.2f} dB, lowest {totals.lowest:.2f} dB"
         rows.append(("PSNR", text))
@@ -107,6 +110,15 @@ def _overview(totals: Totals, settings: dict) -> str:
     options = settings.get("options", {}).items()
     rows.append(("Options", ", ".join(f"{k} {v}" for k, v in options) or "–"))
     return _table(rows)
+
+
+def _span(qualities: Counter[float]) -> str:
+    """The quality of all files, or the ends and the mean where a target chose it."""
+    least, most = min(qualities), max(qualities)
+    if least == most:
+        return f"{least:g}"
+    mean = sum(q * n for q, n in qualities.items()) / qualities.total()
+    return f"{least:g} … {most:g}, mean {mean:.1f}"
 
 
 def _share(totals: Totals) -> str:
@@ -202,5 +214,5 @@ def _opened(data: bytes) -> Image.Image:
     from codec.image_io import load_picture
 
     if data.startswith(MAGIC):
-        return decode(data).convert("RGB")
+        return decode(data, warn=False).convert("RGB")
     return Image.fromarray(load_picture(data, max_pixels=None).rgb)

@@ -8,7 +8,7 @@ from typing import Any
 from codec.batch.stores import absolute
 from codec.errors import ArgumentError
 from codec.image_io import check_writable
-from codec.options import DecodeOptions, EncodeOptions
+from codec.options import DecodeOptions, EncodeOptions, SaveOptions
 
 ENCODE, DECODE, VERIFY = "encode", "decode", "verify"
 #: Options that decide about results, by kind.
@@ -30,6 +30,7 @@ class Settings:
             :func:`codec.verify`.
         suffix: of the results.
         psnr: when encoding, decode again and measure.
+        output_quality: when decoding, of the pictures, as of :class:`codec.options.SaveOptions`.
         shards: write tar shards of n pictures each; None: shards in give shards out, files
             give files; 0: files always.
 
@@ -43,6 +44,7 @@ class Settings:
     options: dict[str, Any] = field(default_factory=dict)
     suffix: str = ".cci"
     psnr: bool = False
+    output_quality: int | None = None
     shards: int | None = None
 
     def __post_init__(self) -> None:
@@ -51,9 +53,10 @@ class Settings:
         if self.shards is not None and self.shards < 0:
             raise ArgumentError(f"--shards takes 0 or more pictures per shard, not {self.shards}")
         if self.kind in _OPTIONS:
-            _OPTIONS[self.kind](**self.options)  # checks them
+            _OPTIONS[self.kind].of(self.kind, self.options)  # checks them
         if self.kind == DECODE:
-            check_writable(self.suffix)
+            SaveOptions(output_quality=self.output_quality)
+            check_writable(self.suffix, self.output_quality)
             if absolute(self.source) == absolute(self.destination):
                 raise ArgumentError(
                     "decoding into the folder of the .cci files might overwrite the originals "
@@ -69,6 +72,7 @@ class Settings:
             "options": lasting_options(self.kind, self.options),
             "suffix": self.suffix,
             "psnr": self.psnr,
+            "output_quality": self.output_quality or "default",
             "shards": self.shards,
         }
 
@@ -79,5 +83,5 @@ def lasting_options(kind: str, options: dict[str, Any]) -> dict[str, Any]:
     if kind not in _OPTIONS:
         return options
     values = vars(_OPTIONS[kind](**options))
-    elsewhere = ("device", "progress")
+    elsewhere = ("device", "progress", "warn")
     return {k: v for k, v in sorted(values.items()) if k not in elsewhere and v is not None}

@@ -18,6 +18,7 @@ class Totals:
         self.bits = self.pixels = self.psnr = self.seconds = 0.0
         self.lowest = float("inf")
         self.bpp_counts: Counter[int] = Counter()
+        self.qualities: Counter[float] = Counter()
         self.weights: Counter[str] = Counter()
         self.failures: list[tuple[str, str]] = []
 
@@ -33,6 +34,8 @@ class Totals:
         self.written += row["bytes"]
         self.seconds += row["seconds"] or 0.0
         self.weights[f"{row['model']} {row['fingerprint']}"] += 1
+        if row["quality"] is not None:
+            self.qualities[row["quality"]] += 1
         bits, pixels = coded_size(row)
         self.bits += bits
         self.pixels += pixels

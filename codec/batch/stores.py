@@ -88,6 +88,14 @@ class Store:
             return None
         return info["size"] if info["type"] == "file" else None
 
+    def modified(self, path: str) -> float | None:
+        """When a file of this machine was last written, in seconds; None elsewhere, or without
+        one."""
+        try:
+            return os.path.getmtime(self._full(path)) if self.local else None
+        except OSError:
+            return None
+
     def read(self, path: str, start: int | None = None, end: int | None = None) -> bytes:
         """A file's bytes, or those from ``start`` to ``end``. Raises ImageError."""
         try:

@@ -9,10 +9,11 @@ from itertools import groupby
 from typing import Any
 
 from codec.batch import extra
-from codec.batch.driver import make_engine
+from codec.batch.engines import make_engine
 from codec.batch.planning import SHARD, Entry, Unit
 from codec.batch.records import FAILED, OK, Row, read_rows, read_settings
 from codec.batch.settings import VERIFY, Settings
+from codec.batch.stores import Store
 from codec.errors import ArgumentError
 
 
@@ -25,6 +26,8 @@ class Findings:
     problems: list[tuple[str, str]] = field(default_factory=list)
     failed_before: int = 0
     """Inputs that the manifest itself says have no result."""
+    unfinished: bool = False
+    """The run did not finish: there may be inputs that are not on record."""
     seconds: float = 0.0
 
 
@@ -55,16 +58,40 @@ def verify_set(
     extra.require("batch")
     if workers is not None and workers < 1:
         raise ArgumentError(f"--workers takes 1 or more, not {workers}")
-    started = time.monotonic()
     place = manifest or f"{destination.rstrip('/')}/manifest.parquet"
-    findings = Findings()
     shards = bool(read_settings(place).get("in_shards"))
-    rows = []
-    for row in read_rows(place):
-        if row["status"] == OK:
-            rows.append(row)
-        else:
-            findings.failed_before += 1
+    rows = list(read_rows(place))
+    good = [row for row in rows if row["status"] == OK]
+    findings = check_results(
+        good,
+        destination,
+        shards=shards,
+        deep=deep,
+        options=options,
+        workers=workers,
+        engine=engine,
+        watch=watch,
+    )
+    findings.failed_before = len(rows) - len(good)
+    findings.unfinished = Store(f"{place}.parts").size("settings.json") is not None
+    return findings
+
+
+def check_results(
+    rows: list[Row],
+    destination: str,
+    *,
+    shards: bool,
+    deep: bool = False,
+    options: dict[str, Any] | None = None,
+    workers: int | None = None,
+    engine: str = "local",
+    watch: Callable[[Findings, int], None] | None = None,
+) -> Findings:
+    """Check the results that rows name; ``shards``: they lie in tar shards. The rest as
+    :func:`verify_set`."""
+    started = time.monotonic()
+    findings = Findings()
     units = _units(rows, shards)
     settings = Settings(
         destination, destination, kind=VERIFY, options=(options or {}) | {"deep": deep}

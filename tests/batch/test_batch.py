@@ -165,10 +165,80 @@ def test_verify_finds_what_is_missing_cut_or_damaged(tmp_path, crop):
     assert figures(result)["sound"] == 1
 
 
+def test_repair_makes_again_what_is_missing_cut_damaged_or_outdated(tmp_path, crop):
+    from tests.batch.conftest import make_pictures
+
+    make_pictures(tmp_path / "in", crop, 6)
+    out = tmp_path / "out"
+    assert run(tmp_path / "in", out, "-w", 1).exit_code == 0
+    before = results(out)
+    files = sorted(out.rglob("*.cci"))
+    files[0].unlink()
+    files[1].write_bytes(files[1].read_bytes()[:-1])
+    data = bytearray(files[2].read_bytes())
+    data[-5] ^= 1
+    files[2].write_bytes(data)
+    resumed = run(tmp_path / "in", out, "-w", 1, "--resume")
+    assert "nothing left to do: 6 units were done before; --repair" in resumed.stdout
+    changed = tmp_path / "in" / "1" / "005.webp"
+    Image.fromarray(crop[:40, :40]).save(changed)
+    repaired = run(tmp_path / "in", out, "-w", 1, "--repair", "--json")
+    assert repaired.exit_code == 0
+    assert (figures(repaired)["ok"], figures(repaired)["before"]) == (4, 2)
+    after = results(out)
+    assert {name for name in before if before[name] != after[name]} == {"1/005.cci"}
+    assert codec.info(after["1/005.cci"]).width == 40
+    assert run("--verify", out, "-w", 1).exit_code == 0
+    again = run(tmp_path / "in", out, "-w", 1, "--repair")
+    assert again.stdout.startswith("nothing left to do: 6 units were done before; ")
+
+
+def test_a_source_of_the_same_size_that_was_written_later_is_outdated(tmp_path, crop):
+    (tmp_path / "in").mkdir()
+    picture = tmp_path / "in" / "a.bmp"
+    Image.fromarray(crop[:40, :40]).save(picture)
+    assert run(tmp_path / "in", tmp_path / "out", "-w", 1).exit_code == 0
+    before = (tmp_path / "out" / "a.cci").read_bytes()
+    Image.fromarray(255 - crop[:40, :40]).save(picture)
+    later = (tmp_path / "out" / "a.cci").stat().st_mtime + 9
+    os.utime(picture, (later, later))
+    assert run(tmp_path / "in", tmp_path / "out", "-w", 1, "--repair").exit_code == 0
+    assert (tmp_path / "out" / "a.cci").read_bytes() != before
+
+
+def test_what_has_no_source_any_more_cannot_be_repaired(tmp_path, crop):
+    from tests.batch.conftest import make_pictures
+
+    make_pictures(tmp_path / "in", crop, 2)
+    out = tmp_path / "out"
+    assert run(tmp_path / "in", out, "-w", 1).exit_code == 0
+    (tmp_path / "in" / "0" / "000.png").unlink()
+    (out / "0" / "000.cci").unlink()
+    result = run(tmp_path / "in", out, "-w", 1, "--repair")
+    assert result.exit_code == 1
+    assert "1 missing or damaged results cannot be made again: no source" in result.stderr
+
+
+def test_repair_of_shards_writes_the_whole_shard_again(tmp_path, crop):
+    from tests.batch.conftest import make_pictures
+
+    make_pictures(tmp_path / "in", crop, 4)
+    out = tmp_path / "out"
+    assert run(tmp_path / "in", out, "-w", 1, "--shards", 2).exit_code == 0
+    first, second = sorted(out.glob("*.tar"))
+    before = first.read_bytes()
+    first.write_bytes(before[:600])
+    kept = second.stat().st_mtime_ns
+    repaired = run(tmp_path / "in", out, "-w", 1, "--shards", 2, "--repair", "--json")
+    assert (figures(repaired)["ok"], figures(repaired)["before"]) == (2, 1)
+    assert run("--verify", out, "-w", 1).exit_code == 0
+    assert second.stat().st_mtime_ns == kept
+
+
 def test_deep_verify_decodes(coded_set):
     folder, _ = coded_set
     result = run("--verify", "--deep", folder / "out", "-w", 1)
-    assert result.exit_code == 0
+    assert result.exit_code == 1  # an input has no result
     assert "3 of 3 results sound" in result.stdout
     assert "1 inputs have no result" in result.stdout
 
@@ -180,6 +250,8 @@ def test_the_report_shows_totals_failures_and_the_worst(coded_set):
     text = page.read_text()
     assert "3 coded, 1 failed" in text
     assert "broken.png" in text
+    assert '<meta name="viewport" content="width=device-width' in text  # readable on a phone
+    assert re.search(r"Quality</t[hd]><td>40</td>", text)
     assert "<svg" in text
     assert text.count("<figure>") == 3
     assert text.count("data:image/webp;base64,") == 6  # original and ours
@@ -222,6 +294,8 @@ def test_decoding_in_bulk_gives_what_decode_gives(coded_set, tmp_path):
         (["--decode", "in", "out", "--seed", "2"], 2, "only with --fill sample"),
         (["in", "out", "--scale", "2"], 2, "--scale: only for --decode"),
         (["in", "out", "--to", "jpg"], 2, "--to: only for --decode"),
+        (["in", "out", "--output-quality", "9"], 2, "--output-quality: only for --decode"),
+        (["--decode", "in", "out", "--output-quality", "9"], 2, ".png files have no quality"),
         (["--verify", "in", "--quality", "5"], 2, "not for --verify"),
         (["--deep", "in", "out"], 2, "only with --verify"),
         (["--decode", "--verify", "in"], 2, "one at a time"),

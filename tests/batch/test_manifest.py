@@ -91,6 +91,18 @@ def test_a_manifest_is_of_one_run_s_settings(place):
     assert list(record.rows()) == []
 
 
+def test_a_run_killed_before_its_first_row_can_be_started_again(place, tmp_path):
+    begun = tmp_path / "m.parquet.parts"
+    for journal in ('[{"path": "half a li', '[{"path": "a"}]\n'):
+        begun.mkdir(exist_ok=True)
+        (begun / "settings.json").write_text('{"quality": 5}')
+        (begun / "journal.jsonl").write_text(journal)
+        if journal.endswith("li"):
+            Manifest(place, {"quality": 6}).close()
+    with pytest.raises(ArgumentError, match="--resume"):
+        Manifest(place, {"quality": 6})
+
+
 def test_a_run_without_rows_leaves_nothing(place, tmp_path):
     Manifest(place, SETTINGS).close()
     assert list(tmp_path.iterdir()) == []

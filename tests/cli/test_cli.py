@@ -101,6 +101,25 @@ def test_info_reads_cut_files(here):
     assert "3 layers were written" in result.stdout
 
 
+@pytest.mark.parametrize("suffix", [".jpg", ".webp", ".avif"])
+def test_the_quality_of_decoded_files_is_free(here, suffix):
+    sizes = []
+    for quality in (20, 90):
+        result = run("decode", "photo.cci", "-o", f"a{suffix}", "--output-quality", quality)
+        assert result.exit_code == 0
+        sizes.append((here / f"a{suffix}").stat().st_size)
+    assert sizes[0] < sizes[1]
+    with Image.open(f"a{suffix}") as image:
+        assert image.size == (120, 96)
+
+
+def test_a_quality_where_there_is_none_is_refused(here):
+    result = run("decode", "photo.cci", "-o", "a.png", "--output-quality", 20)
+    assert result.exit_code == 2
+    assert ".png files have no quality; leave out --output-quality" in result.stderr
+    assert not (here / "a.png").exists()
+
+
 def test_decode_options_reach_the_decoder(here):
     run("decode", "photo.cci", "-o", "small.png", "--scale", 4)
     assert Image.open("small.png").size == (30, 24)

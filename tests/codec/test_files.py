@@ -116,15 +116,33 @@ def test_damage_is_an_error_or_a_note_never_a_wrong_picture(coded):
         assert np.array_equal(np.array(result.image), by_layers[result.layers - 1])
 
 
-def test_damage_behind_the_picture_is_a_warning_and_a_cut_is_none(coded, recwarn):
+def test_damage_behind_the_picture_is_a_warning(coded):
     ends = [layer.end for layer in codec.info(coded).layers]
-    codec.decode(coded[: ends[1]])
-    assert not [w for w in recwarn if w.category is errors.DamageWarning]
     damaged = bytearray(coded)
     damaged[ends[1] + 30] ^= 1
     with pytest.warns(errors.DamageWarning, match="2 of 3 layers"):
         image = codec.decode(bytes(damaged))
     assert np.array_equal(np.array(image), np.array(codec.decode(coded, layers=2)))
+
+
+def test_a_cut_is_a_warning_where_something_asked_for_is_missing(coded, recwarn):
+    ends = [layer.end for layer in codec.info(coded).layers]
+    with pytest.warns(errors.TruncatedWarning, match="2 of its 3 layers"):
+        codec.decode(coded[: ends[1] + 5])
+    recwarn.clear()
+    codec.decode(coded)
+    codec.decode(coded[: ends[1] + 5], warn=False)
+    codec.decode(coded[: ends[1] + 5], layers=2)
+    codec.decode(coded[: ends[0]], scale=4)  # takes the first layer alone
+    assert not [w for w in recwarn if issubclass(w.category, UserWarning)]
+
+
+def test_a_cut_in_the_metadata_is_a_warning():
+    exif = Image.Exif()
+    exif[0x010E] = "a description"
+    data = codec.encode(saved(picture(), "PNG", exif=exif.tobytes()))
+    with pytest.warns(errors.TruncatedWarning, match="after its last layer"):
+        codec.decode(data[:-3])
 
 
 @pytest.mark.parametrize("thing", [None, 7, [1, 2]])
@@ -348,6 +366,23 @@ def test_arrays_paths_bytes_and_images_give_the_same_file(tmp_path):
     image.save(path)
     files = {codec.encode(x) for x in (image, np.array(image), path, str(path), path.read_bytes())}
     assert len(files) == 1
+
+
+def test_a_longer_side_is_reduced_and_a_shorter_one_stays():
+    image = picture(size=(70, 50))
+    found = codec.encode_detailed(image, max_side=35)
+    assert (found.width, found.height) == (35, 25)
+    assert found.notes == ("reduced from 70×50 to 35×25 pixels",)
+    assert found.data == codec.encode(image.resize((35, 25), Image.Resampling.LANCZOS))
+    assert codec.encode(image, max_side=70) == codec.encode(image)
+    assert codec.encode_detailed(image, max_side=1).height == 1
+    exif = Image.Exif()
+    exif[0x0112] = 6  # turned by 90 degrees
+    turned = saved(image, "JPEG", exif=exif)
+    assert codec.encode_detailed(turned, max_side=35).height == 35
+    clear = image.convert("LA")
+    clear.putalpha(128)
+    assert codec.decode(codec.encode(clear, max_side=10)).mode == "LA"
 
 
 # -- what cannot work --------------------------------------------------------------------------

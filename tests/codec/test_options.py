@@ -1,18 +1,21 @@
 """Options have one home: names, defaults and checks are the same whoever takes them."""
 
+from dataclasses import replace
+
 import pytest
 import typer
 
 import codec
 from cli.batch import batch
 from cli.main import decode, encode
-from cli.options import DECODING, ENCODING
+from cli.options import DECODING, ENCODING, SAVING
 from codec.errors import ArgumentError
 from codec.options import (
     DecodeKeywords,
     DecodeOptions,
     EncodeKeywords,
     EncodeOptions,
+    SaveOptions,
     names_of,
 )
 
@@ -31,10 +34,14 @@ def test_keywords_are_the_fields():
 
 def test_commands_have_a_flag_for_every_option():
     encoding, decoding = set(names_of(EncodeOptions)), set(names_of(DecodeOptions))
-    assert encoding - flags_of(encode) == decoding - flags_of(decode) == {"progress"}
-    assert (encoding | decoding) - flags_of(batch) == {"progress"}
-    assert set(ENCODING) == encoding - {"progress"}
-    assert set(DECODING) == decoding - {"progress"}
+    of_programs = {"progress", "target_bytes", "warn"}
+    assert encoding - flags_of(encode) == {"progress", "target_bytes"}
+    assert decoding - flags_of(decode) == {"progress", "warn"}
+    assert (encoding | decoding) - flags_of(batch) == of_programs
+    assert set(names_of(SaveOptions)) == set(SAVING)
+    assert set(SAVING) <= flags_of(decode) & flags_of(batch)
+    assert set(ENCODING) == encoding - of_programs
+    assert set(DECODING) == decoding - of_programs
 
 
 @pytest.mark.parametrize(
@@ -53,6 +60,10 @@ def test_commands_have_a_flag_for_every_option():
         ({"target_bpp": -1.0}, "the target bpp must be positive"),
         ({"target_bytes": 0}, "the target size must be positive"),
         ({"quality": 5, "target_bytes": 9}, "only one of"),
+        ({"target_size": "5 parsecs"}, "is not a size"),
+        ({"max_side": 0}, "max_side must be a whole number"),
+        ({"target_size": 1.5}, "is not a size"),
+        ({"target_size": 5, "target_bytes": 5}, "only one of"),
     ],
 )
 def test_bad_encoder_options_are_refused_before_the_image_is_read(options, words):
@@ -82,6 +93,29 @@ def test_bad_decoder_options_are_refused_before_the_file_is_read(options):
             take(**options)
 
 
-def test_an_option_that_there_is_not_is_an_error():
-    with pytest.raises(TypeError, match="layer"):
-        codec.encode("no such file", layer=1)
+@pytest.mark.parametrize(
+    ("function", "wrong", "words"),
+    [
+        (codec.encode, "targetsize", "encode.. has no option 'targetsize'; did you mean 'target_"),
+        (codec.encode_detailed, "layer", "encode_detailed.. .* did you mean 'layers'"),
+        (codec.decode, "Scale", "decode.. .* did you mean 'scale'"),
+        (codec.decode_detailed, "zzz", "decode_detailed.. has no option 'zzz'; it has layers, "),
+        (codec.progressive, "sede", "ProgressiveDecoder.. .* did you mean 'seed'"),
+    ],
+)
+def test_an_option_that_there_is_not_names_the_function_and_the_nearest(function, wrong, words):
+    with pytest.raises(TypeError, match=words):
+        function("no such file", **{wrong: 1})
+    with pytest.raises(ArgumentError, match=words):
+        function("no such file", **{wrong: 1})
+
+
+@pytest.mark.parametrize(("size", "count"), [("20kB", 20_000), ("1KiB", 1024), (9000, 9000)])
+def test_a_target_size_is_written_as_on_the_command_line(size, count):
+    options = EncodeOptions(target_size=size)
+    assert (options.target_bytes, options.size_limit(1)) == (count, count)
+    assert replace(options, quality=None) == options == EncodeOptions(target_bytes=count)
+
+
+def test_the_module_lists_what_it_loads_late():
+    assert {"encode", "decode", "progressive", "info", "errors"} <= set(dir(codec))

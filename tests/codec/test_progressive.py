@@ -238,9 +238,16 @@ def test_the_iterator_takes_paths_bytes_and_streams(decorated, tmp_path):
     path = tmp_path / "a.cci"
     path.write_bytes(decorated)
     expected = codec.decode(decorated)
-    for source in (path, str(path), decorated, io.BytesIO(decorated)):
+    pieces = (decorated[start : start + 99] for start in range(0, len(decorated), 99))
+    for source, scales in [
+        (path, [4, 2]),
+        (str(path), [4, 2]),
+        (decorated, [4, 2]),
+        (io.BytesIO(decorated), [4, 2, 1]),  # nobody waits for the metadata to see the picture
+        (pieces, [4, 2, 1]),
+    ]:
         *frames, last = codec.progressive(source)
-        assert [frame.scale for frame in frames] == [4, 2, 1]
+        assert [frame.scale for frame in frames] == scales
         assert last.final
         assert not any(frame.final for frame in frames)
         assert np.array_equal(np.array(last.image), np.array(expected))
@@ -262,7 +269,16 @@ def test_the_iterator_does_not_wait_for_bytes_it_does_not_need(coded):
         rest.join()
 
 
-@pytest.mark.parametrize("source", ["missing.cci", ".", 7])
+def test_no_picture_comes_twice_from_a_file_at_hand(decorated):
+    for data in (decorated, decorated[:-2], decorated[: codec.info(decorated).layers[1].end]):
+        for scale in (1, 2, 4):
+            shown = [frame.image for frame in codec.progressive(data, scale=scale)]
+            assert not any(
+                a.size == b.size and a.tobytes() == b.tobytes() for a, b in pairwise(shown)
+            )
+
+
+@pytest.mark.parametrize("source", ["missing.cci", ".", 7, ["text"]])
 def test_what_cannot_be_read_is_one_clean_error(source):
     with pytest.raises(errors.CodecError):
         list(codec.progressive(source))

@@ -10,7 +10,6 @@ the codec's own prior of u is :mod:`models.ssvae.prior`.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F

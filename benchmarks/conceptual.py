@@ -9,7 +9,6 @@ are really written and decoded. The table gives the mean PSNR of all images afte
 
 from __future__ import annotations
 
-import argparse
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +21,7 @@ import codec
 from benchmarks.bench.images import (
     Cell,
     contact_sheet,
-    image_files,
+    folder_parser,
     piece,
     read_rgb,
     save_sheet,
@@ -109,12 +108,7 @@ def stage_table(
 
 
 def main(arguments: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.conceptual",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("files", type=image_files, metavar="FOLDER")
+    parser = folder_parser("conceptual", __doc__)
     parser.add_argument("--model", choices=list(MODEL_IDS), default="ssvae")
     parser.add_argument("--quality", type=int, default=30)
     parser.add_argument("--count", type=int, default=4, help="images on the sheet")

@@ -7,7 +7,6 @@ picture that the prior's mean, then a sample of it, makes of that drawing; u and
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +16,7 @@ import codec
 from benchmarks.bench.images import (
     Cell,
     contact_sheet,
-    image_files,
+    folder_parser,
     read_rgb,
     save_sheet,
     spread,
@@ -53,17 +52,12 @@ def row(rgb: np.ndarray, quality: int) -> list[Cell]:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.drawings",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("images", type=image_files, metavar="FOLDER")
+    parser = folder_parser("drawings", __doc__)
     parser.add_argument("--quality", type=int, default=60)
     parser.add_argument("--count", type=int, default=4, help="images on the sheet")
     parser.add_argument("-o", "--output", type=Path, required=True, help="the sheet, .webp or .png")
     options = parser.parse_args(arguments)
-    rows = [row(read_rgb(path), options.quality) for path in spread(options.images, options.count)]
+    rows = [row(read_rgb(path), options.quality) for path in spread(options.files, options.count)]
     save_sheet(contact_sheet(rows), options.output, quality=80)
 
 

@@ -6,7 +6,6 @@ files, and prints the BD-rate of each effort against effort 1 and the median enc
 
 from __future__ import annotations
 
-import argparse
 import json
 import statistics
 from pathlib import Path
@@ -14,7 +13,7 @@ from pathlib import Path
 from benchmarks.bench.bands import bd_rate
 from benchmarks.bench.codecs import Ours
 from benchmarks.bench.curves import mean_curves
-from benchmarks.bench.images import image_files
+from benchmarks.bench.images import folder_parser
 from benchmarks.bench.measuring import Job, Metrics
 from benchmarks.bench.runner import Journal, measure_all
 from codec.errors import CodecError
@@ -30,8 +29,7 @@ EFFORTS = (1, 2, 4, 6, 9)
 
 
 def main(arguments: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.effort", description=__doc__)
-    parser.add_argument("files", type=image_files, metavar="FOLDER")
+    parser = folder_parser("effort", __doc__)
     parser.add_argument("-o", "--output", type=Path, help="write points and summary as JSON")
     parser.add_argument("--every", type=int, default=1, help="take every Nth image")
     parser.add_argument("--limit", type=int, default=0, help="and of these the first N")

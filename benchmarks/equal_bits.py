@@ -10,7 +10,6 @@ taken. The sheet shows some of the photographs, and 64×64 images reduced from t
 
 from __future__ import annotations
 
-import argparse
 import json
 from dataclasses import dataclass, field
 from functools import partial
@@ -23,7 +22,7 @@ import codec
 from benchmarks.bench.images import (
     Cell,
     contact_sheet,
-    image_files,
+    folder_parser,
     piece,
     read_rgb,
     save_sheet,
@@ -175,12 +174,7 @@ def sheet(photographs: list[tuple[np.ndarray, Compared]], models: list[str]) -> 
 
 
 def main(arguments: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.equal_bits",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("files", type=image_files, metavar="FOLDER")
+    parser = folder_parser("equal_bits", __doc__)
     parser.add_argument("--models", nargs="+", default=["ssvae", "convdraw"])
     parser.add_argument("--bpp", type=float, default=0.1, help="of photographs")
     parser.add_argument("--small-bpp", type=float, default=1.0, help="of 64×64 images")

@@ -8,7 +8,6 @@ where ours is better) and a contact sheet for each size: original, ours, AVIF, f
 
 from __future__ import annotations
 
-import argparse
 import json
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -25,7 +24,7 @@ from benchmarks.bench.codecs import OTHERS, TUNED_AVIF
 from benchmarks.bench.images import (
     Cell,
     contact_sheet,
-    image_files,
+    folder_parser,
     piece,
     read_rgb,
     save_sheet,
@@ -145,12 +144,7 @@ def summary(duels: list[Duel]) -> list[dict[str, Any]]:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.looks",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("files", type=image_files, metavar="FOLDER")
+    parser = folder_parser("looks", __doc__)
     parser.add_argument("-o", "--output", type=Path, required=True, help="folder of the results")
     parser.add_argument("--bpp", type=float, nargs="+", default=SIZES, help="sizes")
     parser.add_argument(

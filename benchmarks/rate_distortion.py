@@ -17,7 +17,7 @@ from typing import Any
 
 from benchmarks.bench.codecs import OTHERS, OUR_PERCEPTUAL, OUR_QUALITIES, Ours, missing
 from benchmarks.bench.curves import PERCEPTUAL
-from benchmarks.bench.images import image_files
+from benchmarks.bench.images import folder_parser
 from benchmarks.bench.judgement import comparison_lines, judge, lines
 from benchmarks.bench.measuring import Job, Metrics
 from benchmarks.bench.records import Record, read_points
@@ -61,8 +61,7 @@ def write_results(path: Path, result: dict[str, Any], points: list[Record]) -> N
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.rate_distortion")
-    parser.add_argument("files", type=image_files, metavar="FOLDER")
+    parser = folder_parser("rate_distortion", __doc__)
     parser.add_argument("-o", "--output", type=Path, help="write all points and figures as JSON")
     parser.add_argument("--cache", type=Path, help="keep what was measured in this file")
     parser.add_argument("--compare", type=Path, help="results of an earlier run to set ours beside")

@@ -1,6 +1,6 @@
 """The images that are measured: found in a folder, read, cut, and shown on contact sheets.
 
-A command takes a folder of images as an argument of the type :func:`image_files`.
+A command takes a folder of images by :func:`folder_parser`.
 """
 
 from __future__ import annotations
@@ -39,6 +39,17 @@ def image_files(folder: str) -> list[Path]:
         return images_in(Path(folder))
     except ImageError as error:
         raise argparse.ArgumentTypeError(str(error)) from error
+
+
+def folder_parser(name: str, description: str | None) -> argparse.ArgumentParser:
+    """The parser of a command that measures a folder: its images are the argument ``files``."""
+    parser = argparse.ArgumentParser(
+        prog=f"python -m benchmarks.{name}",
+        description=description,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("files", type=image_files, metavar="FOLDER")
+    return parser
 
 
 def read_rgb(path: Path) -> np.ndarray:

@@ -1,6 +1,6 @@
 """Pictures in a terminal: every character is two pixels, an upper half block over its background.
 
-Frames replace each other as they sharpen. Where the output is no terminal, the last one is printed.
+Frames replace each other as they sharpen.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from rich.text import Text
 
 import codec
 from cli.output import complain
-from codec.errors import ImageError
+from codec.errors import ArgumentError, ImageError
 from codec.inspection import read_bytes
 
 _HALF_BLOCK = "▀"
@@ -54,30 +54,51 @@ def half_blocks(
     return Segments(segments)
 
 
+def a_terminal() -> Console:
+    """Standard output. Raises ArgumentError where it is no terminal (FORCE_COLOR makes it one)."""
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        raise ArgumentError(
+            "--terminal draws on a terminal, which standard output is not; "
+            "codec decode writes pictures into files"
+        )
+    return console
+
+
 def show(
-    place: Path, *, rate: int | None, options: dict[str, Any], console: Console | None = None
+    place: Path,
+    *,
+    rate: int | None,
+    options: dict[str, Any],
+    console: Console | None = None,
+    coded: bytes | None = None,
 ) -> None:
     """Show a file, or the .cci files of a folder one after the other.
 
     Args:
         rate: bytes per second of a simulated line; None: no waiting.
         options: as of :class:`codec.ProgressiveDecoder`.
+        coded: ``place`` is a picture, and these are the bytes of its .cci file.
 
     Raises:
         codec.errors.CodecError: no such file, or not one of ours.
     """
-    console = console or Console(highlight=False)
+    console = console or a_terminal()
+    if coded is not None:
+        _show_one(place, coded, rate, options, console)
+        return
     files = [place]
     if place.is_dir():
         files = sorted(p for p in place.iterdir() if p.suffix.lower() == ".cci" and p.is_file())
         if not files:
             raise ImageError(f"{place}: the folder holds no .cci file")
     for file in files:
-        _show_one(file, rate, options, console)
+        _show_one(file, read_bytes(file), rate, options, console)
 
 
-def _show_one(file: Path, rate: int | None, options: dict[str, Any], console: Console) -> None:
-    data = read_bytes(file)
+def _show_one(
+    file: Path, data: bytes, rate: int | None, options: dict[str, Any], console: Console
+) -> None:
     decoder = codec.ProgressiveDecoder(**options)
     # one line for the caption, one so that the prompt does not push the picture up
     columns, rows = console.width, max(1, console.height - 2)

@@ -18,8 +18,9 @@ from starlette.staticfiles import StaticFiles
 
 import codec
 from bitstream.container import MAGIC
-from cli.viewer.folder import Item, Library, UnknownFileError
+from cli.viewer.folder import Library, UnknownFileError
 from cli.viewer.guard import Guard, error
+from cli.viewer.memory import Item
 from cli.viewer.pictures import describe, message, original_pixels, png, quality_of, rival
 from cli.viewer.stream import StoppedError, Workers, play
 from codec.errors import ArgumentError, CodecError
@@ -116,7 +117,8 @@ class _Viewer:
         return self._library.find(request.query_params.get("file", ""))
 
     async def files(self, request: Request) -> Response:
-        return JSONResponse({"files": await self._workers.draw(self._library.names)})
+        names, more = await self._workers.draw(self._library.names)
+        return JSONResponse({"files": names} | ({"more": True} if more else {}))
 
     async def info(self, request: Request) -> Response:
         about = await self._workers.draw(describe, self._item(request), self._max_pixels)

@@ -14,7 +14,7 @@ from PIL import Image
 
 import codec
 from benchmarks.bench import sizes
-from cli.viewer.folder import Item
+from cli.viewer.memory import Item
 from codec.errors import ArgumentError, ImageError, TargetError
 from codec.image_io import load_picture
 from models.metrics.psnr import psnr

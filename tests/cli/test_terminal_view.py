@@ -85,8 +85,9 @@ def test_a_rate_makes_it_take_its_time(coded, tmp_path):
     assert time.perf_counter() - started >= 0.5
 
 
-def run(*arguments):
-    return CliRunner().invoke(app, ["view", *map(str, arguments)])
+def run(*arguments, terminal="1"):
+    """The command, whose output counts as a terminal unless that is ""."""
+    return CliRunner(env={"FORCE_COLOR": terminal}).invoke(app, ["view", *map(str, arguments)])
 
 
 def test_the_command_shows_a_folder_and_notes_what_is_cut(coded, tmp_path):
@@ -101,11 +102,30 @@ def test_the_command_shows_a_folder_and_notes_what_is_cut(coded, tmp_path):
     assert "b.cci: note: the file is cut" in result.stderr
 
 
+def test_a_picture_is_encoded_in_memory_and_shown(crop, tmp_path):
+    Image.fromarray(crop).save(tmp_path / "photo.png")
+    result = run("--terminal", tmp_path / "photo.png")
+    assert result.exit_code == 0
+    assert "photo.png: layer 3 of 3" in result.stdout
+    assert "photo.png: encoded in memory: " in result.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["photo.png"]
+
+
+def test_where_there_is_no_terminal_it_says_so_and_draws_nothing(coded, tmp_path):
+    (tmp_path / "a.cci").write_bytes(coded)
+    result = run("--terminal", tmp_path / "a.cci", terminal="")
+    assert result.exit_code == 2
+    assert result.stdout == ""
+    assert result.stderr.startswith("codec: --terminal draws on a terminal, which standard output")
+    assert result.stderr.count("\n") == 1
+
+
 def test_errors_are_one_line(coded, tmp_path):
     (tmp_path / "bad.cci").write_bytes(b"something else")
     for arguments, reason, status in (
         (["--terminal", tmp_path / "bad.cci"], "bad.cci: this is not a .cci file", 1),
         (["--terminal", tmp_path / "none.cci"], "none.cci", 1),
+        (["--terminal", "--originals", tmp_path, tmp_path], "--originals goes with the page", 2),
         (["--terminal", "--rate", "fast", tmp_path], "not a size", 2),
         (["--rate", "4kB", tmp_path], "--rate goes with --terminal", 2),
     ):

@@ -20,8 +20,10 @@ import uvicorn
 from PIL import Image
 
 import codec
+from cli.viewer import folder as folder_module
 from cli.viewer.app import build
 from cli.viewer.folder import Library
+from cli.viewer.memory import Memory
 from cli.viewer.serve import bind
 from tests.conftest import psnr
 from tests.viewer import Viewer, messages, pixels
@@ -61,6 +63,63 @@ def test_a_file_alone_is_all_there_is_to_see(folder):
     with Viewer(folder / "plain.cci") as alone:
         assert alone.json("/api/files") == {"files": ["plain.cci"]}
         assert alone.get("/api/info?file=photo.cci")[0] == 404
+
+
+def test_subfolders_are_listed_but_not_links_that_lead_outside(tmp_path, folder):
+    data = (folder / "plain.cci").read_bytes()
+    shown = tmp_path / "shown"
+    for name in ("b.cci", "sub/a.cci", "sub/deep/z.cci", "a.CCI", "../outside/x.cci"):
+        (shown / name).parent.mkdir(parents=True, exist_ok=True)
+        (shown / name).write_bytes(data)
+    (shown / "linked").symlink_to(tmp_path / "outside")
+    (shown / "sub" / "round").symlink_to(shown)
+    (shown / "sub" / "x.cci").symlink_to(tmp_path / "outside" / "x.cci")
+    library = Library(shown)
+    assert library.names() == (["a.CCI", "b.cci", "sub/a.cci", "sub/deep/z.cci"], False)
+    assert library.find("sub/deep/z.cci").read() == data
+    for name in ("linked/x.cci", "sub/x.cci", "sub/../../outside/x.cci"):
+        with pytest.raises(codec.errors.CodecError, match="none of the files"):
+            library.find(name)
+
+
+def test_a_list_of_files_ends_somewhere(folder, tmp_path, monkeypatch):
+    for index in range(5):
+        (tmp_path / f"{index}.cci").write_bytes(b"")
+    monkeypatch.setattr(folder_module, "MAX_FILES", 3)
+    assert Library(tmp_path).names() == (["0.cci", "1.cci", "2.cci"], True)
+    monkeypatch.setattr(folder_module, "MAX_NAMES", 2)
+    assert Library(tmp_path).names() == (["0.cci", "1.cci"], True)
+
+
+def test_originals_may_lie_elsewhere_but_not_outside_of_it(tmp_path, folder):
+    data, picture = (folder / "photo.cci").read_bytes(), (folder / "photo.png").read_bytes()
+    shown, raw = tmp_path / "shown", tmp_path / "raw"
+    (shown / "sub").mkdir(parents=True)
+    (raw / "sub").mkdir(parents=True)
+    for name in ("sub/same.cci", "sub/flat.cci", "sub/leads-out.cci", "beside.cci"):
+        (shown / name).write_bytes(data)
+    for place in (raw / "sub" / "same.png", raw / "flat.JPG", shown / "beside.png"):
+        place.write_bytes(picture)
+    (raw / "sub" / "leads-out.png").symlink_to(folder / "photo.png")
+    library = Library(shown, originals=raw)
+    assert library.find("sub/same.cci").original == raw / "sub" / "same.png"
+    assert library.find("sub/flat.cci").original == raw / "flat.JPG"
+    assert library.find("beside.cci").original == shown / "beside.png"
+    assert library.find("sub/leads-out.cci").original is None
+    with pytest.raises(codec.errors.ImageError, match="no such folder"):
+        Library(shown, originals=tmp_path / "nowhere")
+
+
+def test_a_picture_is_encoded_in_memory_and_shown_with_its_original(folder, crop):
+    before = sorted(folder.iterdir())
+    with Viewer(folder / "photo.png") as alone:
+        assert alone.json("/api/files") == {"files": ["photo.png"]}
+        assert alone.json("/api/info?file=photo.png")["original"] is True
+        assert alone.get("/api/file?file=photo.png")[1] == codec.encode(crop)
+        ((_, original),) = messages(alone.get("/api/original?file=photo.png")[1])
+        assert np.array_equal(pixels(original), crop)
+        assert alone.get("/api/info?file=photo.cci")[0] == 404
+    assert sorted(folder.iterdir()) == before
 
 
 def test_it_describes_a_file(viewer, folder):
@@ -351,7 +410,7 @@ def test_a_stranger_beside_the_file_is_no_original(viewer, folder):
 
 
 def test_the_oldest_dropped_files_are_forgotten(tmp_path):
-    library = Library(tmp_path, keep=2, keep_bytes=100)
+    library = Library(tmp_path, memory=Memory(keep=2, keep_bytes=100))
     first, second = (library.add("x", b"x" * 40, None) for _ in range(2))
     assert library.find(first.name).read() == b"x" * 40  # looked at last
     third = library.add("x", b"x" * 40, b"")
@@ -398,6 +457,12 @@ def test_a_missing_folder_is_one_line(tmp_path):
     done = run_view(tmp_path / "nowhere", "--no-browser")
     assert done.returncode == 1
     assert done.stderr == f"codec: {tmp_path / 'nowhere'}: no such file or folder\n"
+
+
+def test_what_is_no_picture_is_one_line_and_no_page(folder):
+    done = run_view(folder / "notes.txt", "--no-browser")
+    assert done.returncode == 1
+    assert done.stderr == f"codec: {folder / 'notes.txt'}: is not an image Pillow can read\n"
 
 
 def test_without_the_extra_it_says_how_to_get_it(folder, tmp_path):

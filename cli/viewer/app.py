@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from functools import partial, wraps
+from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
+import numpy as np
 from PIL import Image
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -20,17 +22,30 @@ import codec
 from bitstream.container import MAGIC
 from cli.viewer.folder import Library, UnknownFileError
 from cli.viewer.guard import Guard, error
+from cli.viewer.measures import as_looked_at, decibels, points
 from cli.viewer.memory import Item
-from cli.viewer.pictures import describe, message, original_pixels, png, quality_of, rival
-from cli.viewer.stream import StoppedError, Workers, play
-from codec.errors import ArgumentError, CodecError
+from cli.viewer.pictures import describe, message, original_pixels, png
+from cli.viewer.questions import number, of_encoding, of_extent, of_fill
+from cli.viewer.rivals import available, rival
+from cli.viewer.stream import play
+from cli.viewer.thumbnails import Thumbnails
+from cli.viewer.workers import StoppedError, Wanted, Workers
+from codec.errors import ArgumentError, CodecError, ImageError
 from codec.limits import DEFAULT_MAX_PIXELS
-from codec.options import DecodeOptions, EncodeOptions
+from codec.options import DEFAULT_MODEL, DecodeOptions
+from models.names import LAYER_NAMES, MODEL_IDS, TUNINGS, VARIANTS, tuning_of
 
 STATIC = Path(__file__).parent / "static"
 MAX_BODY = 128 << 20
 BINARY = "application/octet-stream"
 
+#: Addresses below /api/, each a method of the viewer; the second ones make new files.
+_ASKED = (
+    "about", "files", "info", "stream", "decode", "original", "rival", "file", "thumbnail",
+)  # fmt: skip
+_SENT = ("encode", "recode")
+
+T = TypeVar("T")
 Handler = Callable[[Request], Awaitable[Response]]
 
 
@@ -55,14 +70,11 @@ def build(
     routes = [
         Route("/", _page),
         Mount("/static", StaticFiles(directory=STATIC)),
-        Route("/api/files", _json_errors(viewer.files)),
-        Route("/api/info", _json_errors(viewer.info)),
-        Route("/api/stream", _json_errors(viewer.stream)),
-        Route("/api/decode", _json_errors(viewer.decode)),
-        Route("/api/original", _json_errors(viewer.original)),
-        Route("/api/rival", _json_errors(viewer.rival)),
-        Route("/api/file", _json_errors(viewer.file)),
-        Route("/api/encode", _json_errors(viewer.encode), methods=["POST"]),
+        *(Route(f"/api/{name}", _json_errors(getattr(viewer, name))) for name in _ASKED),
+        *(
+            Route(f"/api/{name}", _json_errors(getattr(viewer, name)), methods=["POST"])
+            for name in _SENT
+        ),
     ]
     app = Starlette(
         routes=routes,
@@ -108,6 +120,7 @@ class _Viewer:
         self._library, self._max_body, self._options = library, max_body, options
         self._max_pixels = options.get("max_pixels", DEFAULT_MAX_PIXELS)
         self._workers = Workers()
+        self._thumbnails = Thumbnails()
 
     def stop(self) -> None:
         """End what is going on. To be called in the event loop."""
@@ -115,6 +128,17 @@ class _Viewer:
 
     def _item(self, request: Request) -> Item:
         return self._library.find(request.query_params.get("file", ""))
+
+    async def about(self, request: Request) -> Response:
+        """What the page's controls offer."""
+        return JSONResponse(
+            {
+                "models": _models(),
+                "rivals": available(),
+                "temperature": DecodeOptions.temperature,
+                "layers": list(LAYER_NAMES),
+            }
+        )
 
     async def files(self, request: Request) -> Response:
         names, more = await self._workers.draw(self._library.names)
@@ -133,39 +157,55 @@ class _Viewer:
         return response
 
     async def stream(self, request: Request) -> Response:
-        item, rate = self._item(request), _number(request, "rate", 0, 0, 1e12)
+        item, rate = self._item(request), number(request, "rate", 0, 0, 1e12)
         data = await self._workers.draw(item.read)
         original = partial(original_pixels, item, self._max_pixels) if item.original else None
-        options = self._options | _fill(request)
+        options = self._options | of_fill(request)
         return StreamingResponse(
             play(data, rate, self._workers, original, options), media_type=BINARY
         )
 
     async def decode(self, request: Request) -> Response:
-        item, layers = self._item(request), int(_number(request, "layers", 3, 1, 3))
-        options = self._options | _fill(request) | {"layers": layers}
-        result = await self._workers.decode(
-            codec.decode_detailed, await self._workers.draw(item.read), **options
-        )
-        head, picture = await self._workers.draw(self._decoded, item, result)
-        return Response(message(head, picture), media_type=BINARY)
-
-    def _decoded(self, item: Item, result: codec.Decoded) -> tuple[dict[str, Any], bytes]:
+        """A frame; then, where there is an original, its score."""
+        item = self._item(request)
+        options = self._options | of_fill(request) | of_extent(request)
+        data = await self._workers.draw(item.read)
+        async with self._workers.wanted(request) as wanted:
+            result = await self._workers.code(
+                _while(wanted, codec.decode_detailed), data, progress=wanted, **options
+            )
+        picture = await self._workers.draw(png, result.image)
         width, height = result.image.size
         head = {
             "type": "frame",
             "layers": result.layers,
+            "stages": result.stages,
             "scale": 1,
             "width": width,
             "height": height,
             "notes": list(result.notes),
         }
+        original = None
         if item.original is not None:
             try:
-                head["psnr"] = quality_of(result.image, original_pixels(item, self._max_pixels))
+                original = await self._workers.draw(original_pixels, item, self._max_pixels)
+                shown = await self._workers.draw(as_looked_at, result.image, original)
+                head["psnr"] = await self._workers.draw(decibels, shown, original)
             except CodecError as problem:
                 head["notes"] = [*result.notes, str(problem)]
-        return head, png(result.image)
+        if original is None:
+            return Response(message(head, picture), media_type=BINARY)
+        return self._scored(message(head, picture), shown, original)
+
+    def _scored(self, first: bytes, shown: np.ndarray, original: np.ndarray) -> Response:
+        """A picture's message at once, and SSIMULACRA2 in another one when it is known."""
+
+        async def parts() -> AsyncIterator[bytes]:
+            yield first
+            seen = await self._workers.compare(points, shown, original)
+            yield message({"type": "score", "ssimulacra2": seen})
+
+        return StreamingResponse(parts(), media_type=BINARY)
 
     async def original(self, request: Request) -> Response:
         pixels = await self._workers.draw(original_pixels, self._item(request), self._max_pixels)
@@ -173,14 +213,24 @@ class _Viewer:
         return Response(message({"type": "original"}, picture), media_type=BINARY)
 
     async def rival(self, request: Request) -> Response:
-        item, limit = self._item(request), int(_number(request, "bytes", 0, 1, 1e12))
-        pixels = await self._workers.draw(original_pixels, item, self._max_pixels)
+        item, limit = self._item(request), int(number(request, "bytes", 0, 1, 1e12))
+        original = await self._workers.draw(original_pixels, item, self._max_pixels)
         name = request.query_params.get("name", "")
-        picture, head = await self._workers.draw(rival, pixels, name, limit)
-        return Response(message(head, picture), media_type=BINARY)
+        async with self._workers.wanted(request) as wanted:
+            shown, head = await self._workers.compare(rival, original, name, limit, wanted)
+        picture = await self._workers.draw(lambda: png(Image.fromarray(shown)))
+        return self._scored(message(head, picture), shown, original)
+
+    async def thumbnail(self, request: Request) -> Response:
+        item = self._item(request)
+        made = await self._workers.draw(self._thumbnails.known, item)
+        if made is None:
+            made = await self._workers.code(self._thumbnails.make, item, self._options)
+        return Response(made, media_type="image/png")
 
     async def encode(self, request: Request) -> Response:
-        aims = _aims(request)
+        """Take a dropped file: a .cci file, or a picture to encode."""
+        options = self._options | of_encoding(request)
         title = Path(request.query_params.get("title", "dropped")).name[:200]
         data = bytearray()
         async for piece in request.stream():
@@ -190,51 +240,54 @@ class _Viewer:
         dropped, original = bytes(data), None
         if not dropped.startswith(MAGIC):
             original = dropped
-            options = aims | self._options
-            dropped = await self._workers.decode(codec.encode, original, **options)
+            dropped = await self._encoded(request, original, options)
         item = self._library.add(title, dropped, original)
         return JSONResponse(await self._workers.draw(describe, item, self._max_pixels))
 
+    async def recode(self, request: Request) -> Response:
+        """Code a file's original anew. Ends without a trace where the page asks for another one
+        before it is done."""
+        item, options = self._item(request), self._options | of_encoding(request)
+        if item.original is None:
+            raise ImageError(f"{item.title}: there is no original beside it")
+        data = await self._encoded(request, item.original, options)
+        item = self._library.recoded(item, data)
+        return JSONResponse(await self._workers.draw(describe, item, self._max_pixels))
 
-def _fill(request: Request) -> dict[str, Any]:
-    return {
-        "fill": request.query_params.get("fill", DecodeOptions.fill),
-        "seed": int(_number(request, "seed", DecodeOptions.seed, 0, 2**53)),
-    }
-
-
-#: What a new file may aim at: options of :func:`codec.encode`, with their bounds.
-_AIMS = {
-    "quality": (0, 100),
-    "target_ssimulacra2": (-100, 99),
-    "target_psnr": (1, 99),
-    "target_bytes": (1, 1e12),
-}
-
-
-def _aims(request: Request) -> dict[str, Any]:
-    """Options of the encoder that the page asks for."""
-    query = request.query_params
-    aims: dict[str, Any] = {
-        name: _number(request, name, 0, *bounds) for name, bounds in _AIMS.items() if name in query
-    }
-    if "target_bytes" in aims:
-        aims["target_bytes"] = int(aims["target_bytes"])
-    if "tune" in query:
-        aims["tune"] = query["tune"]
-    EncodeOptions(**aims)
-    return aims
+    async def _encoded(
+        self, request: Request, picture: bytes | Path, options: dict[str, Any]
+    ) -> bytes:
+        async with self._workers.wanted(request) as wanted:
+            return await self._workers.code(
+                _while(wanted, codec.encode), picture, progress=wanted, **options
+            )
 
 
-def _number(request: Request, name: str, default: float, low: float, high: float) -> float:
-    text = request.query_params.get(name, str(default))
-    try:
-        value = float(text)
-    except ValueError:
-        value = float("nan")
-    if not low <= value <= high:
-        raise ArgumentError(f"{name} must be a number from {low:g} to {high:g}, not {text!r}")
-    return value
+def _while(wanted: Wanted, work: Callable[..., T]) -> Callable[..., T]:
+    """The work, which is not even begun where nobody waits any more when its turn comes."""
+
+    def begun(*arguments: Any, **options: Any) -> T:
+        wanted()
+        return work(*arguments, **options)
+
+    return begun
+
+
+def _models() -> list[dict[str, Any]]:
+    """The installed models, the default first, with what weights of theirs are tuned for."""
+    variants = {name for names in VARIANTS.values() for name in names}
+    names = sorted(MODEL_IDS.keys() - variants, key=lambda name: (name != DEFAULT_MODEL, name))
+    models = []
+    for name in names:
+        tunings = {tuning_of(which) for which in (name, *VARIANTS.get(name, ())) if _there(which)}
+        if tunings:
+            models.append({"name": name, "tunings": [t for t in TUNINGS if t in tunings]})
+    return models
+
+
+def _there(model: str) -> bool:
+    """Whether weights are installed, asked without torch, which takes seconds to import."""
+    return resources.files("models").joinpath("weights", f"{model}.safetensors").is_file()
 
 
 def _quoted(name: str) -> str:

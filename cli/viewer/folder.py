@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from cli.viewer.memory import Item, Memory
@@ -52,6 +53,7 @@ class Library:
         self._originals = originals.resolve() if originals is not None else None
         self._memory = memory or Memory()
         self._lock = threading.Lock()
+        self._anew: dict[str, str] = {}  # files on disk → what they were coded anew as
         self._picture: Item | None = None
         if coded is not None:
             self._picture = Item(place.name, place.name, coded, place)
@@ -87,6 +89,22 @@ class Library:
     def add(self, title: str, data: bytes, original: bytes | None) -> Item:
         """Remember a dropped file under a name that cannot be guessed; forget the oldest."""
         return self._memory.add(title, data, original)
+
+    def recoded(self, item: Item, data: bytes) -> Item:
+        """Remember other bytes for a file's original: in place of those before where they are held
+        in memory, else as a new file beside that on disk, of which there is one at a time."""
+        with self._lock:
+            if self._picture is not None and item.name == self._picture.name:
+                self._picture = replace(item, source=data)
+                return self._picture
+            if isinstance(item.source, Path):
+                name = self._anew.get(item.name)
+                if name is None or self._memory.find(name) is None:
+                    made = self._memory.add(item.title, data, item.original)
+                    self._anew[item.name] = made.name
+                    return made
+                item = replace(item, name=name)
+        return self._memory.put(replace(item, source=data))
 
     def _original(self, path: Path) -> Path | None:
         """The original of a file: in the folder of originals, under the same relative name or the

@@ -5,65 +5,19 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Callable
-from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import suppress
-from functools import partial
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 from PIL import Image
 
 import codec
-from cli.viewer.pictures import message, png, quality_of
+from cli.viewer.measures import as_looked_at, decibels, points
+from cli.viewer.pictures import message, png
+from cli.viewer.workers import Workers
 from codec.errors import CodecError
 
 _TICK = 0.05  # seconds between two pieces
-
-T = TypeVar("T")
-
-
-class StoppedError(CodecError):
-    """The viewer is being stopped; nothing new is begun."""
-
-
-class Workers:
-    """One thread that decodes, one for all other work on pixels.
-
-    The decoder's networks use every core by themselves: two at once would only wait for each other.
-    They take turns layer by layer, so that a second viewer soon has its first frame.
-    """
-
-    def __init__(self) -> None:
-        self._decoding = ThreadPoolExecutor(1, thread_name_prefix="decode")
-        self._pixels = ThreadPoolExecutor(1, thread_name_prefix="pixels")
-        self._decoding.submit(getattr, codec, "decode")  # torch takes seconds to import: begin now
-        self._stopped = False
-        self.showings: set[asyncio.Queue[bytes | None]] = set()
-
-    async def decode(self, work: Callable[..., T], *arguments: Any, **options: Any) -> T:
-        return await self._run(self._decoding, partial(work, *arguments, **options))
-
-    async def draw(self, work: Callable[..., T], *arguments: Any) -> T:
-        return await self._run(self._pixels, partial(work, *arguments))
-
-    async def _run(self, thread: Executor, work: Callable[[], T]) -> T:
-        stopped = StoppedError("the viewer was stopped")
-        if self._stopped:
-            raise stopped
-        try:
-            return await asyncio.get_running_loop().run_in_executor(thread, work)
-        except asyncio.CancelledError:
-            if self._stopped:  # the work was cancelled, not who waited for it
-                raise stopped from None
-            raise
-
-    def stop(self) -> None:
-        """End every showing and drop what has not begun. To be called in the event loop."""
-        self._stopped = True
-        for queue in self.showings:
-            queue.put_nowait(None)
-        for thread in (self._decoding, self._pixels):
-            thread.shutdown(wait=False, cancel_futures=True)
 
 
 async def play(
@@ -76,7 +30,8 @@ async def play(
     """Messages of one showing; closing the iterator ends it.
 
     ``bytes`` {received}; ``frame`` {layers, scale, width, height, end, seconds} with a PNG;
-    ``score`` {layers, scale, psnr}; at last ``end`` {notes, seconds} or ``error`` {error}.
+    ``score`` {layers, scale, psnr} and, of the frame that is the latest by then, once more with
+    {ssimulacra2}; at last ``end`` {notes, seconds} or ``error`` {error}.
 
     Args:
         rate: bytes per second; 0: all at once.
@@ -112,6 +67,7 @@ class _Showing:
         self._original, self._options = original, options
         self._arrived = asyncio.Event()
         self._received = 0
+        self._latest: Image.Image | None = None
         self._started = time.perf_counter()
         self.scores: list[asyncio.Task[None]] = []
 
@@ -143,20 +99,21 @@ class _Showing:
             self._queue.put_nowait(None)
 
     async def _decode(self) -> None:
-        decoder = await self._workers.decode(codec.ProgressiveDecoder, **self._options)
+        decoder = await self._workers.code(codec.ProgressiveDecoder, **self._options)
         taken = 0
         while taken < len(self._data):
             await self._arrived.wait()
             self._arrived.clear()
             piece, taken = self._data[taken : self._received], self._received
             frames = decoder.frames(piece)
-            while (frame := await self._workers.decode(next, frames, None)) is not None:
+            while (frame := await self._workers.code(next, frames, None)) is not None:
                 await self._show(frame.image, frame.layers, frame.scale, frame.end)
-        result = await self._workers.decode(decoder.finish)
+        result = await self._workers.code(decoder.finish)
         if result.layers < result.layers_declared or result.layers < 3:
             await self._show(result.image, result.layers, 1, len(self._data))
+        seconds = self._seconds()
         await asyncio.gather(*self.scores)
-        self._send("end", notes=list(result.notes), seconds=self._seconds())
+        self._send("end", notes=list(result.notes), seconds=seconds)
 
     async def _show(self, image: Image.Image, layers: int, scale: int, end: int) -> None:
         coded = await self._workers.draw(png, image)
@@ -171,12 +128,23 @@ class _Showing:
             end=end,
             seconds=self._seconds(),
         )
+        self._latest = image
         if self._original is not None:
             self.scores.append(asyncio.create_task(self._score(image, layers, scale)))
 
     async def _score(self, image: Image.Image, layers: int, scale: int) -> None:
         assert self._original is not None
-        with suppress(CodecError):  # an original that cannot be read costs the number alone
-            pixels = await self._workers.draw(self._original)
-            psnr = await self._workers.draw(quality_of, image, pixels)
-            self._send("score", layers=layers, scale=scale, psnr=psnr)
+        with suppress(CodecError):  # an original that cannot be read costs the numbers alone
+            original = await self._workers.draw(self._original)
+            shown = await self._workers.draw(as_looked_at, image, original)
+            near = await self._workers.draw(decibels, shown, original)
+            self._send("score", layers=layers, scale=scale, psnr=near)
+            seen = await self._workers.compare(self._points_of, image, shown, original)
+            if image is self._latest:
+                self._send("score", layers=layers, scale=scale, psnr=near, ssimulacra2=seen)
+
+    def _points_of(
+        self, image: Image.Image, shown: np.ndarray, original: np.ndarray
+    ) -> float | None:
+        """SSIMULACRA2 of the latest frame; of one that was replaced nobody looks at it."""
+        return points(shown, original) if image is self._latest else None

@@ -225,7 +225,12 @@ class _Viewer:
         item = self._item(request)
         made = await self._workers.draw(self._thumbnails.known, item)
         if made is None:
-            made = await self._workers.code(self._thumbnails.make, item, self._options)
+            try:
+                made = await self._workers.code(self._thumbnails.make, item, self._options)
+            except StoppedError:
+                raise
+            except CodecError:  # what is wrong with it is said when it is opened
+                return Response(status_code=204)
         return Response(made, media_type="image/png")
 
     async def encode(self, request: Request) -> Response:

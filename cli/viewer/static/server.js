@@ -15,10 +15,8 @@ export async function json(path, query, options) {
   return (await asked(path, query, options)).json();
 }
 
-/** A picture answer of one message: its head, with `url` naming the picture. */
-export async function picture(path, query, signal) {
-  for await (const message of messages(path, query, signal)) return message;
-  throw new Error("the server sent no picture");
+export async function blob(path, query) {
+  return (await asked(path, query)).blob();
 }
 
 /**

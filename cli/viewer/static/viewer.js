@@ -1,27 +1,34 @@
-// The page: which file, how it arrives, what it is compared with.
+// The page: which file, how it arrives, how much of it is shown.
 
-import { json, messages, picture } from "./server.js";
+import { json, messages } from "./server.js";
+import { Coding } from "./coding.js";
+import { Comparison } from "./comparison.js";
+import { held, listen } from "./keys.js";
+import { clearNumbers, showScore, showSize } from "./numbers.js";
 import { Panes } from "./panes.js";
-import { arrivalBar, bytes, decibels, perPixel, text } from "./words.js";
+import { offerStops, stopsOf } from "./stops.js";
+import { Strip } from "./strip.js";
+import { take } from "./taking.js";
+import { $, arrivalBar, bytes, chosen, text } from "./words.js";
+import { Zoom } from "./zoom.js";
 
-const $ = (id) => document.getElementById(id);
-const state = { file: null, layers: 3, end: 0, psnr: null, compare: "", rateChosen: false };
-const panes = new Panes($("picture"));
+const state = { file: null, stops: [], stop: null, opened: 0 };
+const panes = new Panes(), zoom = new Zoom(), comparison = new Comparison(panes);
 let showing = new AbortController(); // what fills the left pane
-let comparing = new AbortController(); // what fills the right one
-const NAMES = ["u", "z1", "z2"];
 
 const become = (name) => { document.body.dataset.state = name; };
 const say = (words) => text("status", words);
-const chosen = (group) => document.querySelector(`input[name="${group}"]:checked`).value;
+const pixels = () => state.file.width * state.file.height;
 
 function fail(error) {
   if (error.name === "AbortError") return;
   become("failed");
+  say("");
   text("error", error.message);
   $("error").hidden = false;
 }
 
+/** End what is going on in the left pane. */
 function anew() {
   showing.abort();
   showing = new AbortController();
@@ -30,105 +37,129 @@ function anew() {
   return showing.signal;
 }
 
+/** Nothing of what was shown must be taken for what comes. */
+function clear() {
+  comparison.cancel();
+  panes.clear();
+  clearNumbers();
+  state.stop = null;
+  for (const id of ["bytes", "fill-hint"]) text(id, "");
+}
+
 // -- files ---------------------------------------------------------------------------------------
+
+const title = (file) => (file.name === file.title ? file.title : `${file.title} (quality ${file.quality})`);
 
 async function open(name) {
   const signal = anew();
+  state.opened += 1;
+  state.file = null;
+  coding.cancel();
+  clear();
   become("loading");
+  $("file").value = name;
+  document.title = "codec view";
+  $("arrival").replaceChildren();
+  $("arrival").setAttribute("aria-valuenow", 0);
+  $("arrival").removeAttribute("aria-valuetext");
+  $("download").removeAttribute("href");
+  offerStops($("layers"), $("ticks"), []);
+  coding.explain(null);
+  say(`Opening ${$("file").selectedOptions[0]?.textContent ?? name}…`);
+  strip.mark(name);
   try {
-    const file = await json("info", { file: name }, { signal });
-    use(file);
+    use(await json("info", { file: name }, { signal }));
+    play();
   } catch (error) {
     fail(error);
   }
 }
 
+/** Make the controls those of a file. */
 function use(file) {
   state.file = file;
+  state.stops = stopsOf(file);
   document.title = `${file.title} – codec view`;
-  panes.size(file.width, file.height);
-  const count = file.layers.length;
-  $("layers").max = count;
-  $("layers").disabled = count < 2;
-  $("ticks").replaceChildren(...file.layers.map((_, i) => Object.assign(
-    document.createElement("span"), { textContent: NAMES.slice(0, i + 1).join(" + ") })));
+  zoom.size(file.width, file.height);
+  offerStops($("layers"), $("ticks"), state.stops);
   arrivalBar($("arrival"), file);
   $("download").href = `/api/file?file=${encodeURIComponent(file.name)}`;
-  for (const input of document.querySelectorAll('input[name="compare"]')) {
-    input.disabled = !file.original && input.value !== "";
-    if (input.disabled && input.checked) document.querySelector('[name="compare"]').checked = true;
-  }
-  text("compare-hint", file.original ? "" :
-    "Put the original beside the file, under the same name, to compare with it.");
-  state.compare = chosen("compare");
-  if (!state.rateChosen) { // about four seconds for the whole file
-    const rates = [...$("rate").options].map((o) => +o.value).filter(Boolean);
-    const far = (rate) => Math.abs(Math.log(rate * 4 / file.bytes));
-    $("rate").value = rates.reduce((a, b) => (far(a) <= far(b) ? a : b));
-  }
-  play();
+  const auto = [...$("rate").options].find(({ value }) => value === "auto");
+  auto.textContent = `automatic (${bytes(automatic())}/s)`;
+  coding.explain(file);
 }
 
-async function encode(blob) {
-  const signal = anew();
-  become("busy");
-  say(`Encoding ${blob.name}…`);
-  try {
-    const aim = $("aim").value, much = +$("quality").value;
-    const query = { title: blob.name, tune: $("tune").value };
-    query[aim] = aim === "target_bytes" ? 1000 * much : much;
-    const file = await json("encode", query, { method: "POST", body: blob, signal });
-    $("file").append(new Option(`${file.title} (quality ${file.quality})`, file.name, true, true));
-    use(file);
-  } catch (error) {
-    say("");
-    fail(error);
-  }
+/** Have a file in the list, under the title it has now, and choose it there. */
+function list(file, choose) {
+  let option = [...$("file").options].find(({ value }) => value === file.name);
+  if (!option) $("file").append(option = new Option("", file.name));
+  option.textContent = title(file);
+  if (choose) $("file").value = file.name;
+  strip.add(file.name, file.title);
+}
+
+function accept(files) {
+  if (!files.length) return;
+  coding.cancel();
+  const { opened } = state;
+  take(files, coding.query(), (file, index) => {
+    list(file);
+    if (index === 0 && state.opened === opened) open(file.name);
+  });
+}
+
+function beside(step) {
+  const options = [...$("file").options];
+  const next = options[$("file").selectedIndex + step];
+  if (next) open(next.value);
 }
 
 // -- what is shown -------------------------------------------------------------------------------
 
-/** Note what the left pane shows: so many layers, from so many leading bytes. */
-function shows(layers, scale, end, psnr) {
-  const { file } = state;
-  Object.assign(state, { layers, end, psnr });
-  $("layers").value = layers;
-  $("layers").setAttribute("aria-valuetext", `${layers} of ${file.layers.length}: ${sum(layers)}`);
-  [...$("ticks").children].forEach((tick, i) => tick.classList.toggle("on", i + 1 === layers));
+/** Note what the left pane shows: the file up to a stop, at a scale. */
+function shows(stop, scale, score) {
+  const { file, stops } = state, at = stops.indexOf(stop) + 1;
+  state.stop = stop;
+  $("layers").value = at;
+  $("layers").setAttribute("aria-valuetext", `${at} of ${stops.length}: ${stop.name}`);
+  [...$("ticks").children].forEach((tick, i) => tick.classList.toggle("on", i + 1 === at));
   const size = { 1: "", 2: ", half size", 4: ", quarter size" }[scale];
-  text("left-name", `${sum(layers)}${size}`);
-  $("shown").alt = `${file.title} from ${sum(layers)}${size}`;
-  text("n-bytes", bytes(end));
-  text("n-bpp", perPixel(8 * end / (file.width * file.height)));
-  text("n-psnr", decibels(psnr));
-  const whole = layers >= 3;
-  text("fill-hint", whole ? "All layers are here: nothing to fill in." : "");
+  text("left-name", `${stop.name}${size}`);
+  $("shown").alt = `${file.title} from ${stop.name}${size}`;
+  $("save").download = `${file.title.split("/").at(-1).replace(/\.[^.]*$/, "")}-${stop.name.replace(/\W+/g, "-")}.png`;
+  showSize(stop === stops.at(-1) ? file.bytes : stop.end, pixels(), stop.within);
+  showScore(score, pixels());
+  text("fill-hint", missing() ? "" : "All layers are here: nothing to fill in.");
 }
 
-const sum = (layers) => NAMES.slice(0, layers).join(" + ");
+const missing = () => state.stop !== state.stops.at(-1) || state.stop.layers < 3;
+
+const automatic = () => Math.max(1, Math.round(state.file.bytes / 4)); // about four seconds
 
 async function play() {
-  const signal = anew(), { file } = state;
+  const signal = anew(), { file, stops } = state;
   become("streaming");
   text("play", "Stop");
   document.body.dataset.frames = 0;
-  panes.clear();
+  clear();
+  comparison.offer(file);
+  panes.size(file.width);
+  received(0);
   say("Waiting for the first layer…");
+  const rate = $("rate").value === "auto" ? automatic() : $("rate").value;
   try {
-    const query = { file: file.name, rate: $("rate").value, ...fill() };
-    for await (const message of messages("stream", query, signal)) {
+    for await (const message of messages("stream", { file: file.name, rate, ...fill() }, signal)) {
       if (message.type === "bytes") received(message.received);
       if (message.type === "frame") {
-        await panes.show(message.url);
+        await panes.show(message.url, signal);
         if (signal.aborted) return;
-        shows(message.layers, message.scale, message.end, null);
-        say(`${sum(message.layers)} shown after ${message.seconds.toFixed(1)} s`);
+        shows(stops.findLast(({ layers }) => layers === message.layers), message.scale, {});
+        say(`${state.stop.name} shown after ${message.seconds.toFixed(1)} s`);
         document.body.dataset.frames = +document.body.dataset.frames + 1;
         compare();
       }
-      if (message.type === "score" && message.layers === state.layers) {
-        state.psnr = message.psnr;
-        text("n-psnr", decibels(message.psnr));
+      if (message.type === "score" && message.layers === state.stop.layers) {
+        showScore(message, pixels());
       }
       if (message.type === "error") throw new Error(message.error);
       if (message.type === "end") {
@@ -158,67 +189,65 @@ function received(count) {
   text("bytes", `${bytes(count)} of ${bytes(file.bytes)}`);
 }
 
-/** Show a number of layers in full size, missing ones filled as chosen. */
-async function still(layers) {
-  const signal = anew(), { file } = state;
+/** Show the file up to a stop, in full size, what is missing filled as chosen. */
+async function still(stop, first = "") {
+  const signal = anew(), { file, stops } = state;
   become("busy");
-  say(`Decoding ${sum(layers)}…`);
-  const { end } = file.layers[layers - 1];
+  say(`${first}Decoding ${stop.name}…`);
   try {
     const started = performance.now();
-    const frame = await picture("decode", { file: file.name, layers, ...fill() }, signal);
-    await panes.show(frame.url);
-    if (signal.aborted) return;
-    shows(layers, 1, end, frame.psnr ?? null);
-    received(layers === file.layers.length ? file.bytes : end);
-    const filled = layers < 3 ? `, the rest filled with ${chosen("fill") === "mean" ?
-      "the mean" : `a sample (seed ${$("seed").value})`}` : "";
-    const seconds = ((performance.now() - started) / 1000).toFixed(1);
-    say([`${sum(layers)}${filled}, ${seconds} s`, ...frame.notes].join("; "));
-    become("done");
-    compare();
+    const query = { file: file.name, layers: stop.layers, stages: stop.stages, ...fill() };
+    for await (const message of messages("decode", query, signal)) {
+      if (message.type === "score") {
+        showScore({ psnr: state.psnr, ...message }, pixels());
+        continue;
+      }
+      await panes.show(message.url, signal);
+      if (signal.aborted) return;
+      state.psnr = message.psnr;
+      shows(stop, 1, { psnr: message.psnr });
+      received(stop === stops.at(-1) ? file.bytes : stop.end);
+      const filled = missing() ? `, the rest filled with ${chosen("fill") === "mean" ?
+        "the mean" : `a sample (seed ${$("seed").value})`}` : "";
+      const seconds = ((performance.now() - started) / 1000).toFixed(1);
+      say([`${first}${stop.name}${filled}, ${seconds} s`, ...message.notes].join("; "));
+      compare();
+    }
+    if (!signal.aborted) become("done");
   } catch (error) {
     fail(error);
   }
 }
 
-const fill = () => ({ fill: chosen("fill"), seed: Math.trunc(Math.abs($("seed").value)) || 0 });
+const fill = () => ({
+  fill: chosen("fill"),
+  seed: Math.trunc(Math.abs($("seed").value)) || 0,
+  temperature: $("temperature").value,
+});
 
-// -- what it is compared with --------------------------------------------------------------------
-
-async function compare() {
-  comparing.abort();
-  comparing = new AbortController();
-  const { signal } = comparing, { file, compare: name, end } = state;
-  for (const id of ["rival-name", "r-bytes", "r-bpp", "r-psnr"]) $(id).hidden = !name;
-  if (!file.original) return panes.compare(null);
-  text("compare-hint", "");
-  if (!name) return panes.compare(null);
-  const title = { original: "original", jpeg: "JPEG", jpeg2000: "JPEG 2000" }[name];
-  text("rival-name", title);
-  for (const id of ["r-bytes", "r-bpp", "r-psnr"]) text(id, "…");
-  try {
-    const found = name === "original"
-      ? await panes.kept(`original ${file.name}`, () => picture("original", { file: file.name }, signal))
-      : await picture("rival", { file: file.name, name, bytes: end }, signal);
-    await panes.compare(found.url, title, signal);
-    text("r-bytes", found.bytes ? bytes(found.bytes) : "–");
-    text("r-bpp", found.bpp ? perPixel(found.bpp) : "–");
-    text("r-psnr", decibels(found.psnr));
-    text("compare-hint", found.note ?? "");
-  } catch (error) {
-    if (error.name === "AbortError") return undefined;
-    panes.compare(null); // the left pane is not concerned
-    for (const id of ["r-bytes", "r-bpp", "r-psnr"]) text(id, "–");
-    text("compare-hint", error.message);
-  }
-  return undefined;
-}
+const compare = () => state.stop && comparison.show(
+  state.file, state.stop === state.stops.at(-1) ? state.file.bytes : state.stop.end);
 
 // -- controls ------------------------------------------------------------------------------------
 
-$("file").onchange = () => open($("file").value);
-$("play").onclick = () => {
+const coding = new Coding({
+  file: () => state.file,
+  begun() {
+    anew();
+    become("busy");
+    say("Encoding anew…");
+  },
+  recoded(file, seconds) {
+    list(file, true);
+    strip.mark(file.name);
+    use(file);
+    still(state.stops.at(-1), `Quality ${file.quality}, encoded in ${seconds.toFixed(1)} s. `);
+  },
+  failed: fail,
+});
+const strip = new Strip(open, () => ["done", "failed", "empty"].includes(document.body.dataset.state));
+
+function playOrStop() {
   if (!state.file) return;
   if (document.body.dataset.state !== "streaming") play();
   else {
@@ -226,43 +255,53 @@ $("play").onclick = () => {
     become("done");
     say("Stopped");
   }
-};
-$("rate").onchange = () => {
-  state.rateChosen = true;
-  if (state.file) play();
-};
-$("layers").oninput = () => state.file && still(+$("layers").value);
+}
+
+$("file").onchange = () => open($("file").value);
+$("play").onclick = playOrStop;
+$("rate").onchange = () => state.file && play();
+$("layers").oninput = () => state.file && still(state.stops[$("layers").value - 1]);
 const refill = () => {
-  $("seed-row").hidden = chosen("fill") !== "sample";
-  if (state.file && state.layers < 3) still(state.layers);
+  $("sampling").hidden = chosen("fill") !== "sample";
+  if (state.stop && missing()) still(state.stop);
 };
 $("fill").onchange = refill;
 $("seed").onchange = refill;
+$("temperature").oninput = () => text("temperature-value", (+$("temperature").value).toFixed(2));
+$("temperature").onchange = refill;
 $("another").onclick = () => {
   $("seed").value = Math.floor(Math.random() * 1e6);
   refill();
 };
-$("compare").onchange = () => {
-  state.compare = chosen("compare");
-  if (state.file) compare();
-};
-$("actual").onchange = () => document.body.classList.toggle("actual", $("actual").checked);
-$("quality").oninput = () => text("quality-value", $("quality").value);
-const AIMS = { // least, most and first value of what new files may aim at
-  quality: [0, 100, 50],
-  target_ssimulacra2: [0, 95, 75],
-  target_psnr: [20, 45, 34],
-  target_bytes: [1, 300, 30],
-};
-$("aim").onchange = () => {
-  const [min, max, value] = AIMS[$("aim").value];
-  Object.assign($("quality"), { min, max, value });
-  $("quality").oninput();
-};
+$("compare").onchange = () => state.file && compare();
 $("upload").onchange = () => {
-  if ($("upload").files.length) encode($("upload").files[0]);
+  accept([...$("upload").files]);
   $("upload").value = "";
 };
+
+const help = () => {
+  $("keys").hidden = !$("keys").hidden;
+  $("help").setAttribute("aria-expanded", !$("keys").hidden);
+};
+$("help").onclick = help;
+const flick = (on) => panes.flick(on);
+held($("flick"), flick);
+const pressed = (action) => (key, down) => down && action(key);
+listen([
+  [["+", "=", "-"], "zoom", pressed((key) => zoom.step(key === "-" ? -1 : 1))],
+  [["0"], "fit", pressed(() => zoom.set(null))],
+  [["1"], "one to one", pressed(() => zoom.set(1))],
+  [["f"], "held: the other picture", (_, down) => flick(down)],
+  [["p", "n"], "previous, next file", pressed((key) => beside(key === "p" ? -1 : 1))],
+  [["r"], "play, stop", pressed(playOrStop)],
+  [["?"], "these keys", pressed(help)],
+]);
+
+const stage = document.querySelector(".stage");
+new ResizeObserver(() => {
+  document.documentElement.style.setProperty("--stage-height", `${stage.offsetHeight}px`);
+}).observe(stage);
+
 let depth = 0; // dragenter and dragleave come for every element on the way
 const dragging = (step) => {
   depth = step ? depth + step : 0;
@@ -274,20 +313,29 @@ addEventListener("dragover", (event) => event.preventDefault());
 addEventListener("drop", (event) => {
   event.preventDefault();
   dragging(0);
-  if (event.dataTransfer.files.length) encode(event.dataTransfer.files[0]);
+  accept([...event.dataTransfer.files]);
 });
 
 // The address may name a file and a bandwidth: /?file=photo.cci&rate=4000
 const asked = new URLSearchParams(location.search);
-if ([...$("rate").options].some((option) => option.value === asked.get("rate"))) {
+if ([...$("rate").options].some(({ value }) => value === asked.get("rate"))) {
   $("rate").value = asked.get("rate");
-  state.rateChosen = true;
 }
 
-json("files").then(({ files }) => {
+json("about").then((about) => {
+  coding.offer(about.models);
+  comparison.lacks(about.rivals.filter(({ missing: lacks }) => lacks));
+  $("temperature").value = about.temperature;
+  $("temperature").oninput();
+}).catch(fail);
+
+json("files").then(({ files, more }) => {
   $("file").append(...files.map((name) => new Option(name, name)));
+  for (const name of files) strip.add(name, name);
+  if (more) text("taking", `The folder holds more: these are the first ${files.length} files.`);
   if (files.includes(asked.get("file"))) $("file").value = asked.get("file");
   if (files.length) return open($("file").value);
   become("empty");
+  coding.explain(null);
   return say("There is no .cci file in this folder. Drop a picture here to encode it.");
 }).catch(fail);

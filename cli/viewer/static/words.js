@@ -1,8 +1,10 @@
 // Numbers and layers in words.
 
+export const $ = (id) => document.getElementById(id);
+
 /** Write into an element; only what changed, so that screen readers repeat nothing. */
 export function text(id, words) {
-  const element = document.getElementById(id);
+  const element = $(id);
   if (element.textContent !== words) element.textContent = words;
 }
 
@@ -15,6 +17,8 @@ export function bytes(count) {
 export const perPixel = (bits) => bits.toFixed(3);
 
 export const decibels = (psnr) => (psnr == null ? "–" : `${psnr.toFixed(2)} dB`);
+
+export const points = (seen) => (seen == null ? "–" : seen.toFixed(1));
 
 /** One bar per layer, as wide as its share of the bytes. */
 export function arrivalBar(bar, file) {
@@ -29,3 +33,6 @@ export function arrivalBar(bar, file) {
     return part;
   }));
 }
+
+/** The chosen value of a group of radio buttons. */
+export const chosen = (group) => document.querySelector(`input[name="${group}"]:checked`).value;

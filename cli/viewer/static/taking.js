@@ -1,0 +1,46 @@
+// Files that are dropped or chosen: all are taken, one after the other.
+
+import { $, text } from "./words.js";
+import { json } from "./server.js";
+
+const queue = [];
+let taken = 0; // of those that wait together
+
+/**
+ * Have files encoded (or kept, if they are .cci files).
+ *
+ * @param files as a browser gives them.
+ * @param query what the encoder is asked for.
+ * @param arrived called with each file as the server describes it, and which of the lot it is.
+ */
+export async function take(files, query, arrived) {
+  const running = queue.length > 0;
+  for (const file of files) queue.push({ file, query, arrived });
+  if (running || !queue.length) return;
+  const refusals = [];
+  refuse(refusals);
+  taken = 0;
+  document.body.dataset.taking = "yes";
+  while (queue.length) {
+    const { file, query: asked, arrived: tell } = queue[0];
+    const of = queue.length > 1 || taken ? ` (${taken + 1} of ${taken + queue.length})` : "";
+    text("taking", `Encoding ${file.name}${of}…`);
+    try {
+      const known = await json("encode", { title: file.name, ...asked }, { method: "POST", body: file });
+      tell(known, taken - refusals.length);
+    } catch (error) {
+      refusals.push(`${file.name}: ${error.message.replace(/^the data: /, "")}`);
+      refuse(refusals);
+    }
+    queue.shift();
+    taken += 1;
+  }
+  delete document.body.dataset.taking;
+  text("taking", taken > 1 ? `${taken - refusals.length} of ${taken} files taken` : "");
+}
+
+/** Name the files that could not be taken. What is shown goes on. */
+function refuse(refusals) {
+  text("refused", refusals.join("\n"));
+  $("refused").hidden = !refusals.length;
+}

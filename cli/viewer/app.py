@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from functools import partial, wraps
-from importlib import resources
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -24,16 +23,15 @@ from cli.viewer.folder import Library, UnknownFileError
 from cli.viewer.guard import Guard, error
 from cli.viewer.measures import as_looked_at, decibels, points
 from cli.viewer.memory import Item
+from cli.viewer.offers import offers
 from cli.viewer.pictures import describe, message, original_pixels, png
 from cli.viewer.questions import number, of_encoding, of_extent, of_fill
-from cli.viewer.rivals import available, rival
+from cli.viewer.rivals import rival
 from cli.viewer.stream import play
 from cli.viewer.thumbnails import Thumbnails
 from cli.viewer.workers import StoppedError, Wanted, Workers
 from codec.errors import ArgumentError, CodecError, ImageError
 from codec.limits import DEFAULT_MAX_PIXELS
-from codec.options import DEFAULT_MODEL, DecodeOptions
-from models.names import LAYER_NAMES, MODEL_IDS, TUNINGS, VARIANTS, tuning_of
 
 STATIC = Path(__file__).parent / "static"
 MAX_BODY = 128 << 20
@@ -131,14 +129,7 @@ class _Viewer:
 
     async def about(self, request: Request) -> Response:
         """What the page's controls offer."""
-        return JSONResponse(
-            {
-                "models": _models(),
-                "rivals": available(),
-                "temperature": DecodeOptions.temperature,
-                "layers": list(LAYER_NAMES),
-            }
-        )
+        return JSONResponse(await self._workers.draw(offers))
 
     async def files(self, request: Request) -> Response:
         names, more = await self._workers.draw(self._library.names)
@@ -276,23 +267,6 @@ def _while(wanted: Wanted, work: Callable[..., T]) -> Callable[..., T]:
         return work(*arguments, **options)
 
     return begun
-
-
-def _models() -> list[dict[str, Any]]:
-    """The installed models, the default first, with what weights of theirs are tuned for."""
-    variants = {name for names in VARIANTS.values() for name in names}
-    names = sorted(MODEL_IDS.keys() - variants, key=lambda name: (name != DEFAULT_MODEL, name))
-    models = []
-    for name in names:
-        tunings = {tuning_of(which) for which in (name, *VARIANTS.get(name, ())) if _there(which)}
-        if tunings:
-            models.append({"name": name, "tunings": [t for t in TUNINGS if t in tunings]})
-    return models
-
-
-def _there(model: str) -> bool:
-    """Whether weights are installed, asked without torch, which takes seconds to import."""
-    return resources.files("models").joinpath("weights", f"{model}.safetensors").is_file()
 
 
 def _quoted(name: str) -> str:

@@ -24,7 +24,7 @@ export async function take(files, query, arrived) {
   while (queue.length) {
     const { file, query: asked, arrived: tell } = queue[0];
     const of = queue.length > 1 || taken ? ` (${taken + 1} of ${taken + queue.length})` : "";
-    text("taking", `Encoding ${file.name}${of}…`);
+    text("taking", `${/\.cci$/i.test(file.name) ? "Taking" : "Encoding"} ${file.name}${of}…`);
     try {
       const known = await json("encode", { title: file.name, ...asked }, { method: "POST", body: file });
       tell(known, taken - refusals.length);
@@ -43,4 +43,21 @@ export async function take(files, query, arrived) {
 function refuse(refusals) {
   text("refused", refusals.join("\n"));
   $("refused").hidden = !refusals.length;
+}
+
+/** Have files that are dropped anywhere on the page, and show meanwhile that they would be taken. */
+export function onDrop(accept) {
+  let depth = 0; // dragenter and dragleave come for every element on the way
+  const dragging = (step) => {
+    depth = step ? depth + step : 0;
+    document.body.classList.toggle("dragging", depth > 0);
+  };
+  addEventListener("dragenter", () => dragging(1));
+  addEventListener("dragleave", () => dragging(-1));
+  addEventListener("dragover", (event) => event.preventDefault());
+  addEventListener("drop", (event) => {
+    event.preventDefault();
+    dragging(0);
+    accept([...event.dataTransfer.files]);
+  });
 }

@@ -1,5 +1,6 @@
 // The page: which file, how it arrives, how much of it is shown.
 
+import * as arrival from "./arrival.js";
 import { json, messages } from "./server.js";
 import { Coding } from "./coding.js";
 import { Comparison } from "./comparison.js";
@@ -8,8 +9,8 @@ import { clearNumbers, showScore, showSize } from "./numbers.js";
 import { Panes } from "./panes.js";
 import { offerStops, stopsOf } from "./stops.js";
 import { Strip } from "./strip.js";
-import { take } from "./taking.js";
-import { $, arrivalBar, bytes, chosen, text } from "./words.js";
+import { onDrop, take } from "./taking.js";
+import { $, chosen, pace, text } from "./words.js";
 import { Zoom } from "./zoom.js";
 
 const state = { file: null, stops: [], stop: null, opened: 0 };
@@ -43,7 +44,7 @@ function clear() {
   panes.clear();
   clearNumbers();
   state.stop = null;
-  for (const id of ["bytes", "fill-hint"]) text(id, "");
+  text("fill-hint", "");
 }
 
 // -- files ---------------------------------------------------------------------------------------
@@ -59,9 +60,7 @@ async function open(name) {
   become("loading");
   $("file").value = name;
   document.title = "codec view";
-  $("arrival").replaceChildren();
-  $("arrival").setAttribute("aria-valuenow", 0);
-  $("arrival").removeAttribute("aria-valuetext");
+  arrival.clear();
   $("download").removeAttribute("href");
   offerStops($("layers"), $("ticks"), []);
   coding.explain(null);
@@ -82,10 +81,10 @@ function use(file) {
   document.title = `${file.title} – codec view`;
   zoom.size(file.width, file.height);
   offerStops($("layers"), $("ticks"), state.stops);
-  arrivalBar($("arrival"), file);
+  arrival.layers(file);
   $("download").href = `/api/file?file=${encodeURIComponent(file.name)}`;
   const auto = [...$("rate").options].find(({ value }) => value === "auto");
-  auto.textContent = `automatic (${bytes(automatic())}/s)`;
+  auto.textContent = `automatic (${pace(automatic())})`;
   coding.explain(file);
 }
 
@@ -144,12 +143,12 @@ async function play() {
   clear();
   comparison.offer(file);
   panes.size(file.width);
-  received(0);
+  arrival.received(file, 0);
   say("Waiting for the first layer…");
   const rate = $("rate").value === "auto" ? automatic() : $("rate").value;
   try {
     for await (const message of messages("stream", { file: file.name, rate, ...fill() }, signal)) {
-      if (message.type === "bytes") received(message.received);
+      if (message.type === "bytes") arrival.received(state.file, message.received);
       if (message.type === "frame") {
         await panes.show(message.url, signal);
         if (signal.aborted) return;
@@ -174,21 +173,6 @@ async function play() {
   }
 }
 
-function received(count) {
-  const { file } = state;
-  let start = 0;
-  file.layers.forEach((layer, i) => {
-    const share = Math.max(0, Math.min(1, (count - start) / (layer.end - start)));
-    const part = $("arrival").children[i];
-    part.style.setProperty("--share", `${100 * share}%`);
-    part.classList.toggle("on", share === 1);
-    start = layer.end;
-  });
-  $("arrival").setAttribute("aria-valuenow", Math.round(100 * count / file.bytes));
-  $("arrival").setAttribute("aria-valuetext", `${bytes(count)} of ${bytes(file.bytes)}`);
-  text("bytes", `${bytes(count)} of ${bytes(file.bytes)}`);
-}
-
 /** Show the file up to a stop, in full size, what is missing filled as chosen. */
 async function still(stop, first = "") {
   const signal = anew(), { file, stops } = state;
@@ -206,7 +190,7 @@ async function still(stop, first = "") {
       if (signal.aborted) return;
       state.psnr = message.psnr;
       shows(stop, 1, { psnr: message.psnr });
-      received(stop === stops.at(-1) ? file.bytes : stop.end);
+      arrival.received(file, stop === stops.at(-1) ? file.bytes : stop.end);
       const filled = missing() ? `, the rest filled with ${chosen("fill") === "mean" ?
         "the mean" : `a sample (seed ${$("seed").value})`}` : "";
       const seconds = ((performance.now() - started) / 1000).toFixed(1);
@@ -302,19 +286,7 @@ new ResizeObserver(() => {
   document.documentElement.style.setProperty("--stage-height", `${stage.offsetHeight}px`);
 }).observe(stage);
 
-let depth = 0; // dragenter and dragleave come for every element on the way
-const dragging = (step) => {
-  depth = step ? depth + step : 0;
-  document.body.classList.toggle("dragging", depth > 0);
-};
-addEventListener("dragenter", () => dragging(1));
-addEventListener("dragleave", () => dragging(-1));
-addEventListener("dragover", (event) => event.preventDefault());
-addEventListener("drop", (event) => {
-  event.preventDefault();
-  dragging(0);
-  accept([...event.dataTransfer.files]);
-});
+onDrop(accept);
 
 // The address may name a file and a bandwidth: /?file=photo.cci&rate=4000
 const asked = new URLSearchParams(location.search);

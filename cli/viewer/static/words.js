@@ -14,25 +14,18 @@ export function bytes(count) {
   return `${(count / 1e6).toFixed(2)} MB`;
 }
 
+/** Bytes a second, in few letters. */
+export function pace(rate) {
+  if (rate < 1000) return `${rate} B/s`;
+  if (rate < 1e6) return `${(rate / 1e3).toFixed(rate < 1e4 ? 1 : 0)} kB/s`;
+  return `${(rate / 1e6).toFixed(1)} MB/s`;
+}
+
 export const perPixel = (bits) => bits.toFixed(3);
 
 export const decibels = (psnr) => (psnr == null ? "–" : `${psnr.toFixed(2)} dB`);
 
 export const points = (seen) => (seen == null ? "–" : seen.toFixed(1));
-
-/** One bar per layer, as wide as its share of the bytes. */
-export function arrivalBar(bar, file) {
-  bar.replaceChildren(...file.layers.map((layer) => {
-    const part = document.createElement("div");
-    part.className = "layer";
-    part.style.flex = `${layer.bytes} 1 0`;
-    part.style.setProperty("--tone", `var(--${layer.name})`);
-    const name = document.createElement("b");
-    name.textContent = layer.name;
-    part.append(name, ` ${bytes(layer.bytes)}`);
-    return part;
-  }));
-}
 
 /** The chosen value of a group of radio buttons. */
 export const chosen = (group) => document.querySelector(`input[name="${group}"]:checked`).value;

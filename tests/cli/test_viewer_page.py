@@ -298,6 +298,7 @@ def test_a_picture_is_coded_anew_when_the_settings_change(open_page, folder):
     assert page.text_content("#left-name") == "u + z1, stage 1 of 2"
     assert np.array_equal(picture(page), np.array(codec.decode(drawn, stages=3)))
     assert page.locator("#file option").count() == 3  # coded anew in its place
+    assert page.locator(".thumb").all_text_contents()[-1] == "pier.cci (quality 20)"
 
 
 def test_another_file_leaves_nothing_of_the_last_one(open_page):

@@ -25,7 +25,7 @@ export class Strip {
     };
   }
 
-  /** Add a file, or have its picture made anew. */
+  /** Add a file, or have its title and picture made anew. */
   add(name, title) {
     let button = this.#button(name);
     if (!button) {
@@ -33,14 +33,13 @@ export class Strip {
       button.type = "button";
       button.className = "thumb";
       button.dataset.file = name;
-      button.title = title;
       button.tabIndex = -1;
       button.onclick = () => this.#choose(name);
-      const caption = document.createElement("span");
-      caption.textContent = title.split("/").at(-1);
-      button.append(Object.assign(new Image(), { alt: "", draggable: false }), caption);
+      button.append(Object.assign(new Image(), { alt: "", draggable: false }), document.createElement("span"));
       this.#strip.append(button);
     }
+    button.title = title;
+    button.lastChild.textContent = title.split("/").at(-1);
     this.#seen.unobserve(button);
     this.#seen.observe(button);
     this.#strip.hidden = this.#strip.children.length < 2;

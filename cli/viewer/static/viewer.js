@@ -94,7 +94,7 @@ function list(file, choose) {
   if (!option) $("file").append(option = new Option("", file.name));
   option.textContent = title(file);
   if (choose) $("file").value = file.name;
-  strip.add(file.name, file.title);
+  strip.add(file.name, title(file));
 }
 
 function accept(files) {

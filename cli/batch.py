@@ -33,7 +33,7 @@ EXAMPLES = """Examples:
   codec batch --verify coded/
   codec batch --report page.html coded/
 
-With --decode: --to, --output-quality, --fill, --seed, --temperature, --scale, --strict.
+With --decode: --to, --output-quality, --fill, --seed, --temperature, --scale, --region, --strict.
 Several machines: start a Ray cluster, then add --engine ray.
 """
 

@@ -84,6 +84,7 @@ _DECODE_EXAMPLES = """Examples:
   codec decode photo.cci -o dream.png --layers 1 --fill sample --seed 7
   codec decode photo.cci -o thumb.jpg --scale 4
   codec decode photo.cci -o mail.webp --output-quality 85
+  codec decode photo.cci -o part.png --region 20,30,60,40
   codec decode coded/ -o decoded/ --recursive
 """
 _VERIFY_EXAMPLES = """Examples:

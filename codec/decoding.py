@@ -35,6 +35,7 @@ from codec.progress import split
 from codec.walk import Filled, Source, Stored, tables_of, walk
 from models.picture_filter import PictureFilter
 from models.protocol import CodingModel, PriorState, Progress
+from models.tiles import Box
 
 
 @dataclass(frozen=True)
@@ -134,7 +135,23 @@ class Decoder:
         self._prior: PriorState | None = None
         self._checksums: list[int] = []
         self._failure: LayerError | None = None  # of the first layer that decodes to nothing
+        self._region = self._checked_region()
         self._drawn: tuple[int, int, np.ndarray] | None = None  # layers, scale, pixels drawn last
+
+    def _checked_region(self) -> Box | None:
+        """The part that is asked for, in pixels of the picture at the scale asked for."""
+        region = self._options.region
+        if region is None:
+            return None
+        assert not isinstance(region, str)  # the options have read it
+        x, y, width, height = region
+        rows, columns = self._shown(self._options.scale)
+        if y + height > rows or x + width > columns:
+            raise ArgumentError(
+                f"the region {x},{y},{width},{height} reaches beyond the picture of "
+                f"{columns}×{rows} pixels"
+            )
+        return Box(y, x, y + height, x + width)
 
     @property
     def latents(self) -> list[Tensor]:
@@ -229,13 +246,14 @@ class Decoder:
         graphics = self._graphics(notes)
         if graphics is not None and graphics.mask is None:  # nothing drawn would be seen
             self._drawing(1.0)
-            pixels = np.zeros((*self._shown(self._options.scale), 3), dtype=np.uint8)
+            shown = self._region.size() if self._region else self._shown(self._options.scale)
+            pixels = np.zeros((*shown, 3), dtype=np.uint8)
         else:
             pixels = self._completed(finish)
         if graphics is not None:
             pixels = graphics.over(pixels, self._options.scale)
         picture = Picture(pixels, self.header.grey)
-        add_side_data(picture, self._container, self._options.scale, notes)
+        add_side_data(picture, self._container, self._options.scale, notes, self._region)
         if self._options.strict and len(notes) > before:
             raise CorruptError("; ".join(notes[before:]))
         return Decoded(
@@ -299,14 +317,15 @@ class Decoder:
         One that is malformed is left out with a note.
         """
         payload, header, cut = self._container.graphics, self.header, self.cut
-        layers = self._options.layers
+        layers, scale = self._options.layers, self._options.scale
         fewer = (layers is not None and layers < header.layers) or (
             cut.asked is not None and cut.asked < cut.declared
         )
         if payload is None or fewer or self._failure is not None:
             return None
         try:
-            return unpack_graphics(payload, header.width, header.height)
+            graphics = unpack_graphics(payload, header.width, header.height)
+            return graphics if self._region is None else graphics.part(self._region, scale)
         except ImageError as error:
             notes.append(f"graphics left out: {error}")
             return None
@@ -323,9 +342,13 @@ class Decoder:
         if last:  # the prior's maps and the latents take as much memory as a large picture
             self._prior = None
         progress = self._drawing if last else None
-        drawn = self.model.synthesize(latents, self.header.quality, scale, progress, finish=finish)
+        region = self._region
+        box = None if region is None else region.times(scale)
+        drawn = self.model.synthesize(
+            latents, self.header.quality, scale, progress, finish=finish, box=box
+        )
         del latents
-        height, width = self._shown(scale)
+        height, width = self._shown(scale) if region is None else region.size()
         pixels = drawn[:, :height, :width].permute(1, 2, 0).contiguous().cpu().numpy()
         self._drawn = self.count, scale, pixels
         return pixels
@@ -421,8 +444,15 @@ class LayerError(CorruptError):
         return f"{self}; {self.index} of {header.layers} layers are used"
 
 
-def add_side_data(picture: Picture, container: Container, scale: int, notes: list[str]) -> None:
-    """Alpha, ICC, EXIF, XMP. Damaged metadata is left out with a note: the picture is intact.
+def add_side_data(
+    picture: Picture,
+    container: Container,
+    scale: int,
+    notes: list[str],
+    region: Box | None = None,
+) -> None:
+    """Alpha (of a region where the picture is one), ICC, EXIF, XMP. Damaged metadata is left out
+    with a note: the picture is intact.
 
     Raises CorruptError for a damaged alpha plane, without which the picture would be another.
     """
@@ -448,7 +478,8 @@ def add_side_data(picture: Picture, container: Container, scale: int, notes: lis
         except ImageError as error:
             raise CorruptError(str(error)) from error
         if scale > 1:
-            height, width = picture.rgb.shape[:2]
-            reduced = Image.fromarray(alpha, "L").resize((width, height), Image.Resampling.BOX)
-            alpha = np.array(reduced)
-        picture.alpha = alpha
+            size = -(-header.width // scale), -(-header.height // scale)
+            alpha = np.array(Image.fromarray(alpha, "L").resize(size, Image.Resampling.BOX))
+        if region is not None:
+            alpha = alpha[region.top : region.bottom, region.left : region.right]
+        picture.alpha = np.ascontiguousarray(alpha)

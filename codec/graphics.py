@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image, features
@@ -12,6 +13,9 @@ from bitstream.errors import CorruptError
 from bitstream.graphics import WEBP_SIDE, read_head
 from codec.errors import ImageError
 from codec.image_io import open_stored
+
+if TYPE_CHECKING:  # brings torch, which a quick check can do without
+    from models.tiles import Box
 
 
 @dataclass(frozen=True)
@@ -23,6 +27,12 @@ class Graphics:
 
     rgb: np.ndarray
     mask: np.ndarray | None = None
+
+    def part(self, region: Box, scale: int = 1) -> Graphics:
+        """What lies in a region of the picture divided by ``scale``."""
+        box = region.times(scale)  # ends at the picture's edge where it reaches beyond
+        place = np.s_[box.top : box.bottom, box.left : box.right]
+        return Graphics(self.rgb[place], None if self.mask is None else self.mask[place])
 
     def over(self, pixels: np.ndarray, scale: int = 1) -> np.ndarray:
         """The pixels with the lossless ones laid over them.

@@ -65,6 +65,8 @@ class ProgressiveDecoder:
 
     def __init__(self, **options: Unpack[DecodeKeywords]) -> None:
         self._options = DecodeOptions.of("ProgressiveDecoder", options)
+        if self._options.region is not None:
+            raise ArgumentError("region: only where a file is decoded at once, not step by step")
         self._reader = ContainerReader(max_pixels=self._options.max_pixels)
         self._decoder: Decoder | None = None
         self._failure: CodecError | None = None

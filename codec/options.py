@@ -212,6 +212,7 @@ class DecodeKeywords(TypedDict, total=False):
     seed: int
     temperature: float
     scale: int
+    region: tuple[int, int, int, int] | str | None
     device: str
     max_pixels: int | None
     strict: bool
@@ -234,6 +235,9 @@ class DecodeOptions(_Options):
             looks noisy.
         scale: 1, or 2 and 4 for the picture at half and quarter size (rounded up) without running
             the rest of the network.
+        region: x, y, width, height of the part that is wanted, in pixels of the picture (at
+            ``scale``), as four numbers or as text ``"x,y,w,h"``; kept as numbers. It equals the
+            crop of the whole to the last bit, but only what it needs is drawn.
         device: ``auto``, ``cpu`` or ``cuda``.
         max_pixels: refuse files that declare more; None: no limit.
         strict: a file that is cut or damaged anywhere is an error, even where the layers before
@@ -252,6 +256,7 @@ class DecodeOptions(_Options):
     seed: int = 0
     temperature: float = DEFAULT_TEMPERATURE
     scale: int = 1
+    region: tuple[int, int, int, int] | str | None = None
     device: str = "auto"
     max_pixels: int | None = DEFAULT_MAX_PIXELS
     strict: bool = False
@@ -267,6 +272,8 @@ class DecodeOptions(_Options):
             raise ArgumentError(f"fill must be mean or sample, not {self.fill!r}")
         if self.scale not in SCALES:
             raise ArgumentError(f"scale must be 1, 2 or 4, not {self.scale}")
+        if self.region is not None:
+            object.__setattr__(self, "region", _region_of(self.region))
         if self.seed < 0:
             raise ArgumentError(f"the seed must not be negative, not {self.seed}")
         if not 0 <= self.temperature <= 10:
@@ -336,6 +343,20 @@ def tuned_model(model: str, tune: str | None) -> str:
         if tuning_of(name) == tune:
             return name
     raise ArgumentError(f"model {model} has no weights tuned for {tune}; leave out the tuning")
+
+
+def _region_of(value: object) -> tuple[int, int, int, int]:
+    """x, y, width, height from four numbers or ``"x,y,w,h"``. Raises ArgumentError."""
+    parts = value.split(",") if isinstance(value, str) else value
+    try:
+        x, y, width, height = (int(part) for part in parts)  # type: ignore[attr-defined]
+    except (TypeError, ValueError):
+        raise ArgumentError(f"the region must be x,y,width,height, not {value!r}") from None
+    if x < 0 or y < 0 or width < 1 or height < 1:
+        raise ArgumentError(
+            f"the region must begin at 0 or later and have a size, not {value!r} (x,y,width,height)"
+        )
+    return x, y, width, height
 
 
 def _check_layers(layers: int) -> None:

@@ -166,9 +166,11 @@ class CodingModel(Protocol):
         progress: Progress | None = None,
         *,
         finish: Finish | None = None,
+        box: Box | None = None,
     ) -> Tensor:
         """Latents of stages → 3×H/scale×W/scale, uint8. ``scale`` is 1, 2 or 4; ``finish`` belongs
-        to scale 1."""
+        to scale 1. With a ``box``, edges on multiples of the scale, only that part of it, the same
+        to the last bit; what it does not depend on need not be computed."""
 
     def lagrangian(self, quality: float) -> float:
         """λ of a quality: bits per pixel that one unit of mean squared error is worth, pixels in

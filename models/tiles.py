@@ -59,6 +59,15 @@ class Box:
             (self.left - left) // stride : (self.right - left) // stride,
         ]
 
+    def times(self, factor: int) -> Box:
+        """The same box in an image that many times as large."""
+        return Box(*(factor * edge for edge in (self.top, self.left, self.bottom, self.right)))
+
+    def meets(self, other: Box) -> bool:
+        """Whether the two have a pixel in common."""
+        rows = self.top < other.bottom and other.top < self.bottom
+        return rows and self.left < other.right and other.left < self.right
+
     def size(self, stride: int = 1) -> tuple[int, int]:
         """Height and width in places of a map of that stride."""
         return (self.bottom - self.top) // stride, (self.right - self.left) // stride
@@ -80,26 +89,35 @@ def _cuts(length: int, side: int) -> list[int]:
 
 
 def assemble(
-    frame: Box, stride: int, compute: Callable[[Box], Tensor], progress: Progress | None = None
+    frame: Box,
+    stride: int,
+    compute: Callable[[Box], Tensor],
+    progress: Progress | None = None,
+    within: Box | None = None,
 ) -> Tensor:
     """A whole map, …×C×H/s×W/s, from a function that computes any box of it.
 
-    ``progress`` is called with the share that is done.
+    Args:
+        progress: called with the share that is done.
+        within: compute only this part, edges on multiples of the stride. It comes from the tiles
+            of the whole, so that it is the same to the last bit.
     """
-    boxes = tiles(frame)
+    wanted = within or frame
+    boxes = [box for box in tiles(frame) if box.meets(wanted)]
+    cover = Box(boxes[0].top, boxes[0].left, boxes[-1].bottom, boxes[-1].right)
     whole: Tensor | None = None
     for index, box in enumerate(boxes):
         value = compute(box)
         if len(boxes) == 1:
             whole = value
         elif whole is None:
-            whole = _room(value, frame.size(stride))
+            whole = _room(value, cover.size(stride))
         if len(boxes) > 1:
-            box.cut(whole, stride).copy_(value)
+            box.cut(whole, stride, cover).copy_(value)
         if progress is not None:
             progress((index + 1) / len(boxes))
     assert whole is not None
-    return whole
+    return whole if within is None else within.cut(whole, stride, cover)
 
 
 def finished(
@@ -125,7 +143,8 @@ def _room(value: Tensor, size: tuple[int, int]) -> Tensor:
 
 
 class FeatureMap:
-    """A map of the whole image that can be read box by box.
+    """A map of the whole image that can be read box by box; tiles that nobody reads are not
+    computed.
 
     Args:
         frame: the image.
@@ -144,13 +163,24 @@ class FeatureMap:
         height, width = frame.size(stride)
         self._keep = channels * height * width * 4 <= KEPT_BYTES
         self._whole: Tensor | None = None
+        self._missing: list[Box] = []  # tiles that are not computed yet, where the map is kept
 
     def read(self, box: Box) -> Tensor:
         """The values in a box."""
         if not self._keep:
             return self._compute(box)
-        if self._whole is None:
-            self._whole = assemble(self.frame, self.stride, self._compute)
+        boxes = tiles(self.frame) if self._whole is None else self._missing
+        for tile in [tile for tile in boxes if tile.meets(box)]:
+            value = self._compute(tile)
+            if self._whole is None and len(boxes) == 1:
+                self._whole, self._missing = value, []
+                break
+            if self._whole is None:
+                self._whole = _room(value, self.frame.size(self.stride))
+                self._missing = boxes
+            tile.cut(self._whole, self.stride).copy_(value)
+            self._missing.remove(tile)
+        assert self._whole is not None
         return box.cut(self._whole, self.stride)
 
     def release(self, *, keep: bool = True) -> None:

@@ -73,24 +73,25 @@ class _Drawing:
         self.canvas = Canvas(*_split(assemble(self.frame, level.stride, compute), level.hidden))
         self.done += 1
 
-    def small(self, scale: int) -> Tensor:
-        """The canvas at half or quarter size (``scale`` 2, 4), 3×H/scale×W/scale uint8."""
+    def small(self, scale: int, within: Box | None) -> Tensor:
+        """The canvas, or a box of it, at half or quarter size (``scale`` 2, 4), 3×H/scale×W/scale
+        uint8."""
         level = self._model.level_of[self.done - 1]
 
         def compute(box: Box) -> Tensor:
             canvas = _part(self.canvas, box, level.stride)
             return to_uint8(self._model.small_picture(canvas, level, scale))
 
-        return assemble(self.frame, scale, compute)[0]
+        return assemble(self.frame, scale, compute, within=within)[0]
 
-    def final(self, progress: Progress | None, finish: Finish | None) -> Tensor:
-        """The final drawing, 3×H×W uint8."""
+    def final(self, progress: Progress | None, finish: Finish | None, within: Box | None) -> Tensor:
+        """The final drawing, or a box of it, 3×H×W uint8."""
         draw = self.piece if finish is None else finished(self.piece, finish, PATCH, self.frame)
 
         def compute(box: Box) -> Tensor:
             return to_uint8(draw(box))
 
-        return assemble(self.frame, 1, compute, progress)[0]
+        return assemble(self.frame, 1, compute, progress, within)[0]
 
     def piece(self, box: Box) -> Tensor:
         """The final drawing in a box on multiples of the patch, 1×3×h×w float32 around [0, 1]."""
@@ -225,6 +226,7 @@ class ConvDRAWCoding(FrozenModel[ConvDRAW]):
         progress: Progress | None = None,
         *,
         finish: Finish | None = None,
+        box: Box | None = None,
     ) -> Tensor:
         rows, columns = latents[0].shape[-2:]
         stride = self._model.level_of[0].stride
@@ -240,8 +242,8 @@ class ConvDRAWCoding(FrozenModel[ConvDRAW]):
                 drawing.draw(latent)
                 report(done)
             if scale > 1:
-                return drawing.small(scale)
-            return drawing.final(lambda share: report(needed + 2 * share), finish)
+                return drawing.small(scale, box)
+            return drawing.final(lambda share: report(needed + 2 * share), finish, box)
 
 
 def _layers(model: ConvDRAW) -> list[LayerSpec]:

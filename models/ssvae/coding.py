@@ -161,10 +161,11 @@ class SSVAECoding(FrozenModel[SSVAE]):
         progress: Progress | None = None,
         *,
         finish: Finish | None = None,
+        box: Box | None = None,
     ) -> Tensor:
         rows, columns = latents[0].shape[-2:]
         frame = Box.of(rows * LAYER_STRIDES[0], columns * LAYER_STRIDES[0])
         with full_precision():
             top_down = TopDown(self._model, self._at(quality), frame)
             top_down.know(latents)
-            return top_down.picture(scale, progress, finish)
+            return top_down.picture(scale, progress, finish, box)

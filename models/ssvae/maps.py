@@ -103,9 +103,14 @@ class TopDown:
             features.release(keep=False)
 
     def picture(
-        self, scale: int, progress: Progress | None = None, finish: Finish | None = None
+        self,
+        scale: int,
+        progress: Progress | None = None,
+        finish: Finish | None = None,
+        box: Box | None = None,
     ) -> Tensor:
-        """The image at full, half or quarter size (``scale`` 1, 2, 4), 3×H/scale×W/scale uint8."""
+        """The image, or a box of it, at full, half or quarter size (``scale`` 1, 2, 4),
+        3×H/scale×W/scale uint8."""
         draw: Callable[[Box], Tensor] = {1: self.x, 2: self._y2, 4: self._y1}[scale]
         if finish is not None:
             draw = finished(draw, finish, _EIGHTH, self.frame)
@@ -113,7 +118,7 @@ class TopDown:
         def pixels(box: Box) -> Tensor:
             return to_uint8(draw(box))
 
-        return assemble(self.frame, scale, pixels, progress)[0]
+        return assemble(self.frame, scale, pixels, progress, box)[0]
 
     def _value(self, index: int, box: Box) -> Tensor:
         """The latent of a stage in a box as the synthesis takes it: divided by its gain."""

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cli.jobs import STANDARD, Job, errors_as_one_line, naming, run
+from cli.jobs import STANDARD, Job, Outcome, errors_as_one_line, naming, run
 from cli.options import Device, Fill, Threads
 from cli.output import complain
 from codec.errors import ArgumentError
@@ -329,7 +329,7 @@ def _run(
         raise ArgumentError("--separate writes several files; name the output with -o")
     targets = _numbered(job, separate) if separate > 1 else [job]
 
-    def work(job: Job, show: Progress) -> tuple[dict, str]:
+    def work(job: Job, show: Progress) -> Outcome:
         from codec.generation import grid
         from codec.image_io import check_writable
 
@@ -344,7 +344,7 @@ def _run(
             pictures = [grid(pictures, titles=titles)]
         for target, picture in zip(targets, pictures, strict=True):
             _write(target, picture, suffix)
-        return _summary(job, targets, pictures, seconds)
+        return Outcome(*_summary(job, targets, pictures, seconds))
 
     run([job], False, work, as_json=as_json, verb=verb, threads=threads)
 

@@ -10,7 +10,9 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import typer
 
@@ -75,8 +77,16 @@ def _same(source: str, target: str) -> bool:
     return os.path.exists(source) and os.path.realpath(source) == os.path.realpath(target)
 
 
+class Outcome(NamedTuple):
+    """What came of a job: figures for ``--json``, a line for people, and notes."""
+
+    figures: dict[str, Any]
+    line: str
+    notes: tuple[str, ...] = ()
+
+
 #: Does a job; may call what it is given with the share done.
-Work = Callable[[Job, Callable[[float], None]], tuple[dict, str]]
+Work = Callable[[Job, Callable[[float], None]], Outcome]
 
 
 def plan(
@@ -196,21 +206,33 @@ def run(
     as_json: bool,
     verb: str,
     threads: int | None = None,
+    processes: int = 1,
 ) -> None:
-    """Do the jobs, on n threads.
-
-    ``work`` takes a job and a function that it may call with the share done; it returns figures for
-    ``--json`` and a summary line for people.
+    """Do the jobs.
 
     In a batch one bad file does not stop the rest; the exit status tells.
+
+    Args:
+        work: done with each job. Where there are several processes it is sent to them, so it must
+            be a function of a module (or a ``functools.partial`` of one).
+        threads: that torch computes on; None: as many as it takes by itself. Of a batch on several
+            processes, each has one.
+        processes: how many jobs of a batch are done at a time, see :mod:`cli.crew`.
     """
     if as_json and any(job.target == STANDARD for job in jobs):
         raise ArgumentError("--json and -o - both want standard output; write to a file")
-    with libraries_silenced(), computing_on(threads):
-        if batch:
-            _run_batch(jobs, work, as_json=as_json, verb=verb)
-        else:
-            _run_single(jobs[0], work, as_json=as_json, verb=verb)
+    with libraries_silenced():
+        if batch and processes > 1 and len(jobs) > 1:
+            from cli.crew import Crew
+
+            with Crew(work, min(processes, len(jobs))) as crew:
+                _run_batch(jobs, crew.do, as_json=as_json, verb=verb)
+            return
+        with computing_on(threads):
+            if batch:
+                _run_batch(jobs, partial(_one_by_one, work), as_json=as_json, verb=verb)
+            else:
+                _run_single(jobs[0], work, as_json=as_json, verb=verb)
 
 
 @contextmanager
@@ -237,39 +259,56 @@ def _run_single(job: Job, work: Work, *, as_json: bool, verb: str) -> None:
     text = TextColumn("{task.description}", markup=False)
     with progress_bar(SpinnerColumn(), text, BarColumn()) as progress:
         task = progress.add_task(printable(f"{verb} {job.source}"), total=None)
-        figures, line = work(job, lambda share: progress.update(task, total=1.0, completed=share))
-    _report(figures, line, job, as_json)
+        outcome = work(job, lambda share: progress.update(task, total=1.0, completed=share))
+    _report(outcome, job, as_json)
 
 
-def _run_batch(jobs: list[Job], work: Work, *, as_json: bool, verb: str) -> None:
+#: Does jobs, each after what is called with it first; yields it with its outcome or error. Calls
+#: what it is given last with the jobs done so far, parts of one included.
+Doing = Callable[
+    [list[Job], Callable[[Job], None], Callable[[float], None]],
+    Iterator[tuple[Job, "Outcome | CodecError"]],
+]
+
+
+def _one_by_one(
+    work: Work, jobs: list[Job], first: Callable[[Job], None], show: Callable[[float], None]
+) -> Iterator[tuple[Job, Outcome | CodecError]]:
+    for index, job in enumerate(jobs):
+        try:
+            first(job)
+            outcome = work(job, lambda share, index=index: show(index + share))  # type: ignore[misc]
+        except CodecError as error:
+            yield job, error
+        else:
+            yield job, outcome
+        show(index + 1)
+
+
+def _run_batch(jobs: list[Job], do: Doing, *, as_json: bool, verb: str) -> None:
     from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
 
     started, failed, read, written = time.perf_counter(), 0, 0, 0
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
     with progress_bar(*columns) as progress, _folders() as make_folder:
         task = progress.add_task(verb, total=len(jobs))
-        for index, job in enumerate(jobs):
 
-            def show(share: float, index: int = index) -> None:
-                progress.update(task, completed=index + share)
+        def first(job: Job) -> None:
+            job.check()
+            make_folder(Path(job.target).parent)
 
-            try:
-                job.check()
-                make_folder(Path(job.target).parent)
-                figures, line = work(job, show)
-            except (ArgumentError, ModelError):
-                raise
-            except CodecError as error:
-                failed += 1
-                complain(str(error))
-                if as_json:
-                    print(json.dumps({"input": job.source, "error": str(error)}))
-            else:
+        for job, outcome in do(jobs, first, lambda done: progress.update(task, completed=done)):
+            if isinstance(outcome, Outcome):
                 read += os.path.getsize(job.source)
                 written += os.path.getsize(job.target)
-                if as_json:
-                    _report(figures, line, job, as_json)
-            progress.update(task, completed=index + 1)
+                _report(outcome, job, as_json, quiet=not as_json)
+                continue
+            if isinstance(outcome, ArgumentError | ModelError):  # of all jobs alike
+                raise outcome
+            failed += 1
+            complain(str(outcome))
+            if as_json:
+                print(json.dumps({"input": job.source, "error": str(outcome)}))
     seconds = time.perf_counter() - started
     say(
         f"{len(jobs) - failed} of {len(jobs)} files, {read} → {written} bytes, {seconds:.1f} s",
@@ -304,8 +343,10 @@ def _make_folder(folder: Path) -> None:
         raise OutputError(f"{folder}: cannot be created ({error.strerror})") from error
 
 
-def _report(figures: dict, line: str, job: Job, as_json: bool) -> None:
+def _report(outcome: Outcome, job: Job, as_json: bool, *, quiet: bool = False) -> None:
+    for note in outcome.notes:
+        complain(note)
     if as_json:
-        print(json.dumps({"input": job.source, "output": job.target} | figures))
-    else:
-        say(line, to_stderr=job.target == STANDARD)
+        print(json.dumps({"input": job.source, "output": job.target} | outcome.figures))
+    elif not quiet:
+        say(outcome.line, to_stderr=job.target == STANDARD)

@@ -8,6 +8,7 @@ import os
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -25,6 +26,8 @@ from cli.jobs import (
     FAILURE,
     STANDARD,
     Job,
+    Outcome,
+    Work,
     computing_on,
     errors_as_one_line,
     naming,
@@ -130,26 +133,33 @@ def encode(
         jobs, batch = plan(
             inputs, output, ".cci", accepts=is_image, recursive=recursive, force=force
         )
-
-        def work(job: Job, show: Callable[[float], None]) -> tuple[dict, str]:
-            return _encode_one(job, show, keywords)
-
-        run(jobs, batch, work, as_json=as_json, verb="encoding", threads=threads)
+        work = partial(_encode_one, options=keywords)
+        _run(jobs, batch, work, keywords, as_json=as_json, verb="encoding", threads=threads)
 
 
-def _encode_one(
-    job: Job, show: Callable[[float], None], options: dict[str, Any]
-) -> tuple[dict, str]:
+def _run(
+    jobs: list[Job], batch: bool, work: Work, keywords: dict[str, Any], **options: Any
+) -> None:
+    """Files of a folder are worked on several at a time."""
+    processes = 1
+    if batch:
+        from cli.crew import processes_for
+
+        device = keywords.get("device", "auto")
+        processes = processes_for(len(jobs), options["threads"], device)
+    run(jobs, batch, work, processes=processes, **options)
+
+
+def _encode_one(job: Job, show: Callable[[float], None], *, options: dict[str, Any]) -> Outcome:
     source = job.read()
     started = time.perf_counter()
     with naming(job.source):
         result = codec.encode_detailed(source, progress=show, **options)
     seconds = time.perf_counter() - started
     job.write(result.data)
+    notes = [f"{job.source}: note: {note}" for note in result.notes]
     if not job.target.lower().endswith(".cci") and os.path.isfile(job.target):
-        complain(f"{job.target}: note: this is a .cci file, and found as one by that suffix")
-    for note in result.notes:
-        complain(f"{job.source}: note: {note}")
+        notes.insert(0, f"{job.target}: note: this is a .cci file, and found as one by that suffix")
     layers = dict(zip(("u", "z1", "z2"), result.layer_bytes, strict=False))
     figures = {
         "bytes": len(result.data),
@@ -171,7 +181,7 @@ def _encode_one(
         f"{job.target}: {len(result.data)} bytes, {result.bpp:.4f} bpp, quality {result.quality}, "
         f"{len(layers)} layers ({parts}){beside}, {seconds:.2f} s"
     )
-    return figures, line
+    return Outcome(figures, line, tuple(notes))
 
 
 @app.command(epilog=_DECODE_EXAMPLES)
@@ -196,16 +206,13 @@ def decode(
         jobs, batch = plan(
             inputs, output, ".png", accepts=is_coded, recursive=recursive, force=force
         )
-
-        def work(job: Job, show: Callable[[float], None]) -> tuple[dict, str]:
-            return _decode_one(job, show, keywords, SaveOptions(**saving))
-
-        run(jobs, batch, work, as_json=as_json, verb="decoding", threads=threads)
+        work = partial(_decode_one, options=keywords, saving=SaveOptions(**saving))
+        _run(jobs, batch, work, keywords, as_json=as_json, verb="decoding", threads=threads)
 
 
 def _decode_one(
-    job: Job, show: Callable[[float], None], options: dict[str, Any], saving: SaveOptions
-) -> tuple[dict, str]:
+    job: Job, show: Callable[[float], None], *, options: dict[str, Any], saving: SaveOptions
+) -> Outcome:
     source = job.read()
     suffix = ".png" if job.target == STANDARD else Path(job.target).suffix
     from codec.image_io import check_writable, coded_image
@@ -218,8 +225,7 @@ def _decode_one(
     with naming(job.target):
         data, lost = coded_image(result.image, suffix, quality=saving.output_quality)
     job.write(data)
-    for note in (*result.notes, *lost):
-        complain(f"{job.source}: note: {note}")
+    notes = tuple(f"{job.source}: note: {note}" for note in (*result.notes, *lost))
     width, height = result.image.size
     figures = {
         "width": width,
@@ -238,7 +244,7 @@ def _decode_one(
         f"{job.target}: {width}×{height} from {result.layers} of {result.layers_declared} layers"
         f"{_in_stages(result)}, {seconds:.2f} s"
     )
-    return figures, line
+    return Outcome(figures, line, notes)
 
 
 def _in_stages(result: codec.Decoded) -> str:

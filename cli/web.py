@@ -5,13 +5,14 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from cli.gallery.site import PICTURES, Entry, check_place, in_words, write_site
-from cli.jobs import Job, errors_as_one_line, naming, plan, run
+from cli.jobs import Job, Outcome, errors_as_one_line, naming, plan, run
 from cli.options import ENCODING, Threads, encoding, takes
 from cli.output import say
 from cli.suffixes import is_picture
@@ -52,14 +53,19 @@ def web(
             inputs, f"{pictures}/", ".cci", accepts=is_picture, recursive=recursive, force=True
         )
         started = time.perf_counter()
-
-        def work(job: Job, show: Callable[[float], None]) -> tuple[dict, str]:
-            _add(job, show, keywords)
-            return {}, ""
+        from cli.crew import processes_for
 
         failure = None
         try:
-            run(jobs, True, work, as_json=False, verb="encoding", threads=threads)
+            run(
+                jobs,
+                True,
+                partial(_add, options=keywords),
+                as_json=False,
+                verb="encoding",
+                threads=threads,
+                processes=processes_for(len(jobs), threads, keywords.get("device", "auto")),
+            )
         except typer.Exit as error:  # of some pictures; the others make a site
             failure = error
         entries = [Entry(Path(job.target), Path(job.source).stem) for job in jobs]
@@ -76,16 +82,17 @@ def web(
             raise failure
 
 
-def _add(job: Job, show: Callable[[float], None], options: dict[str, Any]) -> None:
+def _add(job: Job, show: Callable[[float], None], *, options: dict[str, Any]) -> Outcome:
     """Put one picture into the site: a .cci file as it is, anything else encoded."""
     if Path(job.source).suffix.lower() == ".cci":
         shutil.copyfile(job.source, job.target)
-        return
+        return Outcome({}, "")
     import codec
 
     with naming(job.source):
         result = codec.encode_detailed(job.read(), progress=show, **options)
     job.write(result.data)
+    return Outcome({}, "")
 
 
 def _title(inputs: list[str]) -> str:

@@ -56,7 +56,7 @@ def test_effort_lowers_the_cost_to_the_eye_where_weights_are_tuned_for_it(crop, 
 def test_a_refined_file_cuts_and_decodes_like_any_other(crop):
     data = codec.encode(crop, effort=3)
     found = codec.info(data)
-    shown = [codec.decode(data[: layer.end]) for layer in found.layers]
+    shown = [codec.decode(data[: layer.end], warn=False) for layer in found.layers]
     values = [psnr(crop, image) for image in shown]
     assert values == sorted(values)
     prefix = codec.encode(crop, effort=3, layers=2)

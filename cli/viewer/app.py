@@ -24,7 +24,7 @@ from cli.viewer.guard import Guard, error
 from cli.viewer.measures import as_looked_at, decibels, points
 from cli.viewer.memory import Item
 from cli.viewer.offers import offers
-from cli.viewer.pictures import describe, message, original_pixels, png
+from cli.viewer.pictures import describe, message, metadata_bytes, original_pixels, png
 from cli.viewer.questions import number, of_encoding, of_extent, of_fill
 from cli.viewer.rivals import rival
 from cli.viewer.stream import play
@@ -206,9 +206,14 @@ class _Viewer:
     async def rival(self, request: Request) -> Response:
         item, limit = self._item(request), int(number(request, "bytes", 0, 1, 1e12))
         original = await self._workers.draw(original_pixels, item, self._max_pixels)
+        beside = await self._workers.draw(metadata_bytes, item, self._max_pixels)
+        limit = max(1, limit - beside)
         name = request.query_params.get("name", "")
         async with self._workers.wanted(request) as wanted:
             shown, head = await self._workers.compare(rival, original, name, limit, wanted)
+        if beside:
+            left_out = f"Compared without {beside} bytes of metadata and alpha."
+            head["note"] = f"{left_out} {head['note']}".rstrip()
         picture = await self._workers.draw(lambda: png(Image.fromarray(shown)))
         return self._scored(message(head, picture), shown, original)
 

@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import uvicorn
-from PIL import Image
+from PIL import Image, ImageCms
 
 import codec
 from benchmarks.bench import codecs
@@ -222,6 +222,21 @@ def test_rivals_have_at_most_the_same_bytes(viewer, crop):
     (head, _), _ = messages(viewer.get("/api/rival?file=photo.cci&name=jpeg&bytes=200")[1])
     assert head["bytes"] > 200
     assert "No JPEG is as small" in head["note"]
+
+
+def test_rivals_get_no_bytes_for_metadata(tmp_path, crop):
+    image = Image.fromarray(crop)
+    image.save(tmp_path / "photo.png")
+    image.info["icc_profile"] = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    data = codec.encode(image)
+    beside = sum(codec.info(data).metadata.values())
+    assert beside > 400
+    (tmp_path / "photo.cci").write_bytes(data)
+    with Viewer(tmp_path) as shown:
+        answer = shown.get(f"/api/rival?file=photo.cci&name=jpeg&bytes={len(data)}")[1]
+    head = next(messages(answer))[0]
+    assert head["bytes"] <= len(data) - beside
+    assert head["note"] == f"Compared without {beside} bytes of metadata and alpha."
 
 
 def test_rivals_that_pillow_lacks_are_known_to_the_page(crop, monkeypatch):

@@ -5,7 +5,7 @@ The ssVAE and the one of :mod:`models.studies.conditioning.networks` are trained
 the same processor time on one thread, then measured on the validation images: estimated bits and
 PSNR of all layers and of early stops, and pictures completed from their half or quarter. In
 ``DIR``: ``results.json``, ``table.md`` and ``sheet.png``. An interrupted comparison continues from
-its checkpoints when started again. What came of it: docs/decisions/0028-conditioning.md.
+its checkpoints when started again.
 """
 
 from __future__ import annotations

@@ -3,8 +3,7 @@
 Scenes are made by :mod:`models.studies.gqn.scenes`; nothing else is needed. In ``DIR``:
 ``model.pt``, ``results.json`` and ``sheet.png``: unseen scenes with their context views, the true
 view, and the view predicted from one to five contexts. The error must fall with contexts, and is
-set beside that of the prior (no context). Started again, it goes on from its checkpoint. What came
-of it: docs/decisions/0026-scenes.md.
+set beside that of the prior (no context). Started again, it goes on from its checkpoint.
 """
 
 from __future__ import annotations

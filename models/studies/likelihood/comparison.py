@@ -8,7 +8,7 @@ importance-weighted bound, all in bits per dimension of x. In ``DIR``: ``results
 
 Photographs are reduced by 4 and cropped; with ``--whole`` every image of the folders is taken as it
 is and must have sides of ``--size`` (CIFAR-10, ImageNet 32 or 64, CelebA as files): then the table
-speaks of that data set. What came of it: docs/decisions/0025-likelihood.md.
+speaks of that data set.
 """
 
 from __future__ import annotations

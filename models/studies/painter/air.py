@@ -1,0 +1,137 @@
+"""T-AIR: Attend, Infer, Repeat (Eslami et al. 2016) on toy pictures.
+
+Per step t, with the same weights in every step::
+
+    network     h ← LSTM(look(x), where, what of the step before; h)
+    presence    go on with the probability that h says, or stop for good
+    where       scale and middle of a window ~ N(mean, scale² | h)
+    what        ~ N(mean, scale² | glimpse of x through the window)
+    object      what → patch of colours and cover, laid over the canvas through the window
+
+What differs from the paper: the number of objects is summed over instead of sampled
+(:mod:`models.studies.painter.latents`), since the canvas after t objects is that of the number t;
+objects cover what is behind them instead of being added; the ground is a latent.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from models.studies.attention.networks import LSTM
+from models.studies.painter.latents import (
+    GaussianHead,
+    count_divergence,
+    log_counts,
+    log_geometric,
+)
+from models.studies.painter.model import Ground, Terms, ToyModel, drawn, log_likelihood, look
+from models.studies.painter.pictures import SIDE
+from models.studies.painter.spatial import Place, glimpse, put
+
+WHERE = 3
+
+
+@dataclass(frozen=True)
+class TAirConfig:
+    """All the numbers of the model."""
+
+    steps: int = 4
+    """One more than the pictures hold shapes: so that it can count wrongly in both directions."""
+    features: int = 192
+    hidden: int = 192
+    what: int = 12
+    window: int = 14
+    """Side of glimpses and patches in pixels."""
+    width: int = 160
+    """Of the networks of a single object."""
+    go_on: float = 0.5
+    """Prior probability of one more object."""
+    scale: float = 0.42
+    """Side of the windows that the prior expects, as a share of the picture's."""
+
+
+class TAir(ToyModel):
+    """See the head of this page."""
+
+    def __init__(self, config: TAirConfig) -> None:
+        super().__init__()
+        self.config, self.steps = config, config.steps
+        hidden, values = config.hidden, config.window**2
+        self.look = look(3, config.features)
+        self.ground = Ground(config.features)
+        self.network = LSTM(config.features + WHERE + config.what, hidden)
+        self.presence = nn.Linear(hidden, 1)
+        self.where = GaussianHead(hidden, WHERE)
+        self.see = nn.Sequential(nn.Linear(3 * values, config.width), nn.SiLU())
+        self.what = GaussianHead(config.width, config.what)
+        self.object = nn.Sequential(
+            nn.Linear(config.what, config.width), nn.SiLU(), nn.Linear(config.width, 4 * values)
+        )
+        with torch.no_grad():
+            # It must try objects before it can know that they help.
+            self.presence.bias.fill_(2.0)
+
+    def place(self, where: Tensor) -> Place:
+        """B×WHERE, standard normal in the prior → a window."""
+        scale, x, y = where.unbind(1)
+        return Place(self.config.scale * (0.3 * scale).exp(), torch.tanh(x), torch.tanh(y))
+
+    def _laid(self, canvas: Tensor, what: Tensor, place: Place) -> Tensor:
+        """The canvas with one more object."""
+        side = self.config.window
+        patch = torch.sigmoid(self.object(what)).unflatten(1, (4, side, side))
+        cover = patch[:, 3:]
+        placed = put(torch.cat([cover * patch[:, :3], cover], dim=1), place, SIDE)
+        return canvas * (1 - placed[:, 3:]) + placed[:, :3]
+
+    def terms(
+        self, image: Tensor, generator: torch.Generator | None = None, *, noisy: bool = True
+    ) -> Terms:
+        seen = self.look(image)
+        ground = self.ground.posterior(seen)
+        canvas = self.ground(drawn(ground, generator, noisy))
+        state = self.network.start(len(image))
+        before = torch.zeros(len(image), WHERE + self.config.what).to(image)
+        canvases, costs, go_on = [canvas], [ground.divergence()], []
+        for _ in range(self.steps):
+            state = self.network(torch.cat([seen, before], dim=1), state)
+            go_on.append(self.presence(state.h)[:, 0])
+            where_posterior = self.where(state.h)
+            where = drawn(where_posterior, generator, noisy)
+            place = self.place(where)
+            view = glimpse(image, place, self.config.window).flatten(1)
+            what_posterior = self.what(self.see(view))
+            what = drawn(what_posterior, generator, noisy)
+            canvas = self._laid(canvas, what, place)
+            before = torch.cat([where, what], dim=1)
+            canvases.append(canvas)
+            spent = where_posterior.divergence() + what_posterior.divergence()
+            costs.append(costs[-1] + spent)
+        log_q = log_counts(torch.stack(go_on, dim=1))  # (B, steps + 1), as all below
+        log_p = log_geometric(self.steps, self.config.go_on).to(log_q)
+        likelihoods = torch.stack([log_likelihood(image, c) for c in canvases], dim=1)
+        shares, spent = log_q.exp(), torch.stack(costs, dim=1)
+        counts = log_q.argmax(1)
+        picture = torch.stack(canvases, dim=1)[torch.arange(len(image)), counts]
+        return Terms(
+            (shares * likelihoods).sum(1),
+            (shares * spent).sum(1) + count_divergence(log_q, log_p),
+            torch.zeros_like(spent[:, 0]),
+            canvases,
+            picture,
+            counts,
+        )
+
+    @torch.no_grad()
+    def sample(self, n: int, generator: torch.Generator | None = None) -> Tensor:
+        canvas = self.ground(torch.randn(n, Ground.LATENT, generator=generator))
+        alive = torch.ones(n, 1, 1, 1)
+        for _ in range(self.steps):
+            alive = alive * (torch.rand(n, 1, 1, 1, generator=generator) < self.config.go_on)
+            where = torch.randn(n, WHERE, generator=generator)
+            what = torch.randn(n, self.config.what, generator=generator)
+            canvas = torch.lerp(canvas, self._laid(canvas, what, self.place(where)), alive)
+        return canvas

@@ -5,7 +5,7 @@ import json
 import pytest
 from PIL import Image
 
-from benchmarks import batch, conceptual, drawings, equal_bits, looks, progressive
+from benchmarks import batch, conceptual, drawings, equal_bits, few_bits, looks, progressive
 from benchmarks.bench import metrics
 from benchmarks.bench.images import contact_sheet
 from codec.generation.grid import GAP, LINE
@@ -54,6 +54,34 @@ def test_equal_bits_compares_by_points(folder, monkeypatch):
     assert "beats JPEG" in table["ssvae u mean"]
     assert equal_bits.reduced(rgb).shape == (64, 64, 3)
     assert equal_bits.sheet([(rgb, compared)], ["ssvae"]).width > 7 * 96
+
+
+def test_few_bits_keeps_its_budgets_and_counts_payloads(tmp_path, folder, monkeypatch):
+    monkeypatch.setattr(few_bits, "BITS", (400, 1228))
+    sheet, figures = tmp_path / "s.png", tmp_path / "f.json"
+    options = ["--models", "ssvae", "--images", "1", "--count", "1"]
+    few_bits.main([str(folder), *options, "-o", str(sheet), "--json", str(figures)])
+    result = json.loads(figures.read_text())
+    for side, rows in result["sides"].items():
+        names = {row["name"] for row in rows}
+        assert names == {"ssvae mean", "ssvae sample", "JPEG", "JPEG 2000"}, side
+        for row in rows:
+            assert (row["bits"] <= row["budget"]) == (row["within"] == 1)
+            assert row["bits"] < 8 * row["file_bytes"]
+            assert row["within"] == 1 or not row["name"].startswith("ssvae")
+    assert Image.open(sheet).size == (6 * 128 + 5 * GAP, 4 * (128 + LINE) + 3 * GAP)
+
+
+def test_payloads_are_what_lies_between_the_headers(crop):
+    rgb = crop[:32, :32]
+    jpeg = few_bits.encode_jpeg(rgb, 50)
+    better = few_bits.encode_jpeg(rgb, 90)
+    grown = few_bits.jpeg_bits(better) - few_bits.jpeg_bits(jpeg)
+    assert grown == 8 * (len(better) - len(jpeg))  # headers are as long at every quality
+    assert few_bits.jpeg_bits(jpeg) < 8 * len(jpeg) - 8 * 600  # standard tables: 420 bytes
+    files = [few_bits.encode_jpeg2000(rgb, bpp) for bpp in (1, 4)]
+    grown = few_bits.jpeg2000_bits(files[1]) - few_bits.jpeg2000_bits(files[0])
+    assert grown == 8 * (len(files[1]) - len(files[0]))
 
 
 def test_a_duel_gives_the_rival_no_more_bytes(folder, monkeypatch):

@@ -1,14 +1,13 @@
 """``python -m models.studies.painter.comparison --out DIR``: strokes, windows or objects.
 
-Three recurrent generative models learn toy pictures (:mod:`models.studies.painter.pictures`) for the
-same processor time on one thread: Painter draws strokes, T-DRAW writes through a window of
+Three recurrent generative models learn toy pictures (:mod:`models.studies.painter.pictures`) for
+the same processor time on one thread: Painter draws strokes, T-DRAW writes through a window of
 attention, T-AIR places objects and decides how many. Then all are measured on the same held-out
 pictures: the bound and its terms in nats per picture, the squared error of the reconstruction from
 the posterior's means, and how often the number of shapes is right. In ``DIR``: ``results.json``,
-``table.md``, ``sheet.png`` with originals, reconstructions, the steps that led to them, and samples.
+``table.md``, ``sheet.png`` with originals, reconstructions, their steps, and samples.
 
-Started again, it goes on after the last model that is complete. What came of it:
-docs/decisions/0027-painter.md.
+Started again, it goes on from its last checkpoint. What came of it: docs/decisions/0027-painter.md.
 """
 
 from __future__ import annotations
@@ -27,7 +26,6 @@ from PIL import Image
 from torch import Tensor, nn
 
 from benchmarks.bench.images import Cell, contact_sheet
-from codec.generation.grid import grid
 from models.studies.equal_time import step_seconds
 from models.studies.painter.air import TAir, TAirConfig
 from models.studies.painter.draw import TDraw, TDrawConfig
@@ -44,15 +42,17 @@ MODELS: dict[str, Callable[[], ToyModel]] = {
 RATE = 1e-3
 WARM_UP_STEPS = 100
 EMA = 0.998
+#: Between checkpoints.
+SAVE_STEPS = 200
 SHEET_ROWS = 8
-SHEET_SAMPLES = 16
-_ZOOM = 3
+_ZOOM = 2
 _AT_ONCE = 100
 
 
 class Trainer:
     """Adam; the weight of the KL terms rises from 0.1 to 1 over the first third, which keeps
-    latents in use; the rate falls to zero over the last 60%. Steps that are not finite are skipped.
+    latents in use, that of a penalty from 0 to 1 over the second; the rate falls to zero over the
+    last 60%. Steps that are not finite are skipped.
     """
 
     def __init__(self, model: ToyModel, steps: int, batch: int) -> None:
@@ -61,6 +61,8 @@ class Trainer:
         self.optimizer = torch.optim.Adam(model.parameters(), lr=RATE, betas=ADAM_BETAS, fused=True)
         self.generator = torch.Generator().manual_seed(2)
         self.step = self.skipped = 0
+        self.seconds = 0.0
+        """Processor time of the steps so far."""
 
     def train_step(self, images: Tensor) -> float:
         """One step on a batch of uint8 ``images``; the negative bound in nats per picture."""
@@ -71,7 +73,8 @@ class Trainer:
         chosen = torch.randint(len(images), (self.batch,), generator=self.generator)
         terms = self.model.terms(images[chosen].float() / 255, self.generator)
         weight = min(1.0, 0.1 + 0.9 * 3 * done)
-        loss = (weight * terms.divergence + terms.penalty - terms.reconstruction).mean()
+        price = min(1.0, max(0.0, 3 * done - 1))
+        loss = (weight * terms.divergence + price * terms.penalty - terms.reconstruction).mean()
         self.optimizer.zero_grad()
         loss.backward()
         # Likelihoods are hundreds of nats, and so are gradients.
@@ -84,16 +87,38 @@ class Trainer:
         self.step += 1
         return float((terms.divergence - terms.reconstruction).detach().mean())
 
-    def run(self, images: Tensor, label: str) -> float:
-        """All steps; returns the processor time in seconds."""
+    def state(self) -> dict[str, Any]:
+        """All that a run needs to go on."""
+        return {
+            "model": self.model.state_dict(),
+            "ema": self.ema.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "generator": self.generator.get_state(),
+            "numbers": (self.step, self.skipped, self.seconds),
+        }
+
+    def resume(self, state: dict[str, Any]) -> None:
+        """Go on from a :meth:`state`."""
+        self.model.load_state_dict(state["model"])
+        self.ema.load_state_dict(state["ema"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.generator.set_state(state["generator"])
+        self.step, self.skipped, self.seconds = state["numbers"]
+
+    def run(self, images: Tensor, label: str, checkpoint: Path) -> None:
+        """All steps that are left, from the checkpoint if there is one."""
+        if checkpoint.exists():
+            self.resume(torch.load(checkpoint, weights_only=True))
         begin, total, since = time.process_time(), 0.0, 0
         while self.step < self.steps:
             total += self.train_step(images)
             since += 1
-            if self.step % 200 == 0 or self.step == self.steps:
+            if self.step % SAVE_STEPS == 0 or self.step == self.steps:
+                self.seconds += time.process_time() - begin
+                begin = time.process_time()
                 print(f"{label} step {self.step}: {total / since:.1f} nats", flush=True)
                 total, since = 0.0, 0
-        return time.process_time() - begin
+                torch.save(self.state(), checkpoint)
 
 
 @torch.no_grad()
@@ -139,34 +164,33 @@ def table(rows: list[dict[str, Any]]) -> str:
     return "\n".join(lines)
 
 
-def _shown(picture: Tensor, zoom: int = _ZOOM) -> Image.Image:
+def _shown(picture: Tensor) -> Image.Image:
     """3×H×W in [0, 1] → an enlarged picture."""
     pixels = picture.mul(255).round().clamp(0, 255).to(torch.uint8)
     image = Image.fromarray(pixels.permute(1, 2, 0).contiguous().numpy())
-    return image.resize((zoom * image.width, zoom * image.height), Image.Resampling.NEAREST)
+    return image.resize((_ZOOM * image.width, _ZOOM * image.height), Image.Resampling.NEAREST)
 
 
 @torch.no_grad()
 def draw_sheet(models: dict[str, ToyModel], held_out: Pictures, path: Path) -> None:
-    """Per held-out picture (the first ones, no selection) the original and each model's
-    reconstruction and steps; below, samples of each model."""
+    """Per held-out picture (the first ones, no selection) the original, then each model's
+    reconstruction and steps; below, a row of samples of each model."""
     images = held_out.images[:SHEET_ROWS].float() / 255
     passes = {name: model.terms(images, noisy=False) for name, model in models.items()}
     rows: list[list[Cell]] = []
     for index, image in enumerate(images):
-        row: list[Cell] = [(f"original: {int(held_out.counts[index])}", _shown(image))]
+        row: list[Cell] = [(f"true: {int(held_out.counts[index])}", _shown(image))]
         for name, terms in passes.items():
             said = "" if terms.counts is None else f": {int(terms.counts[index])}"
             row.append((f"{name}{said}", _shown(terms.picture[index])))
-            steps = [_shown(canvas[index], 2) for canvas in terms.canvases]
-            row.append((f"{name}, steps", grid(steps, columns=math.ceil(len(steps) / 2))))
+            steps = enumerate(terms.canvases, start=1 - (len(terms.canvases) > models[name].steps))
+            row += [(str(step), _shown(canvas[index])) for step, canvas in steps]
         rows.append(row)
-    pictures = [contact_sheet(rows)]
     for name, model in models.items():
-        drawn = model.sample(SHEET_SAMPLES, torch.Generator().manual_seed(5))
-        one = grid([_shown(p, 2) for p in drawn], columns=SHEET_SAMPLES)
-        pictures.append(contact_sheet([[(f"samples of {name}", one)]]))
-    grid(pictures, columns=1).save(path)
+        drawn = model.sample(len(rows[0]), torch.Generator().manual_seed(5))
+        titles = [f"{name} draws"] + [""] * (len(drawn) - 1)
+        rows.append([(t, _shown(p)) for t, p in zip(titles, drawn, strict=True)])
+    contact_sheet(rows).save(path)
 
 
 def one(name: str, seconds: float, data: tuple[Pictures, Pictures], options: Any) -> dict:
@@ -179,7 +203,7 @@ def one(name: str, seconds: float, data: tuple[Pictures, Pictures], options: Any
     torch.manual_seed(0)
     trainer = Trainer(MODELS[name](), steps, options.batch)
     print(f"== {name}: {seconds:.3f} s a step, {steps} steps", flush=True)
-    spent = trainer.run(training.images, name)
+    trainer.run(training.images, name, stem.with_suffix(".run"))
     torch.save(trainer.ema.state_dict(), stem.with_suffix(".pt"))
     result = {
         "model": name,
@@ -188,7 +212,7 @@ def one(name: str, seconds: float, data: tuple[Pictures, Pictures], options: Any
         "step_seconds": seconds,
         "steps": steps,
         "skipped": trainer.skipped,
-        "seconds": round(spent, 1),
+        "seconds": round(trainer.seconds, 1),
         **measure(trainer.ema, held_out),
     }
     stem.with_suffix(".json").write_text(json.dumps(result))
@@ -201,7 +225,7 @@ def main(arguments: list[str] | None = None) -> None:
     )
     parser.add_argument("--out", type=Path, required=True, help="folder of the results")
     parser.add_argument("--minutes", type=float, default=8.0, help="processor time per model")
-    parser.add_argument("--batch", type=int, default=64)
+    parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--pictures", type=int, default=30_000, help="for training")
     parser.add_argument("--held-out", type=int, default=1000, help="pictures of the measurement")
     options = parser.parse_args(arguments)

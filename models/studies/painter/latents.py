@@ -1,7 +1,7 @@
 """Latents of the toy models: Gaussians, and a number of objects between none and N.
 
-The number n is what Attend-Infer-Repeat (Eslami et al. 2016) writes as presences 1, …, 1, 0, …, 0: at
-each step the model goes on with some probability or stops for good. There are only N + 1 such
+The number n is what Attend-Infer-Repeat (Eslami et al. 2016) writes as presences 1, …, 1, 0, …, 0:
+at each step the model goes on with some probability or stops for good. There are only N + 1 such
 sequences, so expectations over n are sums, exact and with exact gradients, where the paper has to
 sample and to estimate gradients.
 """

@@ -1,15 +1,16 @@
-"""Painter: DRAW whose steps are strokes.
+"""Painter: DRAW whose steps are strokes, and whose latents are the strokes' numbers.
 
 Per step t, with the same weights in every step::
 
-    encoder     h_e ← LSTM(look(x, canvas), h_d; h_e)
-    posterior   z ~ N(mean, scale² | h_e), prior N(0, 1)
+    encoder     h_e ← LSTM(look(x, x − canvas), h_d; h_e)
+    place       where to work: attention of h_e over what is seen
+    posterior   z ~ N(mean, scale² | h_e, place and what is seen there), prior N(0, 1)
+    stroke      raw ← shift(h_d) + gain · z
+    canvas      canvas ← paint(canvas, stroke)
     decoder     h_d ← LSTM(z; h_d)
-    canvas      canvas ← paint(canvas, stroke(h_d, z))
 
-It starts from a plain ground with a latent of its own. A stroke nobody needs can have no opacity; as
-the bound alone does not care whether one or two strokes make a shape, training adds a price per
-opaque stroke. The strokes that are more than half opaque are the count.
+It starts from a plain ground with a latent of its own. A stroke nobody needs can have no opacity,
+for which training pays. The strokes that are more than half opaque are the count.
 """
 
 from __future__ import annotations
@@ -20,8 +21,19 @@ import torch
 from torch import Tensor, nn
 
 from models.studies.attention.networks import LSTM
-from models.studies.painter.latents import GaussianHead
-from models.studies.painter.model import Ground, Terms, ToyModel, drawn, log_likelihood, look
+from models.studies.painter.latents import Gaussian, GaussianHead
+from models.studies.painter.model import (
+    INK,
+    LOCAL,
+    Ground,
+    Look,
+    Search,
+    Terms,
+    ToyModel,
+    drawn,
+    log_likelihood,
+    plain,
+)
 from models.studies.painter.pictures import SIDE
 from models.studies.painter.strokes import PARAMETERS, Stroke, paint, stroke_of
 
@@ -32,12 +44,8 @@ class PainterConfig:
 
     steps: int = 4
     """One more than the pictures hold shapes: so that it can count wrongly in both directions."""
-    features: int = 192
+    features: int = 160
     hidden: int = 192
-    latent: int = 12
-    """Elements of z in one step."""
-    ink: float = 5.0
-    """Nats that an opaque stroke costs in training; a shape without one costs hundreds."""
 
 
 class Painter(ToyModel):
@@ -46,33 +54,42 @@ class Painter(ToyModel):
     def __init__(self, config: PainterConfig) -> None:
         super().__init__()
         self.config, self.steps = config, config.steps
-        hidden, latent = config.hidden, config.latent
-        self.look = look(6, config.features)
+        hidden = config.hidden
+        self.look = Look(config.features)
         self.ground = Ground(config.features)
         self.encoder = LSTM(config.features + hidden, hidden)
-        self.head = GaussianHead(hidden, latent)
-        self.decoder = LSTM(latent, hidden)
-        self.stroke = nn.Linear(hidden + latent, PARAMETERS)
+        self.search = Search(hidden)
+        self.head = GaussianHead(hidden + LOCAL, PARAMETERS)
+        self.decoder = LSTM(PARAMETERS, hidden)
+        self.shift = nn.Linear(hidden, PARAMETERS)
+        self.log_gain = nn.Parameter(torch.zeros(PARAMETERS))
+        with torch.no_grad():
+            self.shift.weight.mul_(0.1)
+            self.shift.bias.zero_()
 
-    def _stroke(self, h: Tensor, z: Tensor) -> Stroke:
-        return stroke_of(self.stroke(torch.cat([h, z], dim=1)), SIDE)
+    def _stroke(self, h: Tensor, z: Tensor, ground: Tensor) -> Stroke:
+        return stroke_of(self.shift(h) + self.log_gain.exp() * z, SIDE, SIDE, ground)
 
     def terms(
         self, image: Tensor, generator: torch.Generator | None = None, *, noisy: bool = True
     ) -> Terms:
-        blank = torch.full_like(image, 0.5)
-        ground = self.ground.posterior(self.look(torch.cat([image, blank], dim=1)))
-        canvas = self.ground(drawn(ground, generator, noisy))
-        divergence, canvases, opacities = ground.divergence(), [canvas], []
+        first = self.look(image, torch.full_like(image, 0.5))
+        posterior = self.ground.posterior(first.whole, image)
+        ground = self.ground(drawn(posterior, generator, noisy))
+        canvas = plain(ground)
+        divergence, canvases, opacities = posterior.divergence(), [canvas], []
         encoder, decoder = (lstm.start(len(image)) for lstm in (self.encoder, self.decoder))
         for _ in range(self.steps):
-            seen = self.look(torch.cat([image, canvas], dim=1))
-            encoder = self.encoder(torch.cat([seen, decoder.h], dim=1), encoder)
-            posterior = self.head(encoder.h)
+            seen = self.look(image, canvas)
+            encoder = self.encoder(torch.cat([seen.whole, decoder.h], dim=1), encoder)
+            place, there = self.search(encoder.h, seen.local)
+            mean, log_scale = self.head(torch.cat([encoder.h, there], dim=1))
+            mean = torch.cat([mean[:, :2] + place, mean[:, 2:]], dim=1)
+            posterior = Gaussian(mean, log_scale)
             z = drawn(posterior, generator, noisy)
-            decoder = self.decoder(z, decoder)
-            stroke = self._stroke(decoder.h, z)
+            stroke = self._stroke(decoder.h, z, ground)
             canvas = paint(canvas, stroke)
+            decoder = self.decoder(z, decoder)
             divergence = divergence + posterior.divergence()
             canvases.append(canvas)
             opacities.append(stroke.opacity)
@@ -80,7 +97,7 @@ class Painter(ToyModel):
         return Terms(
             log_likelihood(image, canvas),
             divergence,
-            self.config.ink * opacity.sum(1),
+            INK * opacity.sum(1),
             canvases,
             canvas,
             (opacity > 0.5).sum(1),
@@ -88,10 +105,10 @@ class Painter(ToyModel):
 
     @torch.no_grad()
     def sample(self, n: int, generator: torch.Generator | None = None) -> Tensor:
-        canvas = self.ground(torch.randn(n, Ground.LATENT, generator=generator))
-        decoder = self.decoder.start(n)
+        ground = self.ground(torch.randn(n, Ground.LATENT, generator=generator))
+        canvas, decoder = plain(ground), self.decoder.start(n)
         for _ in range(self.steps):
-            z = torch.randn(n, self.config.latent, generator=generator)
+            z = torch.randn(n, PARAMETERS, generator=generator)
+            canvas = paint(canvas, self._stroke(decoder.h, z, ground))
             decoder = self.decoder(z, decoder)
-            canvas = paint(canvas, self._stroke(decoder.h, z))
         return canvas

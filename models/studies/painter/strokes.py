@@ -1,7 +1,7 @@
 """Strokes: soft rectangles and ellipses whose every number has a gradient.
 
-With (u, v) the coordinates of a pixel's middle in the frame of a stroke (moved to its middle, turned
-by its angle), half-lengths a and b and softness s in pixels, σ the logistic function::
+With (u, v) the coordinates of a pixel's middle in the frame of a stroke (moved to its middle,
+turned by its angle), half-lengths a and b and softness s in pixels, σ the logistic function::
 
     rectangle   σ((a − |u|) / s) σ((b − |v|) / s)
     ellipse     σ((1 − r) √(ab) / s),   r² = (u/a)² + (v/b)²
@@ -48,25 +48,28 @@ class Stroke(NamedTuple):
     """B×3 in [0, 1]."""
 
 
-def stroke_of(raw: Tensor, side: int) -> Stroke:
-    """The stroke that a network asks for on a square canvas.
+def stroke_of(raw: Tensor, height: int, width: int, ground: Tensor | None = None) -> Stroke:
+    """The stroke that a network asks for on a canvas.
 
     Args:
-        raw: B×:data:`PARAMETERS`, any real numbers. All zero: a grey, half-round, soft spot in the
-            middle, a quarter of the side long, mostly opaque.
-        side: of the canvas in pixels.
+        raw: B×:data:`PARAMETERS`, any real numbers: x, y, length, width, angle, roundness,
+            softness, opacity, colour. All zero: a half-round, soft spot in the middle, a quarter of
+            the longer side long, mostly opaque, in the colour of the ground.
+        height, width: of the canvas in pixels.
+        ground: log-odds of its colour, B×3; None: grey.
     """
+    half = 0.5 * max(height, width)
     x, y, a, b, angle, roundness, softness, opacity = raw[:, :8].unbind(1)
     return Stroke(
-        side * torch.sigmoid(x),
-        side * torch.sigmoid(y),
-        THINNEST + 0.5 * side * torch.sigmoid(a - 1.2),
-        THINNEST + 0.5 * side * torch.sigmoid(b - 1.2),
+        width * torch.sigmoid(2 * x),
+        height * torch.sigmoid(2 * y),
+        THINNEST + half * torch.sigmoid(a - 1.2),
+        THINNEST + half * torch.sigmoid(b - 1.2),
         0.5 * math.pi * angle,
         torch.sigmoid(roundness),
         HARDEST + (SOFTEST - HARDEST) * torch.sigmoid(softness),
         torch.sigmoid(opacity + 1),
-        torch.sigmoid(raw[:, 8:]),
+        torch.sigmoid(raw[:, 8:] if ground is None else raw[:, 8:] + ground),
     )
 
 

@@ -18,14 +18,14 @@ from models.studies.painter.latents import (
     log_counts,
     log_geometric,
 )
-from models.studies.painter.model import SIGMA, log_likelihood
+from models.studies.painter.model import INK, SIGMA, log_likelihood
 from models.studies.painter.painter import Painter, PainterConfig
 from models.studies.painter.pictures import APART, MOST, SIDE, draw_pictures
 from models.studies.painter.spatial import Place, glimpse, put
 from models.studies.painter.strokes import PARAMETERS, mask_of, paint, stroke_of
 
 TINY = {
-    "Painter": lambda: Painter(PainterConfig(steps=2, features=8, hidden=8, latent=3)),
+    "Painter": lambda: Painter(PainterConfig(steps=3, features=8, hidden=8)),
     "T-DRAW": lambda: TDraw(
         TDrawConfig(steps=2, hidden=8, latent=3, read_points=3, write_points=3)
     ),
@@ -90,7 +90,7 @@ def direct_cover(stroke, b, row, column):
 
 
 def test_masks_follow_the_equations():
-    stroke = stroke_of(raw_strokes(), 16)
+    stroke = stroke_of(raw_strokes(), 16, 12)
     masks = mask_of(stroke, 16, 12)
     for b in range(4):
         for row in range(0, 16, 3):
@@ -104,12 +104,12 @@ def test_a_turn_by_a_quarter_exchanges_length_and_width():
     turned = raw.clone()
     turned[:, [2, 3]] = raw[:, [3, 2]]
     turned[:, 4] += 1.0  # π/2
-    a, b = (mask_of(stroke_of(r, 16), 16, 16) for r in (raw, turned))
+    a, b = (mask_of(stroke_of(r, 16, 16), 16, 16) for r in (raw, turned))
     torch.testing.assert_close(a, b)
 
 
 def test_a_hard_rectangle_covers_its_area():
-    stroke = stroke_of(torch.zeros(1, PARAMETERS, dtype=torch.double), 32)
+    stroke = stroke_of(torch.zeros(1, PARAMETERS, dtype=torch.double), 32, 32)
     stroke = stroke._replace(softness=stroke.softness * 0 + 0.05, roundness=stroke.roundness * 0)
     area = 4 * float(stroke.length) * float(stroke.width)
     assert float(mask_of(stroke, 32, 32).sum()) == pytest.approx(area, rel=0.1)
@@ -118,12 +118,12 @@ def test_a_hard_rectangle_covers_its_area():
 def test_gradients_of_strokes_are_those_of_finite_differences():
     canvas = torch.rand(2, 3, 7, 9, dtype=torch.double)
     raw = raw_strokes(2).requires_grad_()
-    assert torch.autograd.gradcheck(lambda r: paint(canvas, stroke_of(r, 9)), (raw,), atol=1e-6)
+    assert torch.autograd.gradcheck(lambda r: paint(canvas, stroke_of(r, 7, 9)), (raw,), atol=1e-6)
 
 
 def test_paint_mixes_and_a_stroke_without_opacity_leaves_no_trace():
     canvas = torch.rand(1, 3, 8, 8, dtype=torch.double)
-    stroke = stroke_of(raw_strokes(1), 8)
+    stroke = stroke_of(raw_strokes(1), 8, 8)
     painted = paint(canvas, stroke)
     assert painted.min() >= 0
     assert painted.max() <= 1
@@ -283,18 +283,35 @@ def test_the_bound_of_air_is_its_mean_over_counts():
     for n, sequence in enumerate(presences(model.steps)):
         expected = expected + log_probability(sequence, torch.stack(odds)).exp() * likelihoods[n]
     torch.testing.assert_close(terms.reconstruction[0], expected)
+    shares = log_counts(torch.stack(odds)[None])[0].exp()
+    mean = sum(n * float(share) for n, share in enumerate(shares))
+    assert float(terms.penalty) == pytest.approx(INK * mean, rel=1e-5)
 
 
 @torch.no_grad()
 def test_opaque_strokes_are_counted_and_paid():
     model = seeded("Painter")
     image = draw_pictures(2, seed=0).images.float() / 255
-    for opacity, count in ((-20.0, 0), (20.0, 2)):
-        model.stroke.bias[7] = opacity
+    for opacity, count in ((-20.0, 0), (20.0, 3)):
+        model.shift.bias[7] = opacity
         terms = model.terms(image, noisy=False)
         assert terms.counts.tolist() == [count, count]
-        price = torch.full((2,), count * model.config.ink)
+        price = torch.full((2,), count * INK)
         torch.testing.assert_close(terms.penalty, price, atol=1e-4, rtol=0)
+
+
+def test_an_interrupted_run_ends_as_one_that_was_not(tmp_path):
+    images = draw_pictures(20, seed=0).images
+    whole = comparison.Trainer(seeded("T-AIR"), 4, batch=4)
+    whole.run(images, "whole", tmp_path / "whole.run")
+    first, second = (comparison.Trainer(seeded("T-AIR"), 4, batch=4) for _ in range(2))
+    for _ in range(2):
+        first.train_step(images)
+    torch.save(first.state(), tmp_path / "cut.run")
+    second.run(images, "cut", tmp_path / "cut.run")
+    assert second.step == 4
+    for a, b in zip(whole.ema.parameters(), second.ema.parameters(), strict=True):
+        assert torch.equal(a, b)
 
 
 def test_the_comparison_runs_and_continues(tmp_path, monkeypatch, capsys):

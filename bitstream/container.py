@@ -9,7 +9,8 @@ Header, little endian::
     10  4   width, pixels
     14  4   height, pixels
     18  1   quality, 0…100, its whole part
-    19  1   layers (low four bits); flags: bit 4 grey, bits 5 and 6 quarters of quality
+    19  1   layers (low four bits); flags: bit 4 grey, bits 5 and 6 quarters of quality, bit 7 a
+            lossless part follows the layers
     20  4   CRC-32 of bytes 0…19
 
 Chunk: type (1 byte, an ASCII letter), payload length (LEB128), CRC-32 of type, length and payload,
@@ -58,7 +59,8 @@ KNOWN = {LAYER, ICC, EXIF, XMP, ALPHA, STAGES, FILTER, GRAPHICS}
 FLAG_GREY = 1
 #: Two bits: quarters that the quality has beyond its whole part.
 _QUARTERS = 6
-_KNOWN_FLAGS = FLAG_GREY | _QUARTERS
+#: A chunk of graphics follows the layers: without it a file that ends there is cut.
+FLAG_GRAPHICS = 8
 
 
 def nearest_quality(value: float) -> float:
@@ -135,8 +137,6 @@ class Header:
         quality = nearest_quality(whole + (flags & _QUARTERS) / 8)
         if quality > MAX_QUALITY or layers < 1:
             raise FormatError(f"the header declares quality {quality} and {layers} layers")
-        if flags & ~_KNOWN_FLAGS:
-            raise UnsupportedFileError("the file uses features this version does not know")
         if max_pixels is not None and padded_pixels(width, height) > max_pixels:
             raise LimitError(
                 f"the file declares {width}×{height} pixels, more than the limit of {max_pixels} "
@@ -317,9 +317,10 @@ class Container:
                 f"the file ends after {len(data)} bytes, before its first layer is complete"
             )
         missing = len(self.layers) < self.header.layers
+        lost = bool(self.header.flags & FLAG_GRAPHICS) and self.graphics is None
         first = bytes(data[end : end + 1])
         # Padding and the like. What begins as metadata do is taken for metadata cut or damaged.
         alien = not first.isalpha() or (first not in KNOWN and self.damage is None)
         if first and alien and not missing:
             self.appended, self.damage = len(data) - end, None
-        self.truncated = missing or end + self.appended < len(data)
+        self.truncated = missing or lost or end + self.appended < len(data)

@@ -15,7 +15,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image, ImageFilter
 
-from bitstream.container import GRAPHICS, LAYER, Chunk, Container
+from bitstream.container import (
+    FLAG_GRAPHICS,
+    GRAPHICS,
+    HEADER_BYTES,
+    LAYER,
+    Chunk,
+    Container,
+)
 from codec.decoding import decode_detailed
 from codec.errors import TargetError
 from codec.graphics import Graphics, pack_graphics
@@ -224,8 +231,11 @@ def _with_layers(encoded: Encoded, kept: int, count: int) -> Encoded:
 def _with_graphics(encoded: Encoded, payload: bytes) -> Encoded:
     """The file with a lossless part after its last layer."""
     container = Container.from_bytes(encoded.data)
+    header = replace(container.header, flags=container.header.flags | FLAG_GRAPHICS)
     end = container.layers[-1].end
-    data = encoded.data[:end] + Chunk(GRAPHICS, payload).to_bytes() + encoded.data[end:]
+    layers = encoded.data[HEADER_BYTES:end]
+    part = Chunk(GRAPHICS, payload).to_bytes()
+    data = header.to_bytes() + layers + part + encoded.data[end:]
     return replace(encoded, data=data, graphics_bytes=len(payload))
 
 

@@ -8,8 +8,14 @@ import pytest
 from PIL import Image
 
 import codec
-from bitstream.container import EXIF, GRAPHICS, LAYER, Chunk, Container
-from codec.errors import CorruptError, DamageWarning, TargetError, TruncatedError
+from bitstream.container import EXIF, FLAG_GRAPHICS, GRAPHICS, LAYER, Chunk, Container
+from codec.errors import (
+    CorruptError,
+    DamageWarning,
+    TargetError,
+    TruncatedError,
+    TruncatedWarning,
+)
 from codec.graphics import Graphics, pack_graphics, unpack_graphics
 from codec.graphics_detection import find_graphics, to_pixels
 from codec.graphics_fitting import soften
@@ -53,7 +59,9 @@ def with_graphics(data, payload):
     if payload is not None:
         last = max(i for i, chunk in enumerate(chunks) if chunk.type == LAYER)
         chunks.insert(last + 1, Chunk(GRAPHICS, payload))
-    return container.header.to_bytes() + b"".join(chunk.to_bytes() for chunk in chunks)
+    flags = container.header.flags & ~FLAG_GRAPHICS | (FLAG_GRAPHICS if payload else 0)
+    header = replace(container.header, flags=flags)
+    return header.to_bytes() + b"".join(chunk.to_bytes() for chunk in chunks)
 
 
 def stored_mask(data):
@@ -408,3 +416,24 @@ def test_beside_the_rest_the_layers_code_the_picture_itself():
     far = to_pixels(near, 130, 200)
     assert np.array_equal(softened[~far], rgb[~far])
     assert softened[80:, 100:].std() < 10
+
+
+@pytest.mark.parametrize("alpha", [False, True])
+def test_a_file_cut_before_its_graphics_is_no_whole_file(captioned, alpha):
+    """Where the last layer ends, too: nothing else there tells that something is missing."""
+    image, data = captioned
+    if alpha:
+        transparent = np.dstack([image, np.full(image.shape[:2], 200, np.uint8)])
+        data = codec.encode(transparent, quality=80)
+    assert codec.verify(data).graphics_bytes
+    end = codec.info(data).layers[-1].end
+    assert codec.info(data).complete
+    cut = data[:end]
+    assert not codec.info(cut).complete
+    with pytest.raises(TruncatedError):
+        codec.verify(cut)
+    with pytest.raises(TruncatedError):
+        codec.decode(cut, strict=True)
+    with pytest.warns(TruncatedWarning, match="graphics or metadata are missing"):
+        shown = codec.decode(cut)
+    assert not np.array_equal(np.array(shown.convert("RGB")), image)

@@ -19,6 +19,8 @@ export const SIZE_MULTIPLE = 64;
 const KNOWN = "LiexaSfg";
 
 const FLAG_GREY = 1;
+/** A chunk of graphics follows the layers: without it a file that ends there is cut. */
+const FLAG_GRAPHICS = 8;
 /** Flags 1 and 2 hold quarter steps of quality. */
 const QUARTERS = 6;
 
@@ -35,6 +37,8 @@ export interface Header {
   /** Layers written. */
   layers: number;
   grey: boolean;
+  /** Whether a chunk of graphics follows the layers. */
+  graphics: boolean;
 }
 
 /** `end` is the offset in the file just behind the chunk. */
@@ -82,9 +86,6 @@ export function parseHeader(data: Uint8Array, maxPixels: number): Header {
   if (quality > MAX_QUALITY || layers < 1) {
     throw new FormatError(`the header declares quality ${quality} and ${layers} layers`);
   }
-  if (flags & ~(FLAG_GREY | QUARTERS)) {
-    throw new UnsupportedFileError("the file uses features this version does not know");
-  }
   if (padded(width) * padded(height) > maxPixels) {
     throw new LimitError(
       `the file declares ${width}×${height} pixels, more than the limit of ${maxPixels} ` +
@@ -94,6 +95,7 @@ export function parseHeader(data: Uint8Array, maxPixels: number): Header {
   const fingerprint = [...data.subarray(6, 10)].map((b) => b.toString(16).padStart(2, "0")).join("");
   return {
     modelId: data[5], fingerprint, width, height, quality, layers, grey: Boolean(flags & FLAG_GREY),
+    graphics: Boolean(flags & FLAG_GRAPHICS),
   };
 }
 
@@ -197,7 +199,8 @@ export class ContainerReader {
         this.damage = null;
       }
     }
-    this.truncated = missing || this.end + this.appended < this.received;
+    const lost = this.header.graphics && !this.first("g");
+    this.truncated = missing || lost || this.end + this.appended < this.received;
   }
 
   private append(piece: Uint8Array): void {

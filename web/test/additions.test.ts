@@ -24,7 +24,8 @@ test("flags 1 and 2 are quarter steps of quality", () => {
   }
   assert.equal(parseHeader(header(100, 0), Infinity).quality, 100);
   assert.throws(() => parseHeader(header(100, 2), Infinity), { name: "FormatError" });
-  assert.throws(() => parseHeader(header(50, 8), Infinity), { name: "UnsupportedFileError" });
+  assert.equal(parseHeader(header(50, 0), Infinity).graphics, false);
+  assert.equal(parseHeader(header(50, 8), Infinity).graphics, true);
 });
 
 test("the exact curve at a fraction is the floor of whole numbers", () => {

@@ -299,6 +299,25 @@ def test_a_picture_is_coded_anew_when_the_settings_change(open_page, folder):
     assert np.array_equal(picture(page), np.array(codec.decode(drawn, stages=3)))
     assert page.locator("#file option").count() == 3  # coded anew in its place
     assert page.locator(".thumb").all_text_contents()[-1] == "pier.cci (quality 20)"
+    assert page.locator("#tune").is_disabled()
+    act(page, lambda: page.select_option("#model", "ssvae"))
+    assert page.input_value("#tune") == "eye"  # as before
+
+
+def test_another_aim_begins_with_what_is_shown(open_page):
+    page = open_page("rate=0&file=pier.cci")
+    finished(page)
+    page.locator("#n-seen", has_text=".").wait_for()
+    asked = []
+    page.on("request", lambda r: "recode" in r.url and asked.append(r.url))
+    for aim, number in (("target_psnr", "#n-psnr"), ("target_ssimulacra2", "#n-seen")):
+        page.select_option("#aim", aim)
+        shown = float(page.text_content(number).split()[0])
+        assert abs(float(page.input_value("#quality")) - shown) <= 0.5
+    page.select_option("#aim", "quality")
+    assert page.input_value("#quality") == "60"
+    page.wait_for_timeout(800)
+    assert not asked
 
 
 def test_another_file_leaves_nothing_of_the_last_one(open_page):

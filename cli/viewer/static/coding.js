@@ -16,6 +16,7 @@ export class Coding {
   #timer = null;
   #running = new AbortController();
   #page;
+  #tune = $("tune").value; // as chosen last, where a model leaves a choice
 
   /**
    * @param page {file(), begun(), recoded(file, seconds), failed(error)}: what is shown, and what is
@@ -23,11 +24,12 @@ export class Coding {
    */
   constructor(page) {
     this.#page = page;
-    $("aim").onchange = () => {
+    $("aim").onchange = () => { // begins with what is shown, so that nothing is coded anew yet
       const [min, max, value] = AIMS[$("aim").value];
-      Object.assign($("quality"), { min, max, value });
+      const shown = Math.round(this.#shown($("aim").value));
+      const start = Number.isFinite(shown) ? Math.min(max, Math.max(min, shown)) : value;
+      Object.assign($("quality"), { min, max, value: start });
       text("quality-value", $("quality").value);
-      this.#changed();
     };
     $("quality").oninput = () => {
       text("quality-value", $("quality").value);
@@ -37,7 +39,11 @@ export class Coding {
       this.#tunings();
       this.#changed();
     };
-    for (const id of ["tune", "stored"]) $(id).onchange = () => this.#changed();
+    $("tune").onchange = () => {
+      this.#tune = $("tune").value;
+      this.#changed();
+    };
+    $("stored").onchange = () => this.#changed();
   }
 
   /** The installed models, as the server lists them. */
@@ -69,12 +75,20 @@ export class Coding {
     this.#running.abort();
   }
 
+  /** What is shown, in the unit of an aim; NaN: not known. */
+  #shown(aim) {
+    const file = this.#page.file();
+    if (aim === "quality") return file?.quality ?? NaN;
+    if (aim === "target_bytes") return file ? file.bytes / 1000 : NaN;
+    return parseFloat($(aim === "target_psnr" ? "n-psnr" : "n-seen").textContent);
+  }
+
   #tunings() {
     const model = this.#models.find(({ name }) => name === $("model").value);
-    for (const option of $("tune").options) {
-      option.disabled = Boolean(model) && !model.tunings.includes(option.value);
-      if (option.disabled && option.selected) $("tune").value = model.tunings[0];
-    }
+    const offered = model?.tunings ?? [...$("tune").options].map(({ value }) => value);
+    for (const option of $("tune").options) option.disabled = !offered.includes(option.value);
+    $("tune").value = offered.includes(this.#tune) ? this.#tune : offered[0];
+    $("tune").disabled = offered.length < 2;
   }
 
   /** The last of several changes counts; what was begun for one before it is given up. */

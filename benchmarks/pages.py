@@ -139,6 +139,11 @@ def about(result: dict[str, Any]) -> str:
     )
 
 
+def _seconds(value: float) -> str:
+    """Two digits, or whole seconds."""
+    return f"{value:.0f}" if value >= 10 else f"{value:.2g}"
+
+
 def effort(result: dict[str, Any]) -> list[str]:
     """What more effort saves, and what it takes."""
     rows = result["efforts"]
@@ -149,7 +154,7 @@ def effort(result: dict[str, Any]) -> list[str]:
         + " | ".join("0" if i == 0 else _percent(r["bd_rate_percent"]) for i, r in enumerate(rows))
         + " |",
         "| encoding, seconds per megapixel | "
-        + " | ".join(f"{r['seconds_per_mpx']:.2g}" for r in rows)
+        + " | ".join(_seconds(r["seconds_per_mpx"]) for r in rows)
         + " |",
     ]
 

@@ -168,7 +168,11 @@ def _line(summary: Summary, checked: bool) -> str:
     """``checked``: what was done before was looked at again."""
     total = summary.ok + summary.failed
     if not total and summary.before and not summary.interrupted:
-        failed = f" ({summary.failed_before} pictures failed)" if summary.failed_before else ""
+        failed = ""
+        if summary.failed_before:
+            failed = (
+                f" (of their pictures {summary.failed_before} failed; --retry-failed tries again)"
+            )
         whole = "" if checked else "; --repair looks whether their results are whole"
         return (
             f"nothing left to do: {summary.before} units were done before{failed}{whole}; "
@@ -221,7 +225,9 @@ def _verify(
     else:
         count = findings.sound + len(findings.problems)
         before = findings.failed_before
-        without = f"; {before} inputs have no result" if before else ""
+        without = (
+            f"; inputs without a result: {before} (--retry-failed tries again)" if before else ""
+        )
         without += "; the run did not finish, --resume goes on" if findings.unfinished else ""
         print(f"{findings.sound} of {count} results sound, {findings.seconds:.1f} s{without}")
     sys.stdout.flush()

@@ -82,7 +82,7 @@ def bench(
         from benchmarks.bench import run
 
         if speed + replot + (folder is not None) != 1:
-            raise ArgumentError("give a folder of images, or --speed, or --replot")
+            raise ArgumentError("give one of: a folder of images, --speed, --replot")
         if speed:
             text = run.speed(
                 output,

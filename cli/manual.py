@@ -87,9 +87,11 @@ def _first_sentence(command: Any) -> str:
 
 
 def _text(text: str) -> str:
-    """Escaped: backslashes, hyphens that are typed as such, and what begins like a macro."""
+    """Escaped: backslashes, hyphens that are typed as such, and what begins like a macro; only
+    ASCII, so that any roff reads it."""
     escaped = text.replace("\\", "\\e").replace("-", "\\-")
-    return re.sub(r"(?m)^(?=[.'])", "\\\\&", escaped)
+    plain = re.sub(r"[^\x00-\x7f]", lambda found: f"\\[u{ord(found[0]):04X}]", escaped)
+    return re.sub(r"(?m)^(?=[.'])", "\\\\&", plain)
 
 
 if __name__ == "__main__":

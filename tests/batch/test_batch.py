@@ -240,7 +240,7 @@ def test_deep_verify_decodes(coded_set):
     result = run("--verify", "--deep", folder / "out", "-w", 1)
     assert result.exit_code == 1  # an input has no result
     assert "3 of 3 results sound" in result.stdout
-    assert "1 inputs have no result" in result.stdout
+    assert "inputs without a result: 1 (--retry-failed tries again)" in result.stdout
 
 
 def test_the_report_shows_totals_failures_and_the_worst(coded_set):

@@ -456,7 +456,7 @@ def test_bench_wants_one_thing_at_a_time(tmp_path):
     for arguments in ([], [tmp_path, "--speed"], ["--speed", "--replot"]):
         result = run("bench", *arguments)
         assert result.exit_code == 2
-        assert "give a folder of images, or --speed, or --replot" in result.stderr
+        assert "give one of: a folder of images, --speed, --replot" in result.stderr
     assert "positive numbers" in run("bench", "--speed", "--threads", "0").stderr
     assert "positive numbers" in run("bench", "--speed", "--megapixels", "x").stderr
 

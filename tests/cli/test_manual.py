@@ -39,7 +39,7 @@ def test_every_command_and_option_is_in_it(page):
 @pytest.mark.skipif(shutil.which("groff") is None, reason="groff is not installed")
 def test_it_is_set_without_a_warning_and_keeps_examples_as_they_are(page):
     done = subprocess.run(
-        ["groff", "-man", "-Tutf8", "-ww", "-Kutf8"],
+        ["groff", "-man", "-Tutf8", "-ww"],
         input=page.encode(),
         capture_output=True,
         check=True,

@@ -27,6 +27,7 @@ from models.studies.attention.networks import LSTM
 from models.studies.painter.latents import (
     Gaussian,
     GaussianHead,
+    bounded,
     count_divergence,
     log_counts,
     log_geometric,
@@ -48,6 +49,8 @@ from models.studies.painter.spatial import Place, glimpse, put
 
 #: Latents of a window: of x, y, scale.
 WHERE = 3
+#: Bound of the log-odds of going on: probabilities of 0.02 and 0.98.
+MOST_ODDS = 4.0
 
 
 @dataclass(frozen=True)
@@ -117,7 +120,7 @@ class TAir(ToyModel):
         for _ in range(self.steps):
             seen = self.look(image, canvas)
             state = self.network(torch.cat([seen.whole, before], dim=1), state)
-            go_on.append(self.presence(state.h)[:, 0])
+            go_on.append(bounded(self.presence(state.h)[:, 0], MOST_ODDS))
             guess, there = self.search(state.h, seen.local)
             mean, log_scale = self.where(torch.cat([state.h, there], dim=1))
             mean = torch.cat([mean[:, :2] + guess, mean[:, 2:]], dim=1)

@@ -9,7 +9,7 @@ sample and to estimate gradients.
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -43,6 +43,30 @@ class GaussianHead(nn.Module):
     def forward(self, features: Tensor) -> Gaussian:
         mean, raw = self.linear(features).chunk(2, dim=1)
         return Gaussian(mean, (raw - 1.5).clamp(-7, 2))
+
+
+class _Bounded(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, limit: float) -> Tensor:
+        ctx.save_for_backward(x)
+        ctx.limit = limit
+        return x.clamp(-limit, limit)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
+        (x,), (gradient,) = ctx.saved_tensors, gradients
+        # A step goes against its gradient.
+        outwards = (x.abs() > ctx.limit) & (x.sign() == -gradient.sign())
+        return gradient.masked_fill(outwards, 0.0), None
+
+
+def bounded(x: Tensor, limit: float) -> Tensor:
+    """x within ±limit; beyond it gradients pass that lead back.
+
+    While a model learns to draw, each object gains hundreds of nats and log-odds run away to where
+    a logistic function has no slope. They never came back from there, whatever objects cost.
+    """
+    return _Bounded.apply(x, limit)
 
 
 def log_counts(go_on: Tensor) -> Tensor:

@@ -14,6 +14,7 @@ from models.studies.painter.air import TAir, TAirConfig
 from models.studies.painter.draw import TDraw, TDrawConfig
 from models.studies.painter.latents import (
     Gaussian,
+    bounded,
     count_divergence,
     log_counts,
     log_geometric,
@@ -167,6 +168,15 @@ def test_counts_enumerate_the_presences():
         for n, sequence in enumerate(presences(3)):
             expected = log_probability(sequence, go_on[b])
             torch.testing.assert_close(log_q[b, n], expected)
+
+
+def test_beyond_a_bound_only_gradients_that_lead_back_pass():
+    x = torch.tensor([-9.0, -9.0, 0.5, 9.0, 9.0], requires_grad=True)
+    found = bounded(x, 4.0)
+    assert found.tolist() == [-4.0, -4.0, 0.5, 4.0, 4.0]
+    found.backward(torch.tensor([1.0, -1.0, 1.0, 1.0, -1.0]))
+    # A negative gradient makes x larger: away from the bound below, further out above it.
+    assert x.grad.tolist() == [0.0, -1.0, 1.0, 1.0, 0.0]
 
 
 def test_the_prior_of_counts_is_geometric_up_to_the_last():

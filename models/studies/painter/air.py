@@ -3,7 +3,7 @@
 Per step t, with the same weights in every step::
 
     network     h ← LSTM(look(x, x − canvas), where, what of the step before; h)
-    presence    go on with the probability that h says, or stop for good
+    presence    go on with the probability that h and |x − canvas|² say, or stop for good
     where       scale and middle of a window ~ N(mean, scale² | h, attention over what is seen)
     what        ~ N(mean, scale² | glimpse of x and x − canvas through the window)
     object      what → one colour and a patch of cover, laid over the canvas through the window
@@ -49,8 +49,8 @@ from models.studies.painter.spatial import Place, glimpse, put
 
 #: Latents of a window: of x, y, scale.
 WHERE = 3
-#: Bound of the log-odds of going on: probabilities of 0.02 and 0.98.
-MOST_ODDS = 4.0
+#: Bound of the log-odds of going on: probabilities of 0.08 and 0.92 and a slope that can be felt.
+MOST_ODDS = 2.5
 
 
 @dataclass(frozen=True)
@@ -72,6 +72,12 @@ class TAirConfig:
     """Side of the windows that the prior expects, as a share of the picture's."""
 
 
+def lacking(image: Tensor, canvas: Tensor) -> Tensor:
+    """How much of an image a canvas lacks, in all and at the worst pixel: logarithms, B×2."""
+    squares = (image - canvas).square().sum(1).flatten(1)
+    return torch.stack([squares.mean(1), squares.amax(1)], dim=1).clamp_min(1e-6).log() + 4
+
+
 class TAir(ToyModel):
     """See the head of this page."""
 
@@ -82,7 +88,7 @@ class TAir(ToyModel):
         self.look = Look(config.features)
         self.ground = Ground(config.features)
         self.network = LSTM(config.features + WHERE + config.what, hidden)
-        self.presence = nn.Linear(hidden, 1)
+        self.presence = nn.Linear(hidden + 2, 1)
         self.search = Search(hidden)
         self.where = GaussianHead(hidden + LOCAL, WHERE)
         self.see = nn.Sequential(nn.Linear(6 * values, config.width), nn.SiLU())
@@ -120,7 +126,8 @@ class TAir(ToyModel):
         for _ in range(self.steps):
             seen = self.look(image, canvas)
             state = self.network(torch.cat([seen.whole, before], dim=1), state)
-            go_on.append(bounded(self.presence(state.h)[:, 0], MOST_ODDS))
+            odds = self.presence(torch.cat([state.h, lacking(image, canvas)], dim=1))
+            go_on.append(bounded(odds[:, 0], MOST_ODDS))
             guess, there = self.search(state.h, seen.local)
             mean, log_scale = self.where(torch.cat([state.h, there], dim=1))
             mean = torch.cat([mean[:, :2] + guess, mean[:, 2:]], dim=1)

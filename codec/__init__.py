@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from codec.decoding import Decoded, decode, decode_detailed
     from codec.encoding import Encoded, encode, encode_detailed
     from codec.incremental import Frame, ProgressiveDecoder, progressive
+    from codec.together import decode_batch, encode_batch
     from codec.verification import verify
 
 __version__ = "0.2.0"
@@ -36,8 +37,10 @@ __all__ = [
     "ProgressiveDecoder",
     "compare",
     "decode",
+    "decode_batch",
     "decode_detailed",
     "encode",
+    "encode_batch",
     "encode_detailed",
     "errors",
     "info",
@@ -53,6 +56,8 @@ _LAZY = {
     "decode": "codec.decoding",
     "decode_detailed": "codec.decoding",
     "Decoded": "codec.decoding",
+    "encode_batch": "codec.together",
+    "decode_batch": "codec.together",
     "verify": "codec.verification",
     "compare": "codec.comparison",
     "Comparison": "codec.comparison",

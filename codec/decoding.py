@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from os import PathLike
-from typing import Unpack
+from typing import NamedTuple, Unpack
 
 import numpy as np
 import torch
@@ -75,11 +75,17 @@ def decode(data: bytes | str | PathLike[str], **options: Unpack[DecodeKeywords])
     Neither with ``warn=False``.
     """
     asked = DecodeOptions.of("decode", options)
-    result = _decoded(data, asked)
-    if asked.warn and (result.damaged or result.cut):
-        kind = DamageWarning if result.damaged else TruncatedWarning
-        warnings.warn("; ".join(result.notes), kind, stacklevel=2)
+    result = decode_with(data, asked)
+    if asked.warn:
+        warn_of(result, stacklevel=3)
     return result.image
+
+
+def warn_of(result: Decoded, *, stacklevel: int) -> None:
+    """Warn where a file is damaged or cut."""
+    if result.damaged or result.cut:
+        kind = DamageWarning if result.damaged else TruncatedWarning
+        warnings.warn("; ".join(result.notes), kind, stacklevel=stacklevel)
 
 
 def decode_detailed(
@@ -94,10 +100,11 @@ def decode_detailed(
     Raises:
         codec.errors.CodecError: unreadable or damaged file, bad argument, missing weights.
     """
-    return _decoded(data, DecodeOptions.of("decode_detailed", keywords))
+    return decode_with(data, DecodeOptions.of("decode_detailed", keywords))
 
 
-def _decoded(data: bytes | str | PathLike[str], options: DecodeOptions) -> Decoded:
+def decode_with(data: bytes | str | PathLike[str], options: DecodeOptions) -> Decoded:
+    """:func:`decode_detailed` with options that are read already."""
     container = Container.from_bytes(read_bytes(data), max_pixels=options.max_pixels)
     if options.strict:
         require_whole(container)
@@ -105,6 +112,27 @@ def _decoded(data: bytes | str | PathLike[str], options: DecodeOptions) -> Decod
     for layer in container.layers:
         decoder.push(layer)
     return decoder.finish()
+
+
+class Plan(NamedTuple):
+    """What there is to do for a file. Files of equal plans can be decoded together."""
+
+    model: CodingModel
+    size: tuple[int, int]
+    """Padded height and width."""
+    quality: float
+    ends: tuple[int, ...]
+    """Per layer that is wanted: after how many stages, counted over all layers, its part ends."""
+    whole: tuple[bool, ...]
+    """Per layer: whether its data are read to their end."""
+    upto: int
+    """Layers that the picture depends on."""
+    scale: int
+
+    @property
+    def pixels(self) -> int:
+        """Padded."""
+        return self.size[0] * self.size[1]
 
 
 class Decoder:
@@ -155,7 +183,7 @@ class Decoder:
 
     @property
     def latents(self) -> list[Tensor]:
-        """The stages that are known, each C×H×W float32 in symbol units."""
+        """The stages that are known, each 1×C×H×W float32 in symbol units."""
         return [] if self._prior is None else self._prior.latents
 
     @out_of_memory_as_limit
@@ -167,11 +195,7 @@ class Decoder:
             CodecError: the file cannot be, or the model has not the stages asked for.
         """
         if self._prior is None:
-            self.cut = Stages(self.model, self._container, self._options.stages)
-            wanted = self.cut.layers(self._upto, self._options.layers)
-            self._wanted = min(wanted, self.header.layers)
-            densities = [spec.density for spec in self._layers[: self._wanted]]
-            self._reports = split(self._coding, densities)
+            self._begin()
         if self.count == self._wanted or self._failure is not None:
             return False
         try:
@@ -184,18 +208,55 @@ class Decoder:
         self.count += 1
         return True
 
+    def _begin(self) -> None:
+        """What stands before the first layer is there. Raises CodecError."""
+        self.cut = Stages(self.model, self._container, self._options.stages)
+        wanted = self.cut.layers(self._upto, self._options.layers)
+        self._wanted = min(wanted, self.header.layers)
+        densities = [spec.density for spec in self._layers[: self._wanted]]
+        self._reports = split(self._coding, densities)
+
+    def plan(self) -> Plan | None:
+        """What there is to do for a whole file, before the first :meth:`push`; None where the file
+        is to be decoded alone. Raises CodecError."""
+        self._begin()
+        container, options, multiple = self._container, self._options, self.model.size_multiple
+        special = options.region is not None or options.fill == "sample" or container.graphics
+        if special or container.damage is not None or len(container.layers) < self._wanted:
+            return None
+        height, width = (side + -side % multiple for side in self._size)
+        ends = tuple(self.cut.used(index + 1) for index in range(self._wanted))
+        whole = tuple(self.cut.read_whole(index + 1) for index in range(self._wanted))
+        quality, upto = self.header.quality, self._upto
+        return Plan(self.model, (height, width), quality, ends, whole, upto, options.scale)
+
+    def take(self, checksums: Sequence[int]) -> PictureFilter | None:
+        """All layers were decoded together with those of other files; ``checksums`` are those of
+        their symbols. Gives the filter of the picture."""
+        self.count, self._checksums = self._wanted, list(checksums)
+        return self._fitted_filter([])
+
+    def take_pixels(self, pixels: np.ndarray) -> None:
+        """The picture was drawn together with others, filtered: padded, H×W×3 uint8."""
+        height, width = self._shown(self._options.scale)
+        self._drawn = self._upto, self._options.scale, pixels[:height, :width]
+
+    def payload(self, index: int) -> bytes:
+        """The data of a layer."""
+        return self._container.layers[index].payload
+
     def _read(self, chunk: Chunk, index: int) -> None:
         """Walk on through a stored layer, as far as is wanted. Raises LayerError."""
         report, end = self._reports[index], self.cut.used(index + 1)
         try:
             coder = layer_decoder(chunk.payload)
-            source = Stored(coder, tables_of(self.model))
+            source = Stored([coder], tables_of(self.model))
             self._walk([source] * (index + 1), report, stages=end)
             if self.cut.read_whole(index + 1):
                 coder.finish()
         except CorruptError as error:
             raise LayerError(index, f"layer {self._layers[index].name}: {error}") from error
-        self._checksums[index:] = [source.checksum]
+        self._checksums[index:] = source.checksums
 
     def _walk(
         self, sources: Sequence[Source], progress: Progress | None, *, stages: int | None = None
@@ -349,7 +410,7 @@ class Decoder:
         )
         del latents
         height, width = self._shown(scale) if region is None else region.size()
-        pixels = drawn[:, :height, :width].permute(1, 2, 0).contiguous().cpu().numpy()
+        pixels = drawn[0, :, :height, :width].permute(1, 2, 0).contiguous().cpu().numpy()
         self._drawn = self.count, scale, pixels
         return pixels
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Unpack
 
 import numpy as np
@@ -46,6 +47,7 @@ from codec.search import Rung, Search, ladder
 from codec.walk import Coded, Filled, Recorder, pad_image, tables_of, walk
 from models.names import tuning_of
 from models.protocol import CodingModel, LayerSpec, Posterior, Progress
+from models.tiles import Box
 
 
 @dataclass(frozen=True)
@@ -71,7 +73,7 @@ class Encoded:
 
 def encode(image: ImageLike | bytes, **options: Unpack[EncodeKeywords]) -> bytes:
     """Encode an image into the bytes of a .cci file; see :func:`encode_detailed`."""
-    return _encoded(image, EncodeOptions.of("encode", options)).data
+    return encode_with(image, EncodeOptions.of("encode", options)).data
 
 
 def encode_detailed(image: ImageLike | bytes, **keywords: Unpack[EncodeKeywords]) -> Encoded:
@@ -85,28 +87,44 @@ def encode_detailed(image: ImageLike | bytes, **keywords: Unpack[EncodeKeywords]
     Raises:
         codec.errors.CodecError: unreadable image, bad argument, unreachable target, missing model.
     """
-    return _encoded(image, EncodeOptions.of("encode_detailed", keywords))
+    return encode_with(image, EncodeOptions.of("encode_detailed", keywords))
 
 
 @out_of_memory_as_limit
-def _encoded(image: ImageLike | bytes, options: EncodeOptions) -> Encoded:
+def encode_with(image: ImageLike | bytes, options: EncodeOptions) -> Encoded:
+    """:func:`encode_detailed` with options that are read already."""
     model = get_model(options.weights, options.device)
     options.check_model(model)
+    picture, blocks = analysed_picture(image, options, model)
+    if blocks is not None:
+        return encode_with_graphics(picture, blocks, options, model)
+    encoder = ImageEncoder(picture, model, options)
+    original = picture.rgb if options.has_target else None
+    del picture  # of a large image, one copy is enough
+    return _encode_layers(encoder, original, model, options)
+
+
+def analysed_picture(
+    image: ImageLike | bytes, options: EncodeOptions, model: CodingModel
+) -> tuple[Picture, np.ndarray | None]:
+    """The picture that is encoded, and where graphics are in it, None: nowhere. Raises
+    CodecError."""
     picture = prepared_picture(image, options)
     height, width = picture.rgb.shape[:2]
     if max(height, width) > MAX_SIDE:
         raise LimitError(f"sides above {MAX_SIDE} pixels cannot be stored ({width}×{height})")
-    blocks = find_graphics(picture.rgb) if wants_graphics(options, model) else None
-    if blocks is not None:
+    return picture, find_graphics(picture.rgb) if wants_graphics(options, model) else None
 
-        def encode_part(part: Picture, how: EncodeOptions) -> Encoded:
-            return _encode_layers(_Encoder(part, model, how), part.rgb, model, how)
 
-        return encode_graphics(picture, blocks, options, model, encode_part)
-    encoder = _Encoder(picture, model, options)
-    original = picture.rgb if options.has_target else None
-    del picture  # of a large image, one copy is enough
-    return _encode_layers(encoder, original, model, options)
+def encode_with_graphics(
+    picture: Picture, blocks: np.ndarray, options: EncodeOptions, model: CodingModel
+) -> Encoded:
+    """The file of a picture with graphics in it. Raises CodecError."""
+
+    def encode_part(part: Picture, how: EncodeOptions) -> Encoded:
+        return _encode_layers(ImageEncoder(part, model, how), part.rgb, model, how)
+
+    return encode_graphics(picture, blocks, options, model, encode_part)
 
 
 def prepared_picture(image: ImageLike | bytes, options: EncodeOptions) -> Picture:
@@ -120,19 +138,23 @@ def prepared_picture(image: ImageLike | bytes, options: EncodeOptions) -> Pictur
 
 
 def _encode_layers(
-    encoder: _Encoder, original: np.ndarray | None, model: CodingModel, options: EncodeOptions
+    encoder: ImageEncoder, original: np.ndarray | None, model: CodingModel, options: EncodeOptions
 ) -> Encoded:
     """The file of the quality, or the one that meets the target, which takes the original."""
     if original is not None and options.has_target:
         return _search(encoder, model, original, options)
+    return encoder.encode(rung_of(options, model), options.effort, options.progress, last=True)
+
+
+def rung_of(options: EncodeOptions, model: CodingModel) -> Rung:
+    """Quality, layers and stages of options without a target."""
     quality = quality_of(DEFAULT_QUALITY if options.quality is None else options.quality)
     layers = len(model.layers) if options.layers is None else options.layers
-    rung = Rung(quality, layers, options.stages)
-    return encoder.encode(rung, options.effort, options.progress, last=True)
+    return Rung(quality, layers, options.stages)
 
 
 def _search(
-    encoder: _Encoder, model: CodingModel, original: np.ndarray, options: EncodeOptions
+    encoder: ImageEncoder, model: CodingModel, original: np.ndarray, options: EncodeOptions
 ) -> Encoded:
     """The file that meets the target."""
     device = options.device
@@ -149,17 +171,16 @@ def _search(
     return search.within(limit or 0, ladders)
 
 
-class _Encoder:
+class ImageEncoder:
     """One image on its way into a file; what does not depend on quality is prepared once."""
 
     def __init__(self, picture: Picture, model: CodingModel, options: EncodeOptions) -> None:
-        self._model = model
-        self._tables = tables_of(model)
+        self.model = model
         self._notes = tuple(picture.notes)
-        self._size = picture.rgb.shape[0], picture.rgb.shape[1]
+        self.size = picture.rgb.shape[0], picture.rgb.shape[1]
         self._flags = FLAG_GREY if picture.grey else 0
         self._image = pad_image(picture.rgb, model.size_multiple)
-        self._sample = Sample.of(self._image, self._size) if options.filter else None
+        self.sample = Sample.of(self._image[0], self.size) if options.filter else None
         self._before = self._metadata([(ICC, picture.icc)], options.strip)
         if picture.alpha is not None:
             self._before.append(Chunk(ALPHA, pack_alpha(picture.alpha)))
@@ -168,14 +189,6 @@ class _Encoder:
     @staticmethod
     def _metadata(items: list[tuple[bytes, bytes | None]], strip: bool) -> list[Chunk]:
         return [Chunk(kind, pack_metadata(d)) for kind, d in items if d and not strip]
-
-    def _layers(self, rung: Rung) -> tuple[LayerSpec, ...]:
-        """Those that hold the stages that are to be stored."""
-        layers = self._model.layers_at(rung.quality)[: rung.layers]
-        ends = list(itertools.accumulate(layer.stages for layer in layers))
-        if rung.stages is None:
-            return layers
-        return layers[: 1 + sum(end < rung.stages for end in ends[:-1])]
 
     def encode(
         self,
@@ -187,47 +200,119 @@ class _Encoder:
     ) -> Encoded:
         """The file at one quality. ``last``: no other will be asked for, so that the image need not
         be kept while its layers are coded."""
-        model, quality, size = self._model, rung.quality, self._size
-        height, width = size
-        fit = 0.0 if self._sample is None else 0.25
-        refining, coding, fitting = split(progress, [10.0 * (effort - 1) ** 2, 1.0, fit])
-        posterior = model.posterior(
-            self._image, quality, effort=effort, content=size, progress=refining
-        )
+        return encode_together([self], rung, effort, progress, last=last)[0]
+
+    def take_image(self, *, last: bool) -> Tensor:
+        """The padded image, 1×3×H×W uint8. ``last``: the encoder does not keep it."""
+        image = self._image
         if last:  # else it would lie in memory while z2 is coded (docs/decisions/0009-tiles.md)
             del self._image
-        layers = self._layers(rung)
-        whole = sum(layer.stages for layer in layers)
-        stages = whole if rung.stages is None else min(whole, rung.stages)
-        recorder = Recorder(layers, self._tables)
-        coded = Coded(posterior, model.skip_index, recorder)
-        prior = walk(model, size, quality, [coded] * len(layers), coding, stages=stages)
-        del coded  # with the target of the last stage, which is as large as z2
-        payloads = recorder.payloads()
-        fitted: list[Chunk] = []
-        if self._sample is not None:
-            missing = [Filled()] * len(model.layers)
-            latents = walk(model, size, quality, missing, prior=prior).latents
-            del prior  # its maps are no longer needed, and as large as the picture
-            fitted = self._filter(self._sample, posterior, latents, quality)
-        fitting(1.0)
-        del posterior
-        made_by = model.model_id, model.fingerprint
-        header = Header(*made_by, width, height, quality, len(layers), self._flags)
+        return image
+
+    def file(
+        self, rung: Rung, stages: int, whole: int, payloads: Sequence[bytes], fitted: Chunk | None
+    ) -> Encoded:
+        """The file of ``payloads``, the data of its layers, and the filter that was fitted.
+
+        Args:
+            stages: how many are stored of the ``whole`` that the layers have.
+        """
+        height, width = self.size
+        made_by = self.model.model_id, self.model.fingerprint
+        header = Header(*made_by, width, height, rung.quality, len(payloads), self._flags)
         count = [Chunk(STAGES, bytes([stages]))] if stages < whole else []
         *first, final = (Chunk(LAYER, payload) for payload in payloads)
-        chunks = [*self._before, *count, *first, *fitted, final, *self._after]
+        filters = [] if fitted is None else [fitted]
+        chunks = [*self._before, *count, *first, *filters, final, *self._after]
         data = header.to_bytes() + b"".join(chunk.to_bytes() for chunk in chunks)
         sizes = tuple(len(payload) for payload in payloads)
-        filter_bytes = sum(len(chunk.payload) for chunk in fitted)
-        metadata = metadata_of(chunks)
-        return Encoded(data, width, height, quality, sizes, self._notes, filter_bytes, metadata)
+        filter_bytes = sum(len(chunk.payload) for chunk in filters)
+        about = rung.quality, sizes, self._notes, filter_bytes, metadata_of(chunks)
+        return Encoded(data, width, height, *about)
 
     @torch.no_grad()
-    def _filter(
-        self, sample: Sample, posterior: Posterior, latents: Sequence[Tensor], quality: float
-    ) -> list[Chunk]:
-        """The fitted filter's chunk, if there is to be one; ``latents`` are those of all stages."""
-        grey = bool(self._flags & FLAG_GREY)
-        chunk = fit_filter(sample, posterior, latents, self._model, quality, grey=grey)
-        return [] if chunk is None else [chunk]
+    def fit(self, draw: Callable[[Box], Tensor], quality: float) -> Chunk | None:
+        """The fitted filter's chunk, if there is to be one; ``draw`` as of
+        :func:`codec.filter_fitting.fit_filter`."""
+        if self.sample is None:
+            return None
+        return fit_filter(
+            self.sample, draw, self.model, quality, grey=bool(self._flags & FLAG_GREY)
+        )
+
+
+def _stored_layers(model: CodingModel, rung: Rung) -> tuple[LayerSpec, ...]:
+    """The layers that hold the stages that are to be stored."""
+    layers = model.layers_at(rung.quality)[: rung.layers]
+    ends = list(itertools.accumulate(layer.stages for layer in layers))
+    if rung.stages is None:
+        return layers
+    return layers[: 1 + sum(end < rung.stages for end in ends[:-1])]
+
+
+def encode_together(
+    encoders: Sequence[ImageEncoder],
+    rung: Rung,
+    effort: int = 1,
+    progress: Progress | None = None,
+    *,
+    last: bool = False,
+) -> list[Encoded]:
+    """The files of images of one padded size, in one walk; the same as one by one.
+
+    Args:
+        encoders: of one model, all with a filter or none; above effort 1 a single one.
+        last: as of :meth:`ImageEncoder.encode`.
+    """
+    model, quality, count = encoders[0].model, rung.quality, len(encoders)
+    size, fitted = encoders[0].size, encoders[0].sample is not None
+    refining, coding, fitting = split(progress, [10.0 * (effort - 1) ** 2, 1.0, 0.25 * fitted])
+    images = [encoder.take_image(last=last) for encoder in encoders]
+    posterior = model.posterior(
+        images[0] if count == 1 else torch.cat(images),
+        quality,
+        effort=effort,
+        content=size,
+        progress=refining,
+    )
+    del images
+    layers = _stored_layers(model, rung)
+    whole = sum(layer.stages for layer in layers)
+    stages = whole if rung.stages is None else min(whole, rung.stages)
+    recorder = Recorder(layers, tables_of(model), count)
+    coded = Coded(posterior, model.skip_index, recorder)
+    prior = walk(model, size, quality, [coded] * len(layers), coding, stages=stages, batch=count)
+    del coded  # with the target of the last stage, which is as large as z2
+    payloads = recorder.payloads()
+    filters: list[Chunk | None] = [None] * count
+    if fitted:
+        missing = [Filled()] * len(model.layers)
+        latents = walk(model, size, quality, missing, prior=prior).latents
+        del prior  # its maps are no longer needed, and as large as the picture
+        drawings = _drawings([encoder.size for encoder in encoders], posterior, latents)
+        filters = [e.fit(draw, quality) for e, draw in zip(encoders, drawings, strict=True)]
+    fitting(1.0)
+    made = zip(encoders, payloads, filters, strict=True)
+    return [encoder.file(rung, stages, whole, data, chunk) for encoder, data, chunk in made]
+
+
+def _drawings(
+    sizes: Sequence[tuple[int, int]], posterior: Posterior, latents: Sequence[Tensor]
+) -> list[Callable[[Box], Tensor]]:
+    """For each image of a batch a function that draws a box of it, 1×3×h×w float32.
+
+    Images of one size are asked for the same boxes: each is drawn for all of them at once.
+    """
+    if len(sizes) == 1:
+        return [lambda box: posterior.draw(latents, box)]
+    alike = {size: [i for i, other in enumerate(sizes) if other == size] for size in sizes}
+    drawn: dict[tuple[tuple[int, int], Box], Tensor] = {}
+
+    def draw(index: int, box: Box) -> Tensor:
+        size = sizes[index]
+        if (size, box) not in drawn:
+            drawn[size, box] = posterior.draw(latents, box, alike[size])
+        place = alike[size].index(index)
+        return drawn[size, box][place : place + 1]
+
+    return [partial(draw, index) for index in range(len(sizes))]

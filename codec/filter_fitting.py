@@ -8,7 +8,7 @@ are not the whole image, what fits half of them is tried on the other half.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,7 +17,7 @@ from torch import Tensor
 from bitstream.container import FILTER, Chunk
 from bitstream.picture_filter import COUNTS, LIMIT, UNIT, pack_filter, plane_bits
 from models.picture_filter import PLANE_WEIGHTS, REACH, Statistics
-from models.protocol import CodingModel, Posterior
+from models.protocol import CodingModel
 from models.tiles import Box
 
 #: Side of the pieces that are looked at, and how many of them: all of a small image, a quarter of a
@@ -74,8 +74,7 @@ class Sample:
 
 def fit_filter(
     sample: Sample,
-    posterior: Posterior,
-    latents: Sequence[Tensor],
+    draw: Callable[[Box], Tensor],
     model: CodingModel,
     quality: float,
     *,
@@ -84,14 +83,15 @@ def fit_filter(
     """The filter's chunk, or None where it would cost more than it brings.
 
     Args:
-        latents: of all stages, missing ones filled with the prior's mean.
+        draw: gives the decoded picture in a box, 1×3×h×w float32 around [0, 1], missing stages
+            filled with the prior's mean.
         grey: the picture is shown without its colours.
     """
     step = 1 if sample.whole else _STEP
     halves = Statistics(step), Statistics(step)
     for number, (box, original) in enumerate(sample.pieces):
         seen = box.grown(REACH, _ALIGN, sample.frame)
-        drawn = posterior.draw(latents, seen)
+        drawn = draw(seen)
         halves[number % 2].add(drawn, seen, original, box, grey=grey)
     # Bits per unit of squared error, added up over the channels of the pixels looked at.
     pixels = sum(half.pixels for half in halves)
@@ -126,7 +126,7 @@ class _Cost:
         worth *= PLANE_WEIGHTS[index]
         if not isinstance(gram, Tensor) or not isinstance(target, Tensor):  # nothing looked at
             return cls(np.zeros((COUNTS[index],) * 2), np.zeros(COUNTS[index]))
-        return cls(gram.numpy() * (worth / UNIT**2), target.numpy() * (worth / UNIT))
+        return cls(gram.cpu().numpy() * (worth / UNIT**2), target.cpu().numpy() * (worth / UNIT))
 
     def __add__(self, other: _Cost) -> _Cost:
         return _Cost(self.a + other.a, self.b + other.b)

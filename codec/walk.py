@@ -45,7 +45,7 @@ class Source(Protocol):
     """How long :meth:`begin` takes, as a multiple of the coding steps of its stage."""
 
     def begin(self, latents: Sequence[Tensor], progress: Progress) -> None:
-        """A stage begins; the stages before it are ``latents``, each C×H×W in symbol units."""
+        """A stage begins; the stages before it are ``latents``, each B×C×H×W in symbol units."""
 
     def step(self, prior: PriorState, prediction: Prediction) -> None:
         """Push one coding step."""
@@ -61,6 +61,7 @@ def walk(
     *,
     prior: PriorState | None = None,
     stages: int | None = None,
+    batch: int = 1,
 ) -> PriorState:
     """Walk the prior through the first layers, as many as there are sources.
 
@@ -71,13 +72,14 @@ def walk(
         prior: a walk that was begun, to go on from where it stands: sources of what it has done
             are not asked.
         stages: end after n stages, counted over all layers; None: do all.
+        batch: how many images of that size are walked at once.
 
     Returns:
         The prior, whose ``latents`` are those of all stages done.
     """
     if prior is None:
         height, width = (side + -side % model.size_multiple for side in size)
-        prior = model.prior(height, width, quality)
+        prior = model.prior(height, width, quality, batch)
     layers = model.layers_at(quality)[: len(sources)]
     ends = itertools.accumulate(layer.stages for layer in layers)
     ahead = [
@@ -101,10 +103,10 @@ def walk(
 
 
 class Analysed:
-    """The posterior means of an image, given the stages before.
+    """The posterior means of a batch of images, given the stages before.
 
     Args:
-        posterior: of the image.
+        posterior: of the images.
     """
 
     invents = False
@@ -127,7 +129,7 @@ class Coded(Analysed):
     """The posterior means as a file stores them: rounded.
 
     Args:
-        posterior: of the image.
+        posterior: of the images.
         skip_index: of the model.
         recorder: takes the symbols down.
     """
@@ -149,34 +151,39 @@ class Coded(Analysed):
 
 
 class Recorder:
-    """Range encoders of the layers of a file.
+    """Range encoders of the layers of a file, or of a batch of them.
 
     Args:
         layers: that are stored.
         tables: of each stage.
+        batch: how many files.
     """
 
-    def __init__(self, layers: Sequence[LayerSpec], tables: Sequence[CodingTables]) -> None:
-        self.coders = [LayerEncoder() for _ in layers]
+    def __init__(
+        self, layers: Sequence[LayerSpec], tables: Sequence[CodingTables], batch: int = 1
+    ) -> None:
+        self.coders = [[LayerEncoder() for _ in layers] for _ in range(batch)]
         self._layer = [i for i, layer in enumerate(layers) for _ in range(layer.stages)]
         self._tables = tables
 
     def add(self, stage: int, symbols: Tensor, scale_index: Tensor) -> None:
-        """Append one coding step: symbols and scale indices, (N,)."""
-        values = symbols.to(torch.int16).cpu().numpy()
-        coder = self.coders[self._layer[stage]]
-        coder.encode(values, scale_index.cpu().numpy(), self._tables[stage])
+        """Append one coding step: symbols and scale indices, (B, N)."""
+        # Together, so that a GPU is waited for once.
+        both = torch.stack([symbols.to(torch.int16), scale_index.to(torch.int16)]).cpu().numpy()
+        layer, tables = self._layer[stage], self._tables[stage]
+        for coders, values, indices in zip(self.coders, *both, strict=True):
+            coders[layer].encode(values, indices, tables)
 
-    def payloads(self) -> list[bytes]:
-        """What a file stores of each layer."""
-        return [coder.finish() for coder in self.coders]
+    def payloads(self) -> list[list[bytes]]:
+        """What each file stores of each layer."""
+        return [[coder.finish() for coder in coders] for coders in self.coders]
 
 
 class Stored:
-    """The symbols of one layer of a file.
+    """The symbols of one layer of a file, or of a batch of them.
 
     Args:
-        coder: of the layer's payload.
+        coders: of the layer's payload in each file.
         tables: of each stage.
 
     Raises:
@@ -186,23 +193,29 @@ class Stored:
     invents = False
     analysis = 0.0
 
-    def __init__(self, coder: LayerDecoder | EmptyLayer, tables: Sequence[CodingTables]) -> None:
-        self._coder, self._tables = coder, tables
-        self.checksum = 0
-        """CRC-32 of the symbols so far as little-endian int32."""
+    def __init__(
+        self, coders: Sequence[LayerDecoder | EmptyLayer], tables: Sequence[CodingTables]
+    ) -> None:
+        self._coders, self._tables = coders, tables
+        self.checksums = [0] * len(coders)
+        """CRC-32 of each file's symbols so far as little-endian int32."""
 
     def begin(self, latents: Sequence[Tensor], progress: Progress) -> None:
         pass
 
     def step(self, prior: PriorState, prediction: Prediction) -> None:
         tables = self._tables[len(prior.latents)]
-        symbols = self._coder.decode(prediction.scale_index.cpu().numpy(), tables)
-        self.checksum = zlib.crc32(symbols.astype("<i4", copy=False).data, self.checksum)
+        scale_index = prediction.scale_index.cpu().numpy()
+        symbols = np.empty(scale_index.shape, dtype=np.int32)
+        for number, (coder, indices) in enumerate(zip(self._coders, scale_index, strict=True)):
+            symbols[number] = decoded = coder.decode(indices, tables)
+            crc = self.checksums[number]
+            self.checksums[number] = zlib.crc32(decoded.astype("<i4", copy=False).data, crc)
         prior.push(torch.from_numpy(symbols))
 
 
 class Given:
-    """Known latents of all stages from the first on, each C×H×W in symbol units."""
+    """Known latents of all stages from the first on, each B×C×H×W in symbol units."""
 
     invents = False
     analysis = 0.0
@@ -250,9 +263,9 @@ def tables_of(model: CodingModel) -> tuple[CodingTables, ...]:
 
 
 def pad_image(rgb: np.ndarray, multiple: int) -> Tensor:
-    """uint8 H×W×3 → uint8 3×H'×W', sides extended by edge replication to a multiple."""
+    """uint8 H×W×3 → uint8 1×3×H'×W', sides extended by edge replication to a multiple."""
     height, width = rgb.shape[:2]
     if height % multiple or width % multiple:
         rgb = np.pad(rgb, ((0, -height % multiple), (0, -width % multiple), (0, 0)), mode="edge")
     writable = np.require(rgb, requirements="W")  # torch warns of memory it might write to
-    return torch.from_numpy(writable).permute(2, 0, 1)
+    return torch.from_numpy(writable).permute(2, 0, 1)[None]

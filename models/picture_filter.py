@@ -76,6 +76,20 @@ class PictureFilter:
                     out[channel].add_(change, alpha=share)
 
 
+class EachFiltered:
+    """A filter for each image of a batch, None for one that is left alone: a
+    :class:`models.protocol.Finish`."""
+
+    reach = REACH
+
+    def __init__(self, filters: Sequence[PictureFilter | None]) -> None:
+        self._filters = filters
+
+    def __call__(self, drawn: Tensor) -> Tensor:
+        pairs = zip(self._filters, drawn.split(1), strict=True)
+        return torch.cat([one if each is None else each(one) for each, one in pairs])
+
+
 class Statistics:
     """The normal equations of the best coefficients, collected piece by piece.
 
@@ -117,8 +131,8 @@ class Statistics:
             features = view.luma_features() if index == 0 else view.chroma_features(index)
             x = torch.stack([f[::step, ::step] for f in features]).flatten(1)
             y = error[::step, ::step].reshape(-1)
-            self.gram[index] = self.gram[index] + (x @ x.T).double().cpu()
-            self.target[index] = self.target[index] + (x @ y).double().cpu()
+            self.gram[index] = self.gram[index] + (x @ x.T).double()
+            self.target[index] = self.target[index] + (x @ y).double()
         self.pixels += errors[0][::step, ::step].numel()
 
 

@@ -17,6 +17,9 @@ layer of ConvDRAW is several stages (its drawing steps), a layer of the ssVAE on
 second one at high qualities, the *fine* stage, which corrects the picture that the first one gives.
 
 Latents, targets and means are in *symbol units*: the quantization step is 1.
+
+All tensors begin with a *batch* of B images of one padded size and one quality, B = 1 for a single
+one. What is predicted and stored of an image does not depend on the others of its batch.
 """
 
 from __future__ import annotations
@@ -62,25 +65,26 @@ class LayerSpec:
 
 @dataclass(frozen=True)
 class Prediction:
-    """What the exact prior says about the symbols of one coding step, in coding order."""
+    """What the exact prior says about the symbols of one coding step, in coding order: a row for
+    each image."""
 
     mean: Tensor
-    """(N,) float32, multiples of 2^-10 below 2^13, symbol units."""
+    """(B, N) float32, multiples of 2^-10 below 2^13, symbol units."""
     scale_index: Tensor
-    """(N,) uint8, index into the scale table."""
+    """(B, N) uint8, index into the scale table."""
 
 
 class PriorState(Protocol):
     """Walks through all coding steps of all stages."""
 
     latents: list[Tensor]
-    """The finished stages, each C×H×W float32 in symbol units."""
+    """The finished stages, each B×C×H×W float32 in symbol units."""
 
     def predict(self) -> Prediction:
         """The next step's prediction. Calls to predict and push alternate."""
 
     def push(self, symbols: Tensor) -> None:
-        """Make the step's symbols known, (N,) integers.
+        """Make the step's symbols known, (B, N) integers.
 
         Latents that come from no file need not be whole-numbered: multiples of 2^-10.
         """
@@ -89,22 +93,24 @@ class PriorState(Protocol):
         """Complete the step without symbols: by the prior mean, or by a sample from ``rng``."""
 
     def gather(self, target: Tensor) -> Tensor:
-        """Values of C×H×W at the places of the step predicted last, in coding order."""
+        """Values of B×C×H×W at the places of the step predicted last, (B, N) in coding order."""
 
 
 class Posterior(Protocol):
-    """The encoder's view of one image."""
+    """The encoder's view of a batch of images."""
 
     def target(self, latents: Sequence[Tensor], progress: Progress | None = None) -> Tensor:
-        """Posterior mean of the stage after ``latents``, C×H×W float32, symbol units.
+        """Posterior mean of the stage after ``latents``, B×C×H×W float32, symbol units.
 
         ``progress`` is called with the share done.
         """
 
-    def draw(self, latents: Sequence[Tensor], box: Box) -> Tensor:
-        """What :meth:`CodingModel.synthesize` draws of all stages in a box, 1×3×h×w float32 around
-        [0, 1], before it is rounded. The box has its sides on multiples of 8. No target may be
-        asked after it."""
+    def draw(
+        self, latents: Sequence[Tensor], box: Box, images: Sequence[int] | None = None
+    ) -> Tensor:
+        """What :meth:`CodingModel.synthesize` draws of all stages in a box, B×3×h×w float32 around
+        [0, 1], before it is rounded; only some images of the batch where ``images`` names them. The
+        box has its sides on multiples of 8. No target may be asked after it."""
 
 
 class Finish(Protocol):
@@ -114,7 +120,7 @@ class Finish(Protocol):
     """Pixels seen beyond the output."""
 
     def __call__(self, drawn: Tensor) -> Tensor:
-        """1×3×h×w float32 → the same shape; what lies beyond ``drawn`` is its edge repeated."""
+        """B×3×h×w float32 → the same shape; what lies beyond ``drawn`` is its edge repeated."""
 
 
 class CodingModel(Protocol):
@@ -136,18 +142,18 @@ class CodingModel(Protocol):
 
     def posterior(
         self,
-        image: Tensor,
+        images: Tensor,
         quality: float,
         *,
         effort: int = 1,
         content: tuple[int, int] | None = None,
         progress: Progress | None = None,
     ) -> Posterior:
-        """Analyse a 3×H×W image, uint8; sides are multiples of ``size_multiple``.
+        """Analyse images B×3×H×W, uint8; sides are multiples of ``size_multiple``.
 
         Args:
             effort: 1…``max_effort``; above 1 the posterior means are refined for this very image,
-                which takes time and changes nothing for the decoder.
+                which takes time and changes nothing for the decoder; one image at a time.
             content: height and width without padding, whose errors do not count; default: all.
             progress: called with the share of the refinement done.
         """
@@ -155,8 +161,8 @@ class CodingModel(Protocol):
     def layers_at(self, quality: float) -> tuple[LayerSpec, ...]:
         """The layers of a file of that quality."""
 
-    def prior(self, height: int, width: int, quality: float) -> PriorState:
-        """Start the prior for an image of that (padded) size."""
+    def prior(self, height: int, width: int, quality: float, batch: int = 1) -> PriorState:
+        """Start the prior for ``batch`` images of that (padded) size."""
 
     def synthesize(
         self,
@@ -168,9 +174,9 @@ class CodingModel(Protocol):
         finish: Finish | None = None,
         box: Box | None = None,
     ) -> Tensor:
-        """Latents of stages → 3×H/scale×W/scale, uint8. ``scale`` is 1, 2 or 4; ``finish`` belongs
-        to scale 1. With a ``box``, edges on multiples of the scale, only that part of it, the same
-        to the last bit; what it does not depend on need not be computed."""
+        """Latents of stages → B×3×H/scale×W/scale, uint8. ``scale`` is 1, 2 or 4; ``finish``
+        belongs to scale 1. With a ``box``, edges on multiples of the scale, only that part of it,
+        the same to the last bit; what it does not depend on need not be computed."""
 
     def lagrangian(self, quality: float) -> float:
         """λ of a quality: bits per pixel that one unit of mean squared error is worth, pixels in

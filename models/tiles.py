@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import itertools
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from types import MethodType
 
@@ -120,6 +120,11 @@ def assemble(
     return whole if within is None else within.cut(whole, stride, cover)
 
 
+def picked(x: Tensor, images: Sequence[int] | None) -> Tensor:
+    """Some images of a batch B×…; None: all of them."""
+    return x if images is None else x[list(images)]
+
+
 def finished(
     draw: Callable[[Box], Tensor], finish: Finish, align: int, frame: Box
 ) -> Callable[[Box], Tensor]:
@@ -150,7 +155,7 @@ class FeatureMap:
         frame: the image.
         channels: of the map; with the stride they tell its size.
         stride: pixels per place.
-        compute: returns any box of it, 1×C×h×w float32. A bound method is held weakly, for its
+        compute: returns any box of it, B×C×h×w float32. A bound method is held weakly, for its
             object holds the map, and a cycle would keep an image's memory until the collector
             comes by; a function must not hold that object either.
     """
@@ -203,7 +208,7 @@ def _weakly(method: Callable[[Box], Tensor]) -> Callable[[Box], Tensor]:
 
 
 class WholeMap:
-    """A map in memory, read like a :class:`FeatureMap`: 1×C×H/s×W/s for stride s."""
+    """A map in memory, read like a :class:`FeatureMap`: B×C×H/s×W/s for stride s."""
 
     def __init__(self, whole: Tensor, stride: int) -> None:
         self.whole, self.stride = whole, stride

@@ -8,6 +8,7 @@ the parts (reading pixels, the container) is the difference to the times of ``co
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
@@ -65,33 +66,42 @@ class _Timed:
 
 
 @torch.no_grad()
-def encode(model: CodingModel, image: torch.Tensor, quality: int, clock: Clock) -> list[bytes]:
-    """One payload per layer, as the codec makes them. ``image``: padded uint8 3×H×W."""
+def encode(
+    model: CodingModel, images: torch.Tensor, quality: int, clock: Clock
+) -> list[list[bytes]]:
+    """One payload per layer of each image, as the codec makes them. ``images``: padded uint8
+    B×3×H×W."""
     with clock.stage("analysis"):  # and the part of the synthesis that it needs
-        posterior = clock.around(model.posterior(image, quality), "analysis")
+        posterior = clock.around(model.posterior(images, quality), "analysis")
     layers = model.layers_at(quality)
-    recorder = Recorder(layers, tables_of(model))
-    recorder.coders = [clock.around(coder, "entropy coding") for coder in recorder.coders]
+    recorder = Recorder(layers, tables_of(model), len(images))
+    recorder.coders = [
+        [clock.around(coder, "entropy coding") for coder in coders] for coders in recorder.coders
+    ]
     coded = Coded(posterior, model.skip_index, recorder)
-    size = image.shape[-2], image.shape[-1]
+    size = images.shape[-2], images.shape[-1]
     with clock.stage("priors"):
-        walk(model, size, quality, [coded] * len(layers))
+        walk(model, size, quality, [coded] * len(layers), batch=len(images))
     return recorder.payloads()
 
 
 @torch.no_grad()
 def decode(
     model: CodingModel,
-    payloads: list[bytes],
+    payloads: list[list[bytes]],
     size: tuple[int, int],
     quality: int,
     clock: Clock,
 ) -> torch.Tensor:
-    """uint8 3×H×W from whole payloads; ``size``: padded height and width."""
-    coders = [clock.around(layer_decoder(payload), "entropy coding") for payload in payloads]
+    """uint8 B×3×H×W from whole payloads of B images; ``size``: padded height and width."""
+    layers = [
+        [clock.around(layer_decoder(payload), "entropy coding") for payload in layer]
+        for layer in zip(*payloads, strict=True)
+    ]
+    sources = [Stored(coders, tables_of(model)) for coders in layers]
     with clock.stage("priors"):
-        prior = walk(model, size, quality, [Stored(coder, tables_of(model)) for coder in coders])
-    for coder in coders:
+        prior = walk(model, size, quality, sources, batch=len(payloads))
+    for coder in itertools.chain(*layers):
         coder.finish()
     with clock.stage("synthesis"):
         return model.synthesize(prior.latents, quality, 1)

@@ -28,7 +28,7 @@ def synthesize(
 ) -> Tensor:
     """Latents of all stages → the picture, 3×height×width uint8."""
     drawn = model.synthesize(latents, quality, 1, progress)
-    return drawn[:, : size[0], : size[1]]
+    return drawn[0, :, : size[0], : size[1]]
 
 
 def as_image(pixels: Tensor, *, grey: bool = False) -> Image.Image:

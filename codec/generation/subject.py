@@ -29,8 +29,8 @@ SourceLike = ImageLike | bytes
 class Subject:
     """The first layers of an image.
 
-    ``latents`` are those of all stages of the first ``layers`` layers, each C×H×W float32 in symbol
-    units; ``size`` is height and width.
+    ``latents`` are those of all stages of the first ``layers`` layers, each 1×C×H×W float32 in
+    symbol units; ``size`` is height and width.
     """
 
     model: CodingModel

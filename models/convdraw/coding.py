@@ -5,7 +5,7 @@ States, canvas and features are kept for the whole image; each step is computed 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -19,17 +19,18 @@ from models.exact.stage_prior import STEPS
 from models.names import LAYER_NAMES
 from models.precision import fast, full_precision, to_uint8
 from models.protocol import Finish, LayerSpec, Progress
-from models.tiles import Box, FeatureMap, assemble, finished
+from models.tiles import Box, FeatureMap, assemble, finished, picked
 from models.trainable import SIZE_MULTIPLE
 
 
 class _Drawing:
-    """The decoder's walk over one image of any size: canvas and states after n steps."""
+    """The decoder's walk over images of any size: canvas and states after n steps."""
 
-    def __init__(self, model: ConvDRAW, quality: Tensor, frame: Box) -> None:
+    def __init__(self, model: ConvDRAW, quality: Tensor, batch: int, frame: Box) -> None:
         self._model, self._quality, self.frame = model, quality, frame
+        self._batch = batch
         self.done = 0
-        self.canvas, self.memory = model.blank(1, model.level_of[0], *frame.size())
+        self.canvas, self.memory = model.blank(batch, model.level_of[0], *frame.size())
 
     @property
     def stride(self) -> int:
@@ -51,13 +52,13 @@ class _Drawing:
             return _join(box, level.stride, seen, enlarge(_part(before, seen, coarse)))
 
         self.canvas = Canvas(*_split(assemble(self.frame, level.stride, compute), level.hidden))
-        _, self.memory = self._model.blank(1, level, *self.frame.size())
+        _, self.memory = self._model.blank(self._batch, level, *self.frame.size())
 
     def _columns(self, index: int) -> int:
         return self.frame.size(self._model.level_of[index].stride)[1]
 
     def draw(self, latent: Tensor) -> None:
-        """One step further, from its latent in symbol units, C×H/s×W/s."""
+        """One step further, from its latent in symbol units, B×C×H/s×W/s."""
         self.prepare()
         index, before = self.done, self.canvas
         level, step = self._model.level_of[index], self._model.step(index)
@@ -66,7 +67,7 @@ class _Drawing:
 
         def compute(box: Box) -> Tensor:
             seen = box.grown(reach, level.stride, self.frame)
-            z = fast(seen.cut(latent, level.stride)[None].float()) / gain
+            z = fast(seen.cut(latent, level.stride).float()) / gain
             canvas = step.decode(z, _part(before, seen, level.stride), self._quality)
             return _join(box, level.stride, seen, canvas)
 
@@ -74,31 +75,35 @@ class _Drawing:
         self.done += 1
 
     def small(self, scale: int, within: Box | None) -> Tensor:
-        """The canvas, or a box of it, at half or quarter size (``scale`` 2, 4), 3×H/scale×W/scale
-        uint8."""
+        """The canvas, or a box of it, at half or quarter size (``scale`` 2, 4),
+        B×3×H/scale×W/scale uint8."""
         level = self._model.level_of[self.done - 1]
 
         def compute(box: Box) -> Tensor:
             canvas = _part(self.canvas, box, level.stride)
             return to_uint8(self._model.small_picture(canvas, level, scale))
 
-        return assemble(self.frame, scale, compute, within=within)[0]
+        return assemble(self.frame, scale, compute, within=within)
 
     def final(self, progress: Progress | None, finish: Finish | None, within: Box | None) -> Tensor:
-        """The final drawing, or a box of it, 3×H×W uint8."""
-        draw = self.piece if finish is None else finished(self.piece, finish, PATCH, self.frame)
+        """The final drawing, or a box of it, B×3×H×W uint8."""
+        draw: Callable[[Box], Tensor] = self.piece
+        if finish is not None:
+            draw = finished(draw, finish, PATCH, self.frame)
 
         def compute(box: Box) -> Tensor:
             return to_uint8(draw(box))
 
-        return assemble(self.frame, 1, compute, progress, within)[0]
+        return assemble(self.frame, 1, compute, progress, within)
 
-    def piece(self, box: Box) -> Tensor:
-        """The final drawing in a box on multiples of the patch, 1×3×h×w float32 around [0, 1]."""
+    def piece(self, box: Box, images: Sequence[int] | None = None) -> Tensor:
+        """The final drawing in a box on multiples of the patch, B×3×h×w float32 around [0, 1]; only
+        some of the batch where ``images`` names them."""
         config = self._model.config
         reach = config.final_depths[0] * PATCH + config.final_depths[1] * PATCH // 2
         seen = box.grown(reach, PATCH, self.frame)
-        drawn = self._model.final(_part(self.canvas, seen, PATCH), self._quality)
+        canvas = Canvas(*(picked(x, images) for x in self.canvas))
+        drawn = self._model.final(_part(canvas, seen, PATCH), self._quality)
         return box.cut(drawn, 1, seen)
 
 
@@ -121,18 +126,18 @@ def _split(joined: Tensor, hidden: int) -> tuple[Tensor, ...]:
 
 
 class ConvDRAWPosterior:
-    """The encoder's walk over one image, which follows what is stored."""
+    """The encoder's walk over images, which follows what is stored."""
 
-    def __init__(self, model: ConvDRAW, image: Tensor, quality: Tensor) -> None:
-        self._model, self._quality, self._image = model, quality, image
-        frame = Box.of(*image.shape[-2:])
-        self._drawing = _Drawing(model, quality, frame)
+    def __init__(self, model: ConvDRAW, images: Tensor, quality: Tensor) -> None:
+        self._model, self._quality, self._images = model, quality, images
+        frame = Box.of(*images.shape[-2:])
+        self._drawing = _Drawing(model, quality, len(images), frame)
         self._maps = {
             level.stride: FeatureMap(
                 frame,
                 model.features.width(level.stride),
                 level.stride,
-                partial(_features, model, image, quality, frame, level.stride),
+                partial(_features, model, images, quality, frame, level.stride),
             )
             for level in model.config.levels
         }
@@ -154,40 +159,43 @@ class ConvDRAWPosterior:
                 seen = box.grown(reach, stride, frame)
                 canvas = _part(drawing.canvas, seen, stride)
                 features = fast(self._maps[stride].read(seen))
-                pixels = _pixels(self._image, gain.device, seen)
+                pixels = _pixels(self._images, gain.device, seen)
                 patches = fast(image_patches(pixels, stride))
                 memory = Memory(*(fast(seen.cut(x, stride).float()) for x in before))
                 mean, memory = step.encode(features, patches, canvas, memory, self._quality)
-                box.cut(target, stride).copy_(box.cut(mean * gain, stride, seen)[0])
+                box.cut(target, stride).copy_(box.cut(mean * gain, stride, seen))
                 return _join(box, stride, seen, memory)
 
-            target = torch.empty(level.channels, *frame.size(stride), device=gain.device)
+            shape = len(self._images), level.channels, *frame.size(stride)
+            target = torch.empty(shape, device=gain.device)
             joined = assemble(frame, stride, compute, progress)
         drawing.memory = Memory(*_split(joined, level.hidden))
         return target
 
     @torch.no_grad()
-    def draw(self, latents: Sequence[Tensor], box: Box) -> Tensor:
+    def draw(
+        self, latents: Sequence[Tensor], box: Box, images: Sequence[int] | None = None
+    ) -> Tensor:
         if self._maps:  # all stages are known: what only their targets need is let go
             self._maps.clear()
             self._drawing.memory = Memory(*(x[..., :0].clone() for x in self._drawing.memory))
         with full_precision():
             for latent in latents[self._drawing.done :]:
                 self._drawing.draw(latent)
-            return self._drawing.piece(box)
+            return self._drawing.piece(box, images)
 
 
-def _pixels(image: Tensor, device: torch.device, box: Box) -> Tensor:
-    """The image in a box, 1×3×h×w in [0, 1]."""
-    return fast(box.cut(image)[None].to(device).float().div_(255))
+def _pixels(images: Tensor, device: torch.device, box: Box) -> Tensor:
+    """The images in a box, B×3×h×w in [0, 1]."""
+    return fast(box.cut(images).to(device).float().div_(255))
 
 
 def _features(
-    model: ConvDRAW, image: Tensor, quality: Tensor, frame: Box, stride: int, box: Box
+    model: ConvDRAW, images: Tensor, quality: Tensor, frame: Box, stride: int, box: Box
 ) -> Tensor:
-    """What the encoder sees of the image at a stride, in a box."""
+    """What the encoder sees of the images at a stride, in a box."""
     wide = box.grown(model.features.reach, SIZE_MULTIPLE, frame)
-    features = model.features(_pixels(image, quality.device, wide), quality)[stride]
+    features = model.features(_pixels(images, quality.device, wide), quality)[stride]
     return box.cut(features, stride, wide)
 
 
@@ -201,20 +209,20 @@ class ConvDRAWCoding(FrozenModel[ConvDRAW]):
     @torch.no_grad()
     def posterior(
         self,
-        image: Tensor,
+        images: Tensor,
         quality: float,
         *,
         effort: int = 1,
         content: tuple[int, int] | None = None,
         progress: Progress | None = None,
     ) -> ConvDRAWPosterior:
-        return ConvDRAWPosterior(self._model, image, self._at(quality))
+        return ConvDRAWPosterior(self._model, images, self._at(quality))
 
     @torch.no_grad()
-    def prior(self, height: int, width: int, quality: float) -> ConvDRAWPriorState:
+    def prior(self, height: int, width: int, quality: float, batch: int = 1) -> ConvDRAWPriorState:
         strides = [level.stride for level in self._model.level_of]
         return ConvDRAWPriorState(
-            self._model.prior, strides, self.thresholds, height, width, quality
+            self._model.prior, strides, self.thresholds, batch, height, width, quality
         )
 
     @torch.no_grad()
@@ -228,9 +236,10 @@ class ConvDRAWCoding(FrozenModel[ConvDRAW]):
         finish: Finish | None = None,
         box: Box | None = None,
     ) -> Tensor:
-        rows, columns = latents[0].shape[-2:]
+        batch, _, rows, columns = latents[0].shape
         stride = self._model.level_of[0].stride
-        drawing = _Drawing(self._model, self._at(quality), Box.of(rows * stride, columns * stride))
+        frame = Box.of(rows * stride, columns * stride)
+        drawing = _Drawing(self._model, self._at(quality), batch, frame)
         needed = sum(self._model.stages[: self.layers_for_scale(scale)])
 
         def report(done: float) -> None:

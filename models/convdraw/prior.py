@@ -66,7 +66,8 @@ class ConvDRAWPriorState(PriorWalk):
         prior: frozen.
         strides: pixels per position of each step.
         thresholds: raw scale → scale index.
-        height, width: of the image, multiples of 64.
+        batch: how many images.
+        height, width: of each image, multiples of 64.
         quality: 0…100.
     """
 
@@ -75,15 +76,21 @@ class ConvDRAWPriorState(PriorWalk):
         prior: ConvDRAWPrior,
         strides: Sequence[int],
         thresholds: Tensor,
+        batch: int,
         height: int,
         width: int,
         quality: float,
     ) -> None:
-        super().__init__(thresholds, height, width)
+        super().__init__(thresholds, batch, height, width)
         self._prior, self._strides = prior, strides
         self._quality = torch.tensor([float(quality)], device=thresholds.device)
         self._level = 0
-        self._next(lambda box: prior.start(0, None, self._quality, *box.size(strides[0])).float())
+
+        def first(box: Box) -> Tensor:
+            state = prior.start(0, None, self._quality, *box.size(strides[0]))
+            return state.float().expand(batch, -1, -1, -1)
+
+        self._next(first)
 
     def _next(self, compute: Callable[[Box], Tensor]) -> None:
         """Begin the next step with the state that ``compute`` gives."""
@@ -103,7 +110,7 @@ class ConvDRAWPriorState(PriorWalk):
 
         def compute(box: Box) -> Tensor:
             seen = box.grown(stride, stride, self.frame)  # the recurrent unit is 3×3
-            value = seen.cut(latent, stride)[None].double() * UNIT
+            value = seen.cut(latent, stride).double() * UNIT
             state = self._prior.advance(index - 1, before.read(seen).double(), value)
             if finer:
                 state = self._prior.start(self._level, state, self._quality, 0, 0)

@@ -34,6 +34,8 @@ ACTIVATION_LIMIT = 2**23 - 1
 WEIGHT_LIMIT = 2**18 - 1
 #: Sums of a few clamped tensors (context, latent, phase) enter layers without another clamp.
 _HEADROOM = 4
+#: Products of images with so few places are computed as one for the whole batch.
+_FEW_PLACES = 128
 
 
 class ExactModule(nn.Module):
@@ -136,10 +138,20 @@ class ExactPointwise(_ExactSum):
 
 
 def _pointwise(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    # (out, in) @ (in, H*W) image by image: a batched product is slower, and images come alone
-    total = torch.stack([torch.mm(weight, plane) for plane in x.flatten(2)])
+    total = _product(weight, x.flatten(2))
     total += bias[:, None]
     return _rescale(total).unflatten(2, x.shape[-2:])
+
+
+def _product(weight: Tensor, x: Tensor) -> Tensor:
+    """(out, in) @ B×in×N → B×out×N."""
+    batch, _, places = x.shape
+    if batch == 1:
+        return torch.mm(weight, x[0])[None]
+    if x.is_cpu and places <= _FEW_PLACES:  # the product of one image would be too narrow
+        wide = torch.mm(weight, x.transpose(0, 1).flatten(1))  # (in, B*N)
+        return wide.unflatten(1, (batch, places)).transpose(0, 1).contiguous()
+    return torch.bmm(weight.expand(batch, -1, -1), x)
 
 
 class ExactDepthwise(_ExactSum):

@@ -41,8 +41,9 @@ class CodingStep(nn.Module):
         self.out = ExactPointwise(width, 2 * channels, gain=0.3)
 
     def features(self, context: Tensor, known: Tensor) -> Tensor:
-        h, w = known.shape[-2:]
-        x = context + self.known(known) + self.phase().repeat(1, h // 2, w // 2)
+        x = context + self.known(known)
+        blocks = x.unflatten(-1, (-1, 2)).unflatten(-3, (-1, 2))  # …×C×H/2×2×W/2×2
+        x = (blocks + self.phase()[:, None, :, None, :]).reshape(x.shape)
         return self.activation(self.block(x))
 
     def forward(self, context: Tensor, known: Tensor) -> tuple[Tensor, Tensor]:

@@ -1,4 +1,4 @@
-"""The exact prior of one image, walked step by step; large images in tiles.
+"""The exact prior of images, walked step by step; large images in tiles.
 
 Networks compute on integers in units of 2^-10, carried in float64 (see
 :mod:`models.exact.arithmetic`). Between steps, contexts are kept as such integers in float32 and
@@ -27,20 +27,21 @@ class PriorWalk:
 
     Args:
         thresholds: raw scale → scale index.
-        height, width: of the image, multiples of 64.
+        batch: how many images.
+        height, width: of each image, multiples of 64.
     """
 
-    def __init__(self, thresholds: Tensor, height: int, width: int) -> None:
+    def __init__(self, thresholds: Tensor, batch: int, height: int, width: int) -> None:
         self._thresholds = thresholds
         self._scales = scale_table()
-        self.frame = Box.of(height, width)
+        self.batch, self.frame = batch, Box.of(height, width)
         self.latents: list[Tensor] = []
 
     def begin(self, prior: StagePrior, stride: int, context: FeatureMap | WholeMap) -> None:
         """Start a stage: its coding steps, its pixels per place, what is known beforehand."""
         self._stage, self._stride, self._context = prior, stride, context
-        size = self.frame.size(stride)
-        self._known = torch.zeros(prior.channels, *size, device=self._thresholds.device)
+        shape = self.batch, prior.channels, *self.frame.size(stride)
+        self._known = torch.zeros(shape, device=self._thresholds.device)
         self._step = 0
 
     def finished(self, latent: Tensor) -> None:
@@ -50,7 +51,7 @@ class PriorWalk:
     def predict(self) -> Prediction:
         stride = self._stride
         rows, columns = self.frame.size(2 * stride)
-        shape = self._stage.channels, rows, columns
+        shape = self.batch, self._stage.channels, rows, columns
         mean = torch.empty(shape, device=self._thresholds.device)
         scale_index = torch.empty_like(mean, dtype=torch.uint8)
         for box in tiles(self.frame):
@@ -58,20 +59,20 @@ class PriorWalk:
             box.cut(mean, 2 * stride).copy_(tile_mean)
             box.cut(scale_index, 2 * stride).copy_(tile_index)
         self._mean, self._scale_index = mean, scale_index
-        return Prediction(mean.flatten(), scale_index.flatten())
+        return Prediction(mean.flatten(1), scale_index.flatten(1))
 
     def _predict(self, box: Box) -> tuple[Tensor, Tensor]:
         """Mean in symbol units and scale index of the current step's places in a tile."""
         stride = self._stride
         seen = box.grown(stride, 2 * stride, self.frame)  # the block of a step is 3×3
         context = self._context.read(seen).double()
-        known = seen.cut(self._known, stride)[None].double() * UNIT
+        known = seen.cut(self._known, stride).double() * UNIT
         coded = self._stage.predict(self._step, context, known)
-        mean, raw = (box.cut(x, 2 * stride, seen)[0] for x in coded)
+        mean, raw = (box.cut(x, 2 * stride, seen) for x in coded)
         return mean / UNIT, torch.bucketize(raw.contiguous(), self._thresholds, right=True)
 
     def gather(self, target: Tensor) -> Tensor:
-        return self._stage.gather(self._step, target).flatten()
+        return self._stage.gather(self._step, target).flatten(1)
 
     def push(self, symbols: Tensor) -> None:
         self._finish_step(self._mean + symbols.to(self._mean).view_as(self._mean))

@@ -30,18 +30,20 @@ _KEPT_PIXELS = 2**22
 
 
 class SSVAEPosterior:
-    """Analysis of one image, refined as layers become known."""
+    """Analysis of images, refined as layers become known."""
 
     def __init__(
         self,
         model: SSVAE,
         bottom_up: BottomUp,
-        quality: Tensor,
+        quality: float,
         offsets: Sequence[Tensor] | None = None,
     ) -> None:
-        self._model, self._quality, self._offsets = model, quality, offsets
+        self._model, self._offsets = model, offsets
+        self._has_fine = model.has_fine(quality)
+        self._quality = torch.tensor([quality], device=bottom_up.device)
         self._bottom_up, self._frame = bottom_up, bottom_up.frame
-        self._top_down = TopDown(model, quality, bottom_up.frame)
+        self._top_down = TopDown(model, self._quality, bottom_up.frame)
 
     @torch.no_grad()
     def target(self, latents: Sequence[Tensor], progress: Progress | None = None) -> Tensor:
@@ -66,9 +68,9 @@ class SSVAEPosterior:
             target += self._offsets[index]
         # No later layer needs the features of this one.
         self._bottom_up.maps[index].release()
-        if index == 2 and not self._model.has_fine(float(self._quality)):
+        if index == 2 and not self._has_fine:
             self._end()
-        return target[0]
+        return target
 
     def _fine_target(self, progress: Progress | None) -> Tensor:
         """Of the fine stage: the transform of what the picture so far lacks."""
@@ -84,7 +86,7 @@ class SSVAEPosterior:
         if self._offsets is not None:
             target += self._offsets[3]
         self._end()
-        return target[0]
+        return target
 
     def _end(self) -> None:
         """The last target is known: the image can go, and of a large one what is quicker drawn anew
@@ -94,10 +96,12 @@ class SSVAEPosterior:
             self._top_down.release()
 
     @torch.no_grad()
-    def draw(self, latents: Sequence[Tensor], box: Box) -> Tensor:
+    def draw(
+        self, latents: Sequence[Tensor], box: Box, images: Sequence[int] | None = None
+    ) -> Tensor:
         self._top_down.know(latents)
         with full_precision():
-            return self._top_down.x(box)
+            return self._top_down.x(box, images)
 
 
 class SSVAECoding(FrozenModel[SSVAE]):
@@ -128,29 +132,31 @@ class SSVAECoding(FrozenModel[SSVAE]):
 
     def posterior(
         self,
-        image: Tensor,
+        images: Tensor,
         quality: float,
         *,
         effort: int = 1,
         content: tuple[int, int] | None = None,
         progress: Progress | None = None,
     ) -> SSVAEPosterior:
-        image = image.to(self.thresholds.device)
+        images = images.to(self.thresholds.device)
         at = self._at(quality)
         offsets = None
-        bottom_up = BottomUp(self._model, image, at)
+        bottom_up = BottomUp(self._model, images, at)
         if iterations := ITERATIONS[effort - 1]:
+            if len(images) > 1:
+                raise ValueError("effort above 1 takes one image at a time")
             content = content or bottom_up.frame.size()
             with full_precision():
                 eye = EYE_LOSSES[DEFAULT_EYE_LOSS] if tuning_of(self.name) == "eye" else None
                 offsets = refine(
                     self._float_face, bottom_up, at, content, iterations, progress, eye=eye
                 )
-        return SSVAEPosterior(self._model, bottom_up, at, offsets)
+        return SSVAEPosterior(self._model, bottom_up, float(quality), offsets)
 
     @torch.no_grad()
-    def prior(self, height: int, width: int, quality: float) -> SSVAEPriorState:
-        return SSVAEPriorState(self._model, self.thresholds, height, width, quality)
+    def prior(self, height: int, width: int, quality: float, batch: int = 1) -> SSVAEPriorState:
+        return SSVAEPriorState(self._model, self.thresholds, batch, height, width, quality)
 
     @torch.no_grad()
     def synthesize(

@@ -10,7 +10,7 @@ from torch import Tensor
 from models.precision import fast, to_uint8
 from models.protocol import Finish, Progress
 from models.ssvae.networks import LAYER_STRIDES, SSVAE, STAGE_STRIDES
-from models.tiles import Box, FeatureMap, assemble, finished
+from models.tiles import Box, FeatureMap, assemble, finished, picked
 
 #: Pixels per place of the features at 1/8, 1/16, 1/32.
 _EIGHTH, _SIXTEENTH, _THIRTY_SECOND = 8, 16, 32
@@ -25,12 +25,12 @@ class BottomUp:
     """Features of the analysis: ``maps[i]`` serves layer i (u at 1/32, z1 at 1/16, z2 at 1/8).
 
     Args:
-        image: 3×H×W, uint8 or float32 in [0, 1]; sides multiples of 64.
+        images: B×3×H×W, uint8 or float32 in [0, 1]; sides multiples of 64.
         quality: (1,) in [0, 100].
     """
 
-    def __init__(self, model: SSVAE, image: Tensor, quality: Tensor) -> None:
-        self._analysis, self._quality, self._image = model.analysis, quality, image
+    def __init__(self, model: SSVAE, images: Tensor, quality: Tensor) -> None:
+        self._analysis, self._quality, self._images = model.analysis, quality, images
         config = model.config
         depth, fine, coarse = config.analysis_depths, config.kernel, config.coarse_kernel
         self._reach = (
@@ -38,15 +38,16 @@ class BottomUp:
             _reach((depth[1], coarse, _SIXTEENTH)),
             _reach((depth[2], fine, _EIGHTH), (depth[3], fine, 4)),
         )
-        self.frame = frame = Box.of(*image.shape[-2:])
+        self.frame = frame = Box.of(*images.shape[-2:])
+        self.device = quality.device
         compute = (self._thirty_second, self._sixteenth, self._eighth)
         self.maps = tuple(
             FeatureMap(frame, config.widths[i], LAYER_STRIDES[i], compute[i]) for i in range(3)
         )
 
     def pixels(self, box: Box) -> Tensor:
-        """The image in a box, 1×3×h×w float32 in [0, 1]."""
-        piece = box.cut(self._image)[None].to(self._quality.device)
+        """The images in a box, B×3×h×w float32 in [0, 1]."""
+        piece = box.cut(self._images).to(self._quality.device)
         return piece.float().div_(255) if piece.dtype == torch.uint8 else piece
 
     def _eighth(self, box: Box) -> Tensor:
@@ -94,7 +95,7 @@ class TopDown:
         )
 
     def know(self, latents: Sequence[Tensor]) -> None:
-        """The stages so far, each C×H/s×W/s in symbol units; earlier ones stay what they were."""
+        """The stages so far, each B×C×H/s×W/s in symbol units; earlier ones stay what they were."""
         self._latents += latents[len(self._latents) :]
 
     def release(self) -> None:
@@ -109,8 +110,8 @@ class TopDown:
         finish: Finish | None = None,
         box: Box | None = None,
     ) -> Tensor:
-        """The image, or a box of it, at full, half or quarter size (``scale`` 1, 2, 4),
-        3×H/scale×W/scale uint8."""
+        """The images, or a box of them, at full, half or quarter size (``scale`` 1, 2, 4),
+        B×3×H/scale×W/scale uint8."""
         draw: Callable[[Box], Tensor] = {1: self.x, 2: self._y2, 4: self._y1}[scale]
         if finish is not None:
             draw = finished(draw, finish, _EIGHTH, self.frame)
@@ -118,11 +119,11 @@ class TopDown:
         def pixels(box: Box) -> Tensor:
             return to_uint8(draw(box))
 
-        return assemble(self.frame, scale, pixels, progress, box)[0]
+        return assemble(self.frame, scale, pixels, progress, box)
 
-    def _value(self, index: int, box: Box) -> Tensor:
+    def _value(self, index: int, box: Box, images: Sequence[int] | None = None) -> Tensor:
         """The latent of a stage in a box as the synthesis takes it: divided by its gain."""
-        latent = box.cut(self._latents[index], STAGE_STRIDES[index])[None].float()
+        latent = picked(box.cut(self._latents[index], STAGE_STRIDES[index]), images).float()
         return fast(latent / self._model.gain(index, self._quality))
 
     def _coarse(self, box: Box) -> Tensor:
@@ -137,20 +138,21 @@ class TopDown:
         features = self._model.synthesis.middle(before, value, self._quality)
         return box.cut(features, _EIGHTH, seen)
 
-    def before_fine(self, box: Box) -> Tensor:
+    def before_fine(self, box: Box, images: Sequence[int] | None = None) -> Tensor:
         """What u, z1 and the first stage of z2 give in a box on multiples of 8,
-        1×3×h×w float32."""
+        B×3×h×w float32."""
         seen = box.grown(self._reach[2], _EIGHTH, self.frame)
-        before = fast(self.maps[1].read(seen))
-        value = self._value(2, seen)
+        before = fast(picked(self.maps[1].read(seen), images))
+        value = self._value(2, seen, images)
         return box.cut(self._model.synthesis.fine(before, value, self._quality), 1, seen)
 
-    def x(self, box: Box) -> Tensor:
-        """The image in a box on multiples of 8, 1×3×h×w float32 around [0, 1]."""
-        picture, fine = self.before_fine(box), self._model.fine
+    def x(self, box: Box, images: Sequence[int] | None = None) -> Tensor:
+        """The images in a box on multiples of 8, B×3×h×w float32 around [0, 1]; only some of the
+        batch where ``images`` names them."""
+        picture, fine = self.before_fine(box, images), self._model.fine
         if fine is None or len(self._latents) < 4:
             return picture
-        return picture + fine(self._value(3, box))
+        return picture + fine(self._value(3, box, images))
 
     def _y1(self, box: Box) -> Tensor:
         return self._model.synthesis.y1(fast(self.maps[0].read(box)))

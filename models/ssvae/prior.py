@@ -1,4 +1,4 @@
-"""The ssVAE's exact prior of one image: u, then z1, then z2, at high qualities in two stages."""
+"""The ssVAE's exact prior of images: u, then z1, then z2, at high qualities in two stages."""
 
 from __future__ import annotations
 
@@ -18,19 +18,26 @@ class SSVAEPriorState(PriorWalk):
     Args:
         model: with frozen priors.
         thresholds: raw scale → scale index.
-        height, width: of the image, multiples of 64.
+        batch: how many images.
+        height, width: of each image, multiples of 64.
         quality: 0…100.
     """
 
     def __init__(
-        self, model: SSVAE, thresholds: Tensor, height: int, width: int, quality: float
+        self,
+        model: SSVAE,
+        thresholds: Tensor,
+        batch: int,
+        height: int,
+        width: int,
+        quality: float,
     ) -> None:
-        super().__init__(thresholds, height, width)
+        super().__init__(thresholds, batch, height, width)
         self._prior, self._config = model.prior, model.config
         self._stages = 4 if model.has_fine(quality) else 3
         at = torch.tensor([float(quality)], device=thresholds.device)
         first = self._prior.first_context(at, 1, 1)
-        self._next(lambda box: first.expand(-1, -1, *box.size(STAGE_STRIDES[0])))
+        self._next(lambda box: first.expand(batch, -1, *box.size(STAGE_STRIDES[0])))
 
     def _next(self, compute: Callable[[Box], Tensor]) -> None:
         """Begin the next stage with the context that ``compute`` gives."""
@@ -49,7 +56,7 @@ class SSVAEPriorState(PriorWalk):
 
         def compute(box: Box) -> Tensor:
             seen = box.grown(reach, stride, frame)
-            value = seen.cut(latent, stride)[None].double() * UNIT
+            value = seen.cut(latent, stride).double() * UNIT
             context = prior.next_context(index - 1, before.read(seen).double(), value)
             return box.cut(context, following, seen).float()
 

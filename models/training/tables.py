@@ -105,7 +105,7 @@ def count_symbols(
         quality: 0 … 100.
         into: the counts.
     """
-    posterior = model.posterior(image, quality)
+    posterior = model.posterior(image[None], quality)
     prior = model.prior(image.shape[-2], image.shape[-1], quality)
     for layer in model.layers_at(quality):
         for _ in range(layer.stages):
@@ -116,8 +116,8 @@ def count_symbols(
                 symbols = prior.gather(target).sub_(prediction.mean).round_()
                 symbols.mul_(prediction.scale_index > model.skip_index)
                 prior.push(symbols)
-                values = symbols.long().cpu().numpy()
-                into.add(number, values, prediction.scale_index.cpu().numpy())
+                values = symbols[0].long().cpu().numpy()
+                into.add(number, values, prediction.scale_index[0].cpu().numpy())
 
 
 def learn_tables(

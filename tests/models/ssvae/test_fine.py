@@ -59,7 +59,7 @@ def test_where_z2_is_missing_it_is_not_invented(fine_file, fill):
     model = get_model("ssvae", "cpu")
     rng = np.random.default_rng(0) if fill == "sample" else None
     latents = walk(model, (128, 192), 85, [Filled(rng, 1.0)] * 3).latents
-    assert [latent.shape[0] for latent in latents] == [64, 96, 64]
+    assert [latent.shape[1] for latent in latents] == [64, 96, 64]
 
 
 def test_a_stream_gives_the_same_picture(fine_file):

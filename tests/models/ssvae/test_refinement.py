@@ -78,7 +78,7 @@ def test_all_pieces_are_refined_and_padding_does_not_count(model, photograph, mo
     The crop has detail everywhere: in a piece of plain sky six iterations may find nothing better.
     """
     monkeypatch.setattr("models.ssvae.refinement.PIECE", 128)
-    image = torch.from_numpy(photograph[256:448, 256:512].copy()).permute(2, 0, 1)
+    image = torch.from_numpy(photograph[256:448, 256:512].copy()).permute(2, 0, 1)[None]
     quality, content = torch.tensor([50.0]), (150, 256)
     bottom_up = BottomUp(model, image, quality)
     shares = []

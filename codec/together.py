@@ -1,0 +1,287 @@
+"""Many images at once: those of one padded size and quality are coded in one walk.
+
+A GPU is busy only with several small images at a time, and waits for the processor once per coding
+step of a batch instead of once per image. On a CPU the wider products of small images pay too. The
+files are the same to the last byte, and so are the pictures.
+
+What needs more than one pass or a random draw is coded one by one: targets, effort above 1,
+graphics, regions, samples, and files that are cut or damaged.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Hashable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from os import PathLike
+from typing import Generic, TypeVar, Unpack
+
+import torch
+from PIL import Image
+
+from bitstream.container import Container
+from bitstream.range_coder import layer_decoder
+from codec.decoding import Decoded, Decoder, Plan, decode_with, warn_of
+from codec.encoding import (
+    Encoded,
+    ImageEncoder,
+    analysed_picture,
+    encode_together,
+    encode_with,
+    encode_with_graphics,
+    rung_of,
+)
+from codec.errors import CodecError, naming
+from codec.image_io import ImageLike
+from codec.inspection import read_bytes, require_whole
+from codec.installed import get_model, resolve_device
+from codec.limits import out_of_memory_as_limit
+from codec.options import DecodeKeywords, DecodeOptions, EncodeKeywords, EncodeOptions
+from codec.walk import Filled, Source, Stored, tables_of, walk
+from models.picture_filter import EachFiltered
+from models.protocol import PriorState, Progress
+
+#: Pixels of a batch. On a CPU more no longer fit into its caches; what suits a GPU is a guess, see
+#: docs/decisions/0030-batches.md.
+CPU_PIXELS, GPU_PIXELS = 2**19, 2**25
+#: Images of a batch, however small.
+MOST_IMAGES = 128
+
+File = bytes | str | PathLike[str]
+Item = TypeVar("Item")
+Subject = TypeVar("Subject")
+Result = TypeVar("Result")
+
+
+def encode_batch(
+    images: Sequence[ImageLike | bytes], **options: Unpack[EncodeKeywords]
+) -> list[bytes]:
+    """Encode images as :func:`codec.encode` does one, to the same files.
+
+    Args:
+        images: of any sizes; those that have the same size after padding to multiples of 64 are
+            coded together.
+        options: explained at :class:`codec.options.EncodeOptions`; of all images. ``progress`` is
+            called with the share of the images done.
+
+    Returns:
+        The bytes of a .cci file for each image, in order.
+
+    Raises:
+        codec.errors.CodecError: as :func:`codec.encode`, of the first image that cannot be encoded;
+            the message begins with its number, counted from 1.
+    """
+    given = EncodeOptions.of("encode_batch", options)
+    return [encoded.data for encoded in _in_order(encode_each(images, given), len(images))]
+
+
+def decode_batch(files: Sequence[File], **options: Unpack[DecodeKeywords]) -> list[Image.Image]:
+    """Decode .cci files (bytes or paths) as :func:`codec.decode` does one, to the same pictures.
+
+    Args:
+        files: of any sizes and qualities; those alike are decoded together.
+        options: explained at :class:`codec.options.DecodeOptions`; of all files. ``progress`` is
+            called with the share of the files done.
+
+    Returns:
+        The image of each file, in order.
+
+    Raises:
+        codec.errors.CodecError: as :func:`codec.decode`, of the first file that cannot be decoded;
+            the message begins with its number, counted from 1.
+
+    Warns:
+        As :func:`codec.decode`.
+    """
+    given = DecodeOptions.of("decode_batch", options)
+    results = _in_order(decode_each(files, given), len(files))
+    if given.warn:
+        for result in results:
+            warn_of(result, stacklevel=3)
+    return [result.image for result in results]
+
+
+def images_at_once(pixels: int, device: torch.device) -> int:
+    """How many images of so many padded pixels make up a batch."""
+    room = CPU_PIXELS if device.type == "cpu" else GPU_PIXELS
+    return max(1, min(MOST_IMAGES, room // pixels))
+
+
+def encode_each(
+    images: Sequence[ImageLike | bytes], options: EncodeOptions
+) -> Iterator[tuple[int, Encoded | CodecError]]:
+    """Number and result of each image, as they get done: not in order.
+
+    Raises:
+        CodecError: no image can be encoded with these options.
+    """
+    model, device = get_model(options.weights, options.device), resolve_device(options.device)
+    options.check_model(model)
+    alone = options.has_target or options.effort > 1
+    single, multiple = replace(options, progress=None), model.size_multiple
+
+    @out_of_memory_as_limit
+    def prepare(image: ImageLike | bytes) -> Encoded | _Waiting[ImageEncoder]:
+        if alone:
+            return encode_with(image, single)
+        picture, blocks = analysed_picture(image, single, model)
+        if blocks is not None:
+            return encode_with_graphics(picture, blocks, single, model)
+        encoder = ImageEncoder(picture, model, single)
+        height, width = (side + -side % multiple for side in encoder.size)
+        room = images_at_once(height * width, device)
+        return _Waiting(encoder, (height, width), room)
+
+    @out_of_memory_as_limit
+    def work(encoders: Sequence[ImageEncoder]) -> Sequence[Encoded]:
+        return encode_together(encoders, rung_of(single, model), last=True)
+
+    return _grouped(images, prepare, work, options.progress)
+
+
+def decode_each(
+    files: Sequence[File], options: DecodeOptions
+) -> Iterator[tuple[int, Decoded | CodecError]]:
+    """Number and result of each file, as they get done: not in order."""
+    single, device = replace(options, progress=None), resolve_device(options.device)
+
+    def alone(data: bytes) -> Decoded:
+        return decode_with(data, single)
+
+    @out_of_memory_as_limit
+    def prepare(file: File) -> Decoded | _Waiting[_Whole]:
+        data = read_bytes(file)
+        container = Container.from_bytes(data, max_pixels=options.max_pixels)
+        if options.strict:
+            require_whole(container)
+        decoder = Decoder(container, single)
+        plan = decoder.plan()
+        if plan is None:
+            return alone(data)
+        return _Waiting(_Whole(data, decoder, plan), plan, images_at_once(plan.pixels, device))
+
+    def work(whole: Sequence[_Whole]) -> Sequence[Decoded | CodecError]:
+        try:
+            return _decode_together([each.decoder for each in whole], whole[0].plan)
+        except CodecError:  # which of them it is about shows when each is decoded alone
+            return [_attempt(alone, each.data) for each in whole]
+
+    return _grouped(files, prepare, work, options.progress)
+
+
+@dataclass(frozen=True)
+class _Whole:
+    """A file that can be decoded together with others of its plan."""
+
+    data: bytes
+    decoder: Decoder
+    plan: Plan
+
+
+@dataclass(frozen=True)
+class _Waiting(Generic[Subject]):
+    """What waits for others that are like it, until there are ``room`` of them."""
+
+    subject: Subject
+    like: Hashable
+    room: int
+
+
+def _grouped(
+    items: Sequence[Item],
+    prepare: Callable[[Item], Result | _Waiting[Subject]],
+    work: Callable[[Sequence[Subject]], Sequence[Result | CodecError]],
+    progress: Progress | None,
+) -> Iterator[tuple[int, Result | CodecError]]:
+    """Prepare items one after the other, and work on those that wait as soon as they are enough."""
+    groups: dict[Hashable, list[tuple[int, Subject]]] = defaultdict(list)
+    done = 0
+
+    def finished(
+        results: Sequence[tuple[int, Result | CodecError]],
+    ) -> Sequence[tuple[int, Result | CodecError]]:
+        nonlocal done
+        done += len(results)
+        if progress is not None:
+            progress(done / len(items))
+        return results
+
+    def worked(group: list[tuple[int, Subject]]) -> Sequence[tuple[int, Result | CodecError]]:
+        numbers, subjects = [number for number, _ in group], [subject for _, subject in group]
+        group.clear()
+        results: Sequence[Result | CodecError]
+        try:
+            results = work(subjects)
+        except CodecError as error:
+            results = [error] * len(numbers)
+        return finished(list(zip(numbers, results, strict=True)))
+
+    for number, item in enumerate(items):
+        ready = _attempt(prepare, item)
+        if not isinstance(ready, _Waiting):
+            yield from finished([(number, ready)])
+            continue
+        group = groups[ready.like]
+        group.append((number, ready.subject))
+        if len(group) >= ready.room:
+            yield from worked(group)
+    for group in groups.values():
+        if group:
+            yield from worked(group)
+
+
+def _attempt(work: Callable[[Item], Result], item: Item) -> Result | CodecError:
+    try:
+        return work(item)
+    except CodecError as error:
+        return error
+
+
+def _in_order(results: Iterator[tuple[int, Result | CodecError]], count: int) -> list[Result]:
+    """All results. Raises the error of the first that has none."""
+    found = dict(results)
+    ordered = []
+    for number in range(count):
+        result = found[number]
+        if isinstance(result, CodecError):
+            with naming(f"number {number + 1} of {count}"):
+                raise result
+        ordered.append(result)
+    return ordered
+
+
+@out_of_memory_as_limit
+@torch.no_grad()
+def _decode_together(decoders: Sequence[Decoder], plan: Plan) -> list[Decoded]:
+    """Decode whole files of one plan. Raises CodecError where any of them cannot be."""
+    model, prior = plan.model, None
+    checksums: list[list[int]] = [[] for _ in decoders]
+    for index, end in enumerate(plan.ends):
+        coders = [layer_decoder(decoder.payload(index)) for decoder in decoders]
+        source = Stored(coders, tables_of(model))
+        prior = _walked(plan, [source] * (index + 1), prior, len(decoders), end)
+        for coder, crc, each in zip(coders, source.checksums, checksums, strict=True):
+            if plan.whole[index]:
+                coder.finish()
+            each.append(crc)
+    prior = _walked(plan, [Filled()] * plan.upto, prior, len(decoders))
+    latents = prior.latents
+    del prior  # its maps are no longer needed
+    filters = [decoder.take(crcs) for decoder, crcs in zip(decoders, checksums, strict=True)]
+    finish = EachFiltered(filters) if any(filters) else None
+    drawn = model.synthesize(latents, plan.quality, plan.scale, finish=finish)
+    pixels = drawn.permute(0, 2, 3, 1).contiguous().cpu().numpy()  # (B, H, W, 3)
+    for decoder, picture in zip(decoders, pixels, strict=True):
+        decoder.take_pixels(picture)
+    return [decoder.finish() for decoder in decoders]
+
+
+def _walked(
+    plan: Plan,
+    sources: Sequence[Source],
+    prior: PriorState | None,
+    batch: int,
+    stages: int | None = None,
+) -> PriorState:
+    size, quality = plan.size, plan.quality
+    return walk(plan.model, size, quality, sources, prior=prior, stages=stages, batch=batch)

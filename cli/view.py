@@ -13,9 +13,9 @@ import typer
 from cli.jobs import errors_as_one_line
 from cli.options import Device, MaxPixels
 from cli.output import complain, printable, progress_bar, say
-from cli.sizes import parse_size
 from codec.errors import ArgumentError, CodecError, ImageError, naming
 from codec.limits import DEFAULT_MAX_PIXELS
+from codec.sizes import parse_size
 
 EXAMPLES = """Examples:
 

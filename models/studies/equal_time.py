@@ -18,6 +18,7 @@ import numpy as np
 from benchmarks.bench.bands import bd_rate
 from models.trainable import TrainableModel
 from models.training.config import TrainConfig
+from models.training.data import ImageSet
 from models.training.trainer import Trainer
 
 #: Qualities of the measurement; enough for a curve of six points.
@@ -48,6 +49,32 @@ def make_trainer(
         ema=0.998,
     )
     return Trainer(dataclasses.replace(config, **changes), build)
+
+
+def train(
+    name: str,
+    build: Callable[[], TrainableModel],
+    steps: int,
+    images: ImageSet,
+    options: argparse.Namespace,
+    **changes: Any,
+) -> Trainer:
+    """Train one model, from its checkpoint in ``options.out`` if there is one; ``changes`` as of
+    :func:`make_trainer`."""
+    trainer = make_trainer(build, options, steps, **changes)
+    checkpoint = f"{name}-{steps}.pt"  # a run of another length has another schedule
+    if (options.out / checkpoint).exists():
+        trainer.resume(options.out / checkpoint)
+    saved = time.monotonic()
+    batch = trainer.draw(images)
+    while trainer.step < steps:
+        record, batch = trainer.train_step(batch, images)
+        if trainer.step % 100 == 0:
+            print(f"{name} step {trainer.step} loss {float(record.loss):.3f}", flush=True)
+        if time.monotonic() - saved > 60 * trainer.config.save_minutes or trainer.step == steps:
+            trainer.save(checkpoint)
+            saved = time.monotonic()
+    return trainer
 
 
 def step_seconds(

@@ -19,8 +19,8 @@ from typer.testing import CliRunner
 import codec
 from cli import main as cli_main
 from cli.main import app
-from cli.sizes import parse_size
 from codec.errors import ArgumentError
+from codec.sizes import parse_size
 from tests.conftest import psnr
 
 

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -32,6 +31,7 @@ from models.studies.equal_time import (
     bits_at_equal_psnr,
     make_trainer,
     step_seconds,
+    train,
     verdict,
 )
 from models.trainable import TrainableModel
@@ -57,24 +57,6 @@ def time_steps(images: ImageSet, options: argparse.Namespace) -> dict[str, float
     """Processor time of a step of each model."""
     trainers = {name: make_trainer(build, options, crop=SIDE) for name, build in MODELS.items()}
     return step_seconds(trainers, lambda trainer: trainer.draw(images), Trainer.train_step)
-
-
-def train(name: str, steps: int, images: ImageSet, options: argparse.Namespace) -> Trainer:
-    """Train one model, from its checkpoint if there is one."""
-    trainer = make_trainer(MODELS[name], options, steps, crop=SIDE, model=name)
-    checkpoint = f"{name}-{steps}.pt"  # a run of another length has another schedule
-    if (options.out / checkpoint).exists():
-        trainer.resume(options.out / checkpoint)
-    saved = time.monotonic()
-    crops = trainer.draw(images)
-    while trainer.step < steps:
-        record, crops = trainer.train_step(crops, images)
-        if trainer.step % 100 == 0:
-            print(f"{name} step {trainer.step} loss {float(record.loss):.3f}", flush=True)
-        if time.monotonic() - saved > 60 * trainer.config.save_minutes or trainer.step == steps:
-            trainer.save(checkpoint)
-            saved = time.monotonic()
-    return trainer
 
 
 def write_crops(validation: Path, folder: Path, limit: int) -> None:
@@ -201,7 +183,7 @@ def main(arguments: list[str] | None = None) -> None:
     for name in MODELS:
         steps = round(options.minutes * 60 / seconds[name])
         print(f"== {name}: {seconds[name]:.3f} s a step, {steps} steps", flush=True)
-        trainer = train(name, steps, images, options)
+        trainer = train(name, MODELS[name], steps, images, options, crop=SIDE, model=name)
         results.append({**measure(trainer, crops), "seconds": seconds[name]})
         models.append(trainer.ema)
     rate = bits_at_equal_psnr(*(result["curve"] for result in results))

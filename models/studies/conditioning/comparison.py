@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -32,6 +31,7 @@ from models.studies.equal_time import (
     bits_at_equal_psnr,
     make_trainer,
     step_seconds,
+    train,
     verdict,
 )
 from models.trainable import TrainableModel
@@ -49,24 +49,6 @@ SHEET_CROPS, SHEET_SIDE = 5, 192
 FACTORS = (2, 4)
 #: Quality at which a picture is completed, by factor, as in :mod:`codec.generation.upscaling`.
 COMPLETED_AT = {2: 65, 4: 30}
-
-
-def train(name: str, steps: int, images: ImageSet, options: argparse.Namespace) -> Trainer:
-    """Train one model, from its checkpoint if there is one."""
-    trainer = make_trainer(MODELS[name], options, steps, model="ssvae", crop=options.crop)
-    checkpoint = f"{name}-{steps}.pt"  # a run of another length has another schedule
-    if (options.out / checkpoint).exists():
-        trainer.resume(options.out / checkpoint)
-    saved = time.monotonic()
-    batch = trainer.draw(images)
-    while trainer.step < steps:
-        record, batch = trainer.train_step(batch, images)
-        if trainer.step % 100 == 0:
-            print(f"{name} step {trainer.step} loss {float(record.loss):.3f}", flush=True)
-        if time.monotonic() - saved > 60 * trainer.config.save_minutes or trainer.step == steps:
-            trainer.save(checkpoint)
-            saved = time.monotonic()
-    return trainer
 
 
 def middles(folder: Path, limit: int, side: int) -> list[Tensor]:
@@ -208,7 +190,9 @@ def main(arguments: list[str] | None = None) -> None:
     for name in MODELS:
         steps = max(1, round(options.minutes * 60 / seconds[name]))
         print(f"== {name}: {seconds[name]:.3f} s a step, {steps} steps", flush=True)
-        trainer = train(name, steps, images, options)
+        trainer = train(
+            name, MODELS[name], steps, images, options, model="ssvae", crop=options.crop
+        )
         results[name] = {**measure(trainer, shown, options), "seconds": seconds[name]}
         models[name] = trainer.ema
     first, second = results.values()

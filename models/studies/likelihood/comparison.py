@@ -27,11 +27,10 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from benchmarks.bench.images import Cell, contact_sheet
-from codec.generation.grid import grid
+from benchmarks.bench.images import contact_sheet
 from models.studies.equal_time import step_seconds
 from models.studies.likelihood.networks import LevelsConfig, LevelsVAE, latent_shape
-from models.studies.priors.comparison import draw_crops
+from models.studies.priors.comparison import draw_crops, picture_row
 from models.studies.priors.registry import PRIORS
 from models.studies.priors.small_vae import importance_weighted
 from models.training.data import ImageSet
@@ -46,7 +45,6 @@ EMA = 0.998
 MOST_BITS = 64.0
 SHEET_COLUMNS = 12
 _AT_ONCE = 512
-_ZOOM = 2
 
 
 def config_of(levels: int) -> LevelsConfig:
@@ -182,17 +180,10 @@ def table(rows: list[dict[str, Any]], samples: int) -> str:
 @torch.no_grad()
 def draw_sheet(models: dict[str, LevelsVAE], crops: Tensor, path: Path) -> None:
     """Held-out crops, then a row of samples of each model; no selection."""
-
-    def row(title: str, pictures: Tensor) -> list[Cell]:
-        side = _ZOOM * crops.shape[-1], _ZOOM * crops.shape[-1]
-        images = (Image.fromarray(p.permute(1, 2, 0).contiguous().numpy()) for p in pictures)
-        shown = [image.resize(side, Image.Resampling.NEAREST) for image in images]
-        return [(title, grid(shown, columns=len(shown)))]
-
-    rows = [row("held-out crops", crops[:SHEET_COLUMNS])]
+    rows = [picture_row("held-out crops", crops[:SHEET_COLUMNS])]
     for name, model in models.items():
         pictures = model.sample(SHEET_COLUMNS, torch.Generator().manual_seed(5))
-        rows.append(row(name, pictures[-1]))
+        rows.append(picture_row(name, pictures[-1]))
     contact_sheet(rows).save(path)
 
 

@@ -264,22 +264,23 @@ def table(rows: list[dict], samples: int) -> str:
     return "\n".join(lines)
 
 
+def picture_row(title: str, pictures: Tensor) -> list[Cell]:
+    """A row of a sheet: uint8 N×3×H×W side by side, enlarged."""
+    images = (Image.fromarray(p.permute(1, 2, 0).contiguous().numpy()) for p in pictures)
+    side = _ZOOM * pictures.shape[-1], _ZOOM * pictures.shape[-2]
+    shown = [image.resize(side, Image.Resampling.NEAREST) for image in images]
+    return [(title, grid(shown, columns=len(shown)))]
+
+
 @torch.no_grad()
 def draw_sheet(models: dict[str, SmallVAE], crops: Tensor, path: Path) -> None:
     """Held-out crops, then for each prior a row of samples per temperature; no selection."""
-
-    def row(title: str, pictures: Tensor) -> list[Cell]:
-        side = _ZOOM * crops.shape[-1], _ZOOM * crops.shape[-1]
-        images = (Image.fromarray(p.permute(1, 2, 0).contiguous().numpy()) for p in pictures)
-        shown = [image.resize(side, Image.Resampling.NEAREST) for image in images]
-        return [(title, grid(shown, columns=len(shown)))]
-
-    rows = [row("held-out crops", crops[:SHEET_COLUMNS])]
+    rows = [picture_row("held-out crops", crops[:SHEET_COLUMNS])]
     for name, model in models.items():
         for temperature in TEMPERATURES:
             generator = torch.Generator().manual_seed(5)
             pictures = model.sample(SHEET_COLUMNS, generator, temperature)
-            rows.append(row(f"{name}, temperature {temperature:g}", pictures))
+            rows.append(picture_row(f"{name}, temperature {temperature:g}", pictures))
     contact_sheet(rows).save(path)
 
 

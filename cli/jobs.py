@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 
 import typer
 
+from cli.cores import sensible_threads
 from cli.output import complain, printable, progress_bar, say
 from codec import errors
 from codec.errors import ArgumentError, CodecError, ImageError, ModelError, OutputError
@@ -215,7 +216,7 @@ def run(
     Args:
         work: done with each job. Where there are several processes it is sent to them, so it must
             be a function of a module (or a ``functools.partial`` of one).
-        threads: that torch computes on; None: as many as it takes by itself. Of a batch on several
+        threads: that torch computes on; None: see :mod:`cli.cores`. Of a batch on several
             processes, each has one.
         processes: how many jobs of a batch are done at a time, see :mod:`cli.crew`.
     """
@@ -237,7 +238,8 @@ def run(
 
 @contextmanager
 def computing_on(threads: int | None) -> Iterator[None]:
-    """Within, torch computes on n threads; None: on as many as it takes by itself."""
+    """Within, torch computes on n threads; None: on as many as there are cores to be had."""
+    threads = sensible_threads() if threads is None else threads
     if threads is None:
         yield
         return

@@ -23,7 +23,7 @@ MaxPixels = Annotated[int, typer.Option(min=1, help="Refuse larger images.")]
 Threads = Annotated[
     int | None,
     typer.Option(
-        min=1, max=1024, envvar="CODEC_THREADS", help="CPU threads. Default one per core."
+        min=1, max=1024, envvar="CODEC_THREADS", help="CPU threads. Default one per idle core."
     ),
 ]
 

@@ -8,6 +8,7 @@ import os
 import sys
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
@@ -268,7 +269,7 @@ def verify(
     """Check that .cci files are complete and undamaged; the exit status is 1 if any is not."""
     with errors_as_one_line():
         options: dict[str, Any] = {"deep": deep, "device": device, "max_pixels": max_pixels}
-        with computing_on(threads if deep else None):  # only deep checks compute
+        with computing_on(threads) if deep else nullcontext():  # only deep checks compute
             failed = [name for name in files if not _verify_one(name, as_json, options)]
         sys.stdout.flush()
     if failed:

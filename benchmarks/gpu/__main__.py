@@ -25,7 +25,7 @@ from codec.files import write_atomic
 from codec.installed import resolve_device
 from codec.options import DEFAULT_MODEL
 
-ANCHORS = ("jpeg", "jpeg2000", "avif-psnr", "avif-iq", "jxl")
+ANCHORS = ("jpeg", "jpegli", "jpeg2000", "avif-psnr", "avif-iq", "jxl")
 SIZES, BATCHES = ("256x256", "768x512", "2449x1633"), (1, 8, 32, 128)
 #: Photographs that are coded on both devices.
 PHOTOGRAPHS = 20

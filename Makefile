@@ -3,8 +3,9 @@ PYTHON ?= python3
 BIN := $(VENV)/bin
 DATA ?= data
 RUN ?= runs/ssvae
+DEVICE ?= cuda
 
-.PHONY: help demo test fast cluster lint bench speed web train resident train-status clean
+.PHONY: help demo test fast cluster lint bench speed gpu-bench web train resident train-status clean
 
 help:  ## list what can be done
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -38,6 +39,9 @@ bench: $(BIN)/.installed  ## rate-distortion on the images in DATA=folder
 
 speed: $(BIN)/.installed  ## time encode and decode of 768x512 on this machine
 	$(BIN)/codec bench --speed --megapixels 0.4 -o bench_output
+
+gpu-bench: $(BIN)/.installed  ## rate, exactness, speed on the GPU (DEVICE=cpu: on the CPU), of the images in DATA=folder
+	$(BIN)/python -m benchmarks.gpu --device $(DEVICE) --out bench_output/gpu $(wildcard $(DATA))
 
 web:  ## build the decoder for browsers from web/ into cli/gallery/static (Node 20 or newer)
 	cd web && npm ci && npm run check && npm run build

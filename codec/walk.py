@@ -169,10 +169,14 @@ class Recorder:
     def add(self, stage: int, symbols: Tensor, scale_index: Tensor) -> None:
         """Append one coding step: symbols and scale indices, (B, N)."""
         # Together, so that a GPU is waited for once.
-        both = torch.stack([symbols.to(torch.int16), scale_index.to(torch.int16)]).cpu().numpy()
+        both = self.fetch(torch.stack([symbols.to(torch.int16), scale_index.to(torch.int16)]))
         layer, tables = self._layer[stage], self._tables[stage]
         for coders, values, indices in zip(self.coders, *both, strict=True):
             coders[layer].encode(values, indices, tables)
+
+    def fetch(self, values: Tensor) -> np.ndarray:
+        """From the device to the host; a benchmark times it."""
+        return values.cpu().numpy()
 
     def payloads(self) -> list[list[bytes]]:
         """What each file stores of each layer."""
@@ -205,13 +209,21 @@ class Stored:
 
     def step(self, prior: PriorState, prediction: Prediction) -> None:
         tables = self._tables[len(prior.latents)]
-        scale_index = prediction.scale_index.cpu().numpy()
+        scale_index = self.fetch(prediction.scale_index)
         symbols = np.empty(scale_index.shape, dtype=np.int32)
         for number, (coder, indices) in enumerate(zip(self._coders, scale_index, strict=True)):
             symbols[number] = decoded = coder.decode(indices, tables)
             crc = self.checksums[number]
             self.checksums[number] = zlib.crc32(decoded.astype("<i4", copy=False).data, crc)
-        prior.push(torch.from_numpy(symbols))
+        prior.push(self.send(symbols, prediction.mean.device))
+
+    def fetch(self, values: Tensor) -> np.ndarray:
+        """From the device to the host; a benchmark times it."""
+        return values.cpu().numpy()
+
+    def send(self, symbols: np.ndarray, device: torch.device) -> Tensor:
+        """From the host to the device; a benchmark times it."""
+        return torch.from_numpy(symbols).to(device)
 
 
 class Given:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import io
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from importlib.metadata import version as package_version
@@ -95,6 +95,13 @@ def _jxl(rgb: np.ndarray, quality: float) -> bytes:
     return _through_pillow(rgb, quality, "JXL", effort=7)
 
 
+def _jpegli(rgb: np.ndarray, quality: float) -> bytes:
+    import pyjpegli
+
+    pixels = np.ascontiguousarray(rgb)
+    return pyjpegli.encode(pixels, rgb.shape[1], rgb.shape[0], quality=int(quality))
+
+
 def _decode_jxl(data: bytes) -> np.ndarray:
     import pillow_jxl  # noqa: F401
 
@@ -110,6 +117,14 @@ OTHERS: dict[str, Codec] = {
         (5, 15, 40, 70, 85, 95),
         "jpg",
         "4:2:0, optimized Huffman tables",
+    ),
+    "jpegli": Codec(
+        "JPEG, jpegli",
+        _jpegli,
+        (1, 5, 10, 15, 20, 30, 40, 50, 60, 70, 80, 85, 90, 95),
+        (5, 15, 40, 70, 85, 95),
+        "pyjpegli",
+        "Google's JPEG encoder with its own settings; decoded as any JPEG",
     ),
     "jpeg2000": Codec(
         "JPEG 2000",
@@ -191,6 +206,8 @@ def missing(name: str) -> str | None:
     """What a codec other than ours lacks on this machine, or None."""
     if name == "jxl":
         return None if find_spec("pillow_jxl") else "the package pillow-jxl-plugin"
+    if name == "jpegli":
+        return None if find_spec("pyjpegli") else "the package pyjpegli"
     if name in peers.ZOO:
         return None if peers.installed() else f"CompressAI ({peers.HOW})"
     if features.check(OTHERS[name].made_by):
@@ -228,10 +245,18 @@ def label(name: str) -> str:
     return base.replace(":", ", ").replace("=", " ")
 
 
+#: Packages other than Pillow, and the codecs that they bring.
+_PACKAGES: tuple[tuple[str, Collection[str]], ...] = (
+    ("pillow-jxl-plugin", ("jxl",)),
+    ("pyjpegli", ("jpegli",)),
+    ("compressai", peers.ZOO),
+)
+
+
 def version(name: str) -> str:
     """What wrote the files: a library's version, or the fingerprint of our weights."""
     if name in OTHERS:
-        for package, names in (("pillow-jxl-plugin", ["jxl"]), ("compressai", peers.ZOO)):
+        for package, names in _PACKAGES:
             if name in names:
                 return f"{package} {package_version(package)}"
         return f"{OTHERS[name].made_by} {features.version(OTHERS[name].made_by)}"

@@ -63,7 +63,8 @@ def _repeat(runs: int) -> Callable[[], bool]:
     return more
 
 
-def _peak_bytes() -> int:
+def peak_bytes() -> int:
+    """Most memory that the process has had."""
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
@@ -75,7 +76,7 @@ def one_size(megapixels: float, threads: int, device: str, model: str, runs: int
     options: dict[str, Any] = {"device": device}
     small = photograph(0.1)
     codec.decode(codec.encode(small, model=model, **options), **options)  # warm up
-    before = _peak_bytes()
+    before = peak_bytes()
     rgb = photograph(megapixels)
     if place.type == "cuda":
         torch.cuda.reset_peak_memory_stats(place)
@@ -88,7 +89,7 @@ def one_size(megapixels: float, threads: int, device: str, model: str, runs: int
         data = codec.encode(rgb, quality=QUALITY, model=model, **options)
         encoding.append(time.perf_counter() - started)
         decoding.append(seconds_of(lambda d=data: codec.decode(d, **options), place))  # type: ignore[misc]
-    memory = _peak_bytes()
+    memory = peak_bytes()
     gpu = torch.cuda.max_memory_allocated(place) if place.type == "cuda" else None
     parts = stages.split(get_model(model, device), rgb, QUALITY, place, repeat=_repeat(runs))
     pixels = rgb.shape[0] * rgb.shape[1] / 1e6

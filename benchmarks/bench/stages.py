@@ -1,4 +1,5 @@
-"""Where the time of encoding and decoding goes: analysis, priors, entropy coding, synthesis.
+"""Where the time of encoding and decoding goes: analysis, priors, entropy coding, synthesis, and
+transfers between the device and the host.
 
 The codec itself carries no timers: :func:`codec.walk.walk` is given a posterior and range coders
 with a clock around each call, and what remains of its time is that of the priors. What is not among
@@ -11,7 +12,7 @@ from __future__ import annotations
 import itertools
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -65,6 +66,35 @@ class _Timed:
         return timed
 
 
+class _TimedRecorder(Recorder):
+    """Entropy coding and transfers by the clock."""
+
+    def __init__(self, clock: Clock, model: CodingModel, quality: int, batch: int) -> None:
+        super().__init__(model.layers_at(quality), tables_of(model), batch)
+        self._clock = clock
+        self.coders = [[clock.around(c, "entropy coding") for c in each] for each in self.coders]
+
+    def fetch(self, values: torch.Tensor) -> np.ndarray:
+        with self._clock.stage("transfers"):
+            return super().fetch(values)
+
+
+class _TimedStored(Stored):
+    """Transfers by the clock."""
+
+    def __init__(self, clock: Clock, model: CodingModel, coders: Sequence[Any]) -> None:
+        super().__init__(coders, tables_of(model))
+        self._clock = clock
+
+    def fetch(self, values: torch.Tensor) -> np.ndarray:
+        with self._clock.stage("transfers"):
+            return super().fetch(values)
+
+    def send(self, symbols: np.ndarray, device: torch.device) -> torch.Tensor:
+        with self._clock.stage("transfers"):
+            return super().send(symbols, device)
+
+
 @torch.no_grad()
 def encode(
     model: CodingModel, images: torch.Tensor, quality: int, clock: Clock
@@ -74,10 +104,7 @@ def encode(
     with clock.stage("analysis"):  # and the part of the synthesis that it needs
         posterior = clock.around(model.posterior(images, quality), "analysis")
     layers = model.layers_at(quality)
-    recorder = Recorder(layers, tables_of(model), len(images))
-    recorder.coders = [
-        [clock.around(coder, "entropy coding") for coder in coders] for coders in recorder.coders
-    ]
+    recorder = _TimedRecorder(clock, model, quality, len(images))
     coded = Coded(posterior, model.skip_index, recorder)
     size = images.shape[-2], images.shape[-1]
     with clock.stage("priors"):
@@ -98,7 +125,7 @@ def decode(
         [clock.around(layer_decoder(payload), "entropy coding") for payload in layer]
         for layer in zip(*payloads, strict=True)
     ]
-    sources = [Stored(coders, tables_of(model)) for coders in layers]
+    sources = [_TimedStored(clock, model, coders) for coders in layers]
     with clock.stage("priors"):
         prior = walk(model, size, quality, sources, batch=len(payloads))
     for coder in itertools.chain(*layers):

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import io
 import time
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any
 
 from codec.batch.planning import Entry
 from codec.batch.records import Row
 from codec.batch.settings import DECODE, ENCODE, VERIFY, Settings
-from codec.errors import CorruptError
+from codec.errors import CodecError, CorruptError
 from codec.options import DecodeOptions, EncodeOptions
+
+if TYPE_CHECKING:
+    from codec.decoding import Decoded
+    from codec.encoding import Encoded
 
 #: Stands for no difference at all: averages need a number.
 MAX_PSNR = 100.0
@@ -64,12 +69,43 @@ class Coder:
         """
         return self._work(data, entry)
 
+    def code_together(
+        self, pictures: Sequence[bytes]
+    ) -> list[tuple[Row, bytes | None] | CodecError]:
+        """The same of several pictures, those of one padded size at once; not to verify them."""
+        from codec.together import decode_each, encode_each
+
+        options, decoding = self._settings.options, self._settings.kind == DECODE
+        finish: Callable[..., tuple[Row, bytes]] = self._decoded if decoding else self._encoded
+        done: Iterator[tuple[int, Any]] = (
+            decode_each(pictures, DecodeOptions(**options))
+            if decoding
+            else encode_each(pictures, EncodeOptions(**options))
+        )
+        results: dict[int, tuple[Row, bytes | None] | CodecError] = {}
+        seconds, started = 0.0, time.perf_counter()
+        for number, result in done:
+            seconds += time.perf_counter() - started
+            try:
+                failed = isinstance(result, CodecError)
+                results[number] = result if failed else finish(pictures[number], result, 0.0)
+            except CodecError as error:
+                results[number] = error
+            started = time.perf_counter()
+        for made in results.values():
+            if not isinstance(made, CodecError):
+                made[0]["seconds"] = seconds / len(pictures)  # theirs together, shared out
+        return [results[number] for number in range(len(pictures))]
+
     def _encode(self, data: bytes, entry: Entry) -> tuple[Row, bytes]:
         from codec.encoding import encode_detailed
 
         started = time.perf_counter()
         coded = encode_detailed(data, **self._settings.options)
-        seconds = time.perf_counter() - started
+        return self._encoded(data, coded, time.perf_counter() - started)
+
+    def _encoded(self, data: bytes, coded: Encoded, seconds: float) -> tuple[Row, bytes]:
+        """Row and file of a picture that took ``seconds``."""
         row = {
             "width": coded.width,
             "height": coded.height,
@@ -96,13 +132,17 @@ class Coder:
 
     def _decode(self, data: bytes, entry: Entry) -> tuple[Row, bytes]:
         from codec.decoding import decode_detailed
+
+        started = time.perf_counter()
+        decoded = decode_detailed(data, **self._settings.options)
+        return self._decoded(data, decoded, time.perf_counter() - started)
+
+    def _decoded(self, data: bytes, decoded: Decoded, seconds: float) -> tuple[Row, bytes]:
+        """Row and picture of a file that took ``seconds``."""
         from codec.image_io import coded_image
         from codec.inspection import info
 
         about = info(data, max_pixels=self._limit)
-        started = time.perf_counter()
-        decoded = decode_detailed(data, **self._settings.options)
-        seconds = time.perf_counter() - started
         result, lost = coded_image(
             decoded.image, self._settings.suffix, quality=self._settings.output_quality
         )

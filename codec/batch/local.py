@@ -19,12 +19,13 @@ from typing import Any
 
 from codec.batch.planning import Unit
 from codec.batch.settings import Settings
-from codec.batch.worker import Done, Worker
+from codec.batch.worker import TOGETHER, Done, Worker
 from codec.errors import BatchError, CodecError
 from codec.quiet import libraries_silenced
 
-#: Units that a worker holds: one is coded, others are read or written meanwhile.
-DEPTH = 3
+#: Units that a worker holds: some are coded, as many as are coded together, others are read or
+#: written meanwhile.
+DEPTH = TOGETHER + 2
 #: A picture at which n workers died is put on record as failed.
 DEATHS = 2
 
@@ -187,6 +188,8 @@ class LocalEngine:
                 f"worker processes keep ending ({_why(code)}) before they get anything done"
             )
         held = list(process.held.values())
+        for unit in held:  # which of several pictures it was shows when each is coded alone
+            unit.alone = True
         if held and process.ready:
             self._blame(held, process.picture, code)
         self._again.extendleft(reversed(held))

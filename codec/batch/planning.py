@@ -37,7 +37,8 @@ class Unit:
     """What one worker does at once.
 
     ``entries`` are the files, known beforehand unless a shard is read (``shard_in``); ``skip`` says
-    of pictures that workers died of what to put on record instead of trying again.
+    of pictures that workers died of what to put on record instead of trying again. ``alone``: a
+    worker died of a picture of it or of one beside it, so that its pictures are coded one by one.
     """
 
     name: str
@@ -45,6 +46,7 @@ class Unit:
     shard_in: str | None = None
     shard_out: str | None = None
     skip: dict[str, str] | None = None
+    alone: bool = False
 
     @property
     def shard(self) -> str | None:

@@ -22,6 +22,8 @@ from codec.batch.shards import ShardWriter, read_members
 from codec.batch.stores import Store, reason
 from codec.errors import CodecError, ImageError, OutputError
 
+#: Pictures that are coded together at most: those that are at hand, no others are waited for.
+TOGETHER = 8
 _AHEAD = 2
 
 
@@ -82,21 +84,32 @@ class Worker:
             started: told in the calling thread which picture comes next.
             done: called by another thread, unit after unit.
         """
-        loaded: Queue = Queue(_AHEAD)
+        loaded: Queue = Queue(max(_AHEAD, TOGETHER))
         coded: Queue = Queue(_AHEAD)
         reader = Thread(target=_guarded, args=(self._read_all, units, loaded), daemon=True)
         writer = Thread(target=_guarded, args=(self._write_all, coded, done), daemon=True)
         reader.start()
         writer.start()
-        while (item := loaded.get()) is not None:
-            unit, part = item
-            if isinstance(part, _Loaded) and part.entry is not None:
-                started(unit, part.name)
-                coded.put((unit, part, *self._code(part)))
+        while items := _at_hand(loaded):
+            pictures = [(unit, part) for unit, part in items if _to_code(part)]
+            together = self._settings.kind != VERIFY and len(pictures) > 1
+            if together and not any(unit.alone for unit, _ in pictures):
+                for unit, part in pictures:
+                    started(unit, part.name)
+                results = iter(self._code_together([part for _, part in pictures]))
             else:
-                coded.put((unit, part, {}, None))
+                results = self._one_by_one(pictures, started)
+            for unit, part in items:
+                coded.put((unit, part, *(next(results) if _to_code(part) else ({}, None))))
         coded.put(None)
         writer.join()
+
+    def _one_by_one(
+        self, pictures: list[tuple[Unit, _Loaded]], started: Callable[[Unit, str], None]
+    ) -> Iterator[tuple[Row, bytes | None]]:
+        for unit, part in pictures:
+            started(unit, part.name)
+            yield self._code(part)
 
     # -- reading -----------------------------------------------------------------------------------
 
@@ -146,11 +159,28 @@ class Worker:
 
     # -- coding ------------------------------------------------------------------------------------
 
+    def _code_together(self, parts: list[_Loaded]) -> list[tuple[Row, bytes | None]]:
+        """Rows of pictures, and their results."""
+        whole = [part for part in parts if part.data]
+        try:
+            found = self._coder.code_together([part.data for part in whole if part.data])
+        except Exception:  # noqa: BLE001 - which picture it is about shows one by one
+            return [self._code(part) for part in parts]
+        results = []
+        for part in parts:
+            made = found.pop(0) if part.data else None
+            if made is None:
+                results.append(self._code(part))
+            elif isinstance(made, CodecError):
+                results.append((_row(part) | {"error": _message(made)}, None))
+            else:
+                figures, result = made
+                results.append((_row(part) | figures | {"status": OK}, result))
+        return results
+
     def _code(self, part: _Loaded) -> tuple[Row, bytes | None]:
         """A picture's row, and its result."""
-        row: Row = {"path": part.name, "status": FAILED}
-        if part.entry is not None:
-            row["size"] = len(part.data) if part.data is not None else part.entry.size
+        row = _row(part)
         if part.data is None or part.entry is None:
             return row | {"error": part.error}, None
         try:
@@ -158,7 +188,7 @@ class Worker:
                 raise ImageError("the file is empty")
             figures, result = self._coder.code(part.data, part.entry)
         except CodecError as error:
-            return row | {"error": str(error).removeprefix("the data: ")}, None
+            return row | {"error": _message(error)}, None
         except Exception as error:  # noqa: BLE001 - one picture must not end the run
             return row | {"error": f"unexpected {type(error).__name__}: {reason(error)}"}, None
         return row | figures | {"status": OK}, result
@@ -215,6 +245,35 @@ class Worker:
                 row |= {"status": FAILED, "error": str(error), "result": None, "bytes": None}
             return False
         return True
+
+
+def _at_hand(loaded: Queue) -> list[Any]:
+    """What has been read, :data:`TOGETHER` items at most; waits for the first. Empty: all is
+    done."""
+    items: list[Any] = [loaded.get()]
+    while items[-1] is not None and len(items) < TOGETHER and not loaded.empty():
+        items.append(loaded.get())
+    if items[-1] is None:
+        items.pop()
+        if items:
+            loaded.put(None)
+    return items
+
+
+def _to_code(part: _Loaded | _End) -> bool:
+    return isinstance(part, _Loaded) and part.entry is not None
+
+
+def _row(part: _Loaded) -> Row:
+    """Of a picture that nothing has come of yet."""
+    row: Row = {"path": part.name, "status": FAILED}
+    if part.entry is not None:
+        row["size"] = len(part.data) if part.data is not None else part.entry.size
+    return row
+
+
+def _message(error: CodecError) -> str:
+    return str(error).removeprefix("the data: ")
 
 
 def _guarded(target: Callable[..., None], *arguments: Any) -> None:

@@ -43,7 +43,7 @@ class CodingStep(nn.Module):
     def features(self, context: Tensor, known: Tensor) -> Tensor:
         x = context + self.known(known)
         blocks = x.unflatten(-1, (-1, 2)).unflatten(-3, (-1, 2))  # …×C×H/2×2×W/2×2
-        x = (blocks + self.phase()[:, None, :, None, :]).reshape(x.shape)
+        blocks += self.phase()[:, None, :, None, :]  # of x itself: one large map less in memory
         return self.activation(self.block(x))
 
     def forward(self, context: Tensor, known: Tensor) -> tuple[Tensor, Tensor]:

@@ -1,0 +1,106 @@
+"""The Markdown page of a run on a device: what was measured, on which hardware."""
+
+from __future__ import annotations
+
+import platform
+import shutil
+import subprocess
+from typing import Any
+
+import torch
+
+from benchmarks.bench.tables import markdown
+from models.training.hardware import machine
+
+PARTS = ("networks", "priors", "transfers", "entropy coding")
+
+
+def hardware(device: str) -> dict[str, str]:
+    """What a figure depends on: processor, GPU, driver, versions."""
+    found = {
+        "machine": machine(),
+        "device": device,
+        "system": platform.platform(),
+        "torch": torch.__version__,
+        "threads": str(torch.get_num_threads()),
+    }
+    if device == "cpu":
+        return found | {"gpu": "none: measured on the CPU"}
+    about = torch.cuda.get_device_properties(device)
+    return found | {
+        "gpu": f"{about.name}, {about.total_memory / 2**30:.0f} GiB",
+        "driver": _driver(),
+        "cuda": str(torch.version.cuda),
+        "cudnn": str(torch.backends.cudnn.version()),
+    }
+
+
+def _driver() -> str:
+    """The driver's version as nvidia-smi gives it."""
+    program = shutil.which("nvidia-smi")
+    if program is None:
+        return "unknown"
+    query = [program, "--query-gpu=driver_version", "--format=csv,noheader"]
+    try:
+        done = subprocess.run(query, capture_output=True, text=True, timeout=30, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return "unknown"
+    return done.stdout.splitlines()[0].strip() if done.stdout else "unknown"
+
+
+def page(result: dict[str, Any]) -> str:
+    """Markdown of all that a run measured."""
+    about = [[name, value] for name, value in result["hardware"].items()]
+    parts = [f"# Measured on {result['hardware']['gpu']}", "", markdown(["", ""], about), ""]
+    parts += ["## Exactness", "", *_exactness(result["exactness"]), ""]
+    parts += ["## Speed", "", *_speed(result["speed"]), ""]
+    parts += ["## Rate and quality", "", "Coded and decoded on the device.", "", result["rate"]]
+    return "\n".join(parts) + "\n"
+
+
+def _exactness(found: dict[str, Any]) -> list[str]:
+    lines = [
+        f"{found['passed']} of {found['checks']} files passed: symbols identical in "
+        f"{found['symbols_identical']}, largest difference of a pixel "
+        f"{found['largest_difference']}, at most "
+        f"{found['share_of_values_that_differ']:.2e} of the values of a picture differ."
+    ]
+    lines += [f"- failed: {check['name']} ({check})" for check in found["failed"]]
+    return lines
+
+
+def _speed(found: dict[str, Any]) -> list[str]:
+    rows = []
+    for row in found["rows"]:
+        name = f"{row['batch']} of {row['size']}"
+        if "failed" in row:
+            rows.append([name, row["failed"], *[""] * 5])
+            continue
+        shares = []
+        for way in ("encode", "decode"):
+            seconds = row["parts"][way]
+            total = sum(seconds.values())
+            shares.append(" / ".join(f"{seconds.get(part, 0) / total:.0%}" for part in PARTS))
+        jpeg = row["jpeg"]
+        beside = jpeg.get("missing") or f"{jpeg['pictures_per_second']:.1f}"
+        rates = [_rate(row[way]) for way in ("encode", "decode")]
+        rows.append([name, *rates, *shares, f"{row['peak_memory_mb']:.0f} MB", beside])
+    split = " / ".join(PARTS)
+    head = ["pictures", "encode pictures/s (MP/s)", "decode pictures/s (MP/s)"]
+    head += [f"encode: {split}", f"decode: {split}", "peak memory", "torchvision JPEG decode"]
+    lines = [
+        f"Model {found['model']}, quality {found['quality']}, median of {found['runs']} runs "
+        "(least … most), warmed up, synchronised. Pictures are arrays before and after.",
+        "",
+        markdown(head, rows),
+    ]
+    if found["left_out"]:
+        lines += ["", f"Not measured, too large here: {', '.join(found['left_out'])}."]
+    return lines
+
+
+def _rate(way: dict[str, float]) -> str:
+    count = way["pictures_per_second"] * way["seconds"]
+    least, most = count / way["most"], count / way["least"]
+    middle = way["pictures_per_second"]
+    return f"{middle:.1f} ({least:.1f} … {most:.1f}; {way['megapixels_per_second']:.2f} MP/s)"

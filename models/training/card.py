@@ -63,6 +63,8 @@ def _training(history: list[dict[str, Any]]) -> list[str]:
             data += f"; {run['recolour']:.0%} of the crops in other colours"
         if run.get("enlarge"):
             data += f"; {run['enlarge']:.0%} enlarged"
+        if run.get("whole", 0.65) != 0.65:
+            data += f"; {run['whole']:.0%} with all layers"
         if run.get("eye"):
             data += f"; {run['eye']:.0%} of the distortion measured by {run['eye_loss']}"
         note = f" ({run['note']})" if "note" in run else ""

@@ -53,6 +53,9 @@ class TrainConfig:
     pages: int = _option(0, "drawn pages of text and graphics that join the images")
     recolour: float = _option(0.0, "share of the crops in other, stronger colours")
     enlarge: float = _option(0.0, "share of the crops that are enlarged by up to 2: smooth ones")
+    whole: float = _option(
+        0.65, "share of the crops coded with all layers; the rest ends after an earlier one"
+    )
     eye: float = _option(
         0.0, "share of the distortion that is measured as people see it, by --eye-loss: 0.8, say"
     )

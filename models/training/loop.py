@@ -216,6 +216,7 @@ def _note_run(trainer: Trainer, images: ImageSet) -> None:
             "megapixels": round(images.megapixels),
             "pages": config.pages,
             "recolour": config.recolour,
+            "whole": config.whole,
             "enlarge": config.enlarge,
             "eye": config.eye,
             "eye_loss": config.eye_loss if config.eye else None,

@@ -16,8 +16,8 @@ from models.trainable import TrainableModel, TrainingPass
 class LossConfig:
     """How the parts are weighed."""
 
-    keep_probability: tuple[float, float, float] = (0.15, 0.2, 0.65)
-    """Share of images that end in layer 1, 2, 3."""
+    whole: float = 0.65
+    """Share of images that have all layers; of the others three in seven end in the first."""
     layer_end: float = 0.6
     """Share of those that end with the last stage of that layer."""
     lambda_share: tuple[float, float, float] = (0.02, 0.2, 1.0)
@@ -33,12 +33,20 @@ class LossConfig:
     eye_loss: str = "xyb-ssim"
     """… by which of :data:`EYE_LOSSES`."""
 
+    @property
+    def keep_probability(self) -> tuple[float, float, float]:
+        """Share of images that end in layer 1, 2, 3."""
+        fewer = 1 - self.whole
+        return 3 / 7 * fewer, 4 / 7 * fewer, self.whole
+
     def check(self, crop: int) -> None:
-        """Refuse an eye loss that cannot be had on crops of such a side.
+        """Refuse shares that are none, and an eye loss that cannot be had on crops of such a side.
 
         Raises:
             ValueError: a share outside [0, 1], an unknown loss, or crops too small for its scales.
         """
+        if not 0 <= self.whole <= 1:
+            raise ValueError(f"whole {self.whole} is not between 0 and 1")
         if not 0 <= self.eye <= 1:
             raise ValueError(f"eye {self.eye} is not between 0 and 1")
         if self.eye_loss not in EYE_LOSSES:

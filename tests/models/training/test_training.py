@@ -26,7 +26,7 @@ from models.training.evaluate import evaluate_estimated
 from models.training.export import export, load_ema
 from models.training.export import main as export_command
 from models.training.loop import train
-from models.training.losses import LossConfig, keep_probabilities, lambda_shares
+from models.training.losses import LossConfig, draw_stages, keep_probabilities, lambda_shares
 from models.training.muon import Muon, orthogonalize
 from models.training.pages import draw_pages
 from models.training.trainer import Trainer
@@ -232,6 +232,17 @@ def test_every_stage_is_a_stop_that_asks_for_more_bits_than_the_one_before(stage
     assert sum(chances) == pytest.approx(1)
     assert len(chances) == len(shares) == sum(stages)
     assert min(chances) > 0
+
+
+def test_whole_is_the_share_of_images_with_all_layers():
+    config = LossConfig(whole=0.8)
+    torch.manual_seed(0)
+    kept, _ = draw_stages(20_000, config, (1, 1, 1))
+    counts = torch.bincount(kept, minlength=4)[1:] / len(kept)
+    assert counts.tolist() == pytest.approx([0.2 * 3 / 7, 0.2 * 4 / 7, 0.8], abs=0.01)
+    assert sum(config.keep_probability) == pytest.approx(1)
+    with pytest.raises(ValueError, match="whole"):
+        LossConfig(whole=1.2).check(192)
 
 
 @pytest.mark.parametrize("name", TINY)

@@ -31,7 +31,7 @@ async def play(
 
     ``bytes`` {received}; ``frame`` {layers, scale, width, height, end, seconds} with a PNG;
     ``score`` {layers, scale, psnr} and, of the frame that is the latest by then, once more with
-    {ssimulacra2}; at last ``end`` {notes, seconds} or ``error`` {error}.
+    {ssimulacra2}; at last ``end`` {notes, seconds, cut} or ``error`` {error}.
 
     Args:
         rate: bytes per second; 0: all at once.
@@ -113,7 +113,7 @@ class _Showing:
             await self._show(result.image, result.layers, 1, len(self._data))
         seconds = self._seconds()
         await asyncio.gather(*self.scores)
-        self._send("end", notes=list(result.notes), seconds=seconds)
+        self._send("end", notes=list(result.notes), seconds=seconds, cut=result.cut)
 
     async def _show(self, image: Image.Image, layers: int, scale: int, end: int) -> None:
         coded = await self._workers.draw(png, image)

@@ -570,3 +570,19 @@ def test_an_error_is_shown_and_the_next_file_works(open_page, folder):
     assert not page.is_visible("#error")
     assert ["422" in line for line in open_page.complaints] == [True]
     open_page.complaints.clear()
+
+
+def test_it_opens_on_the_first_file_that_can_be_and_says_of_a_cut_one_that_it_is(
+    browser, folder, tmp_path
+):
+    (tmp_path / "a.cci").write_bytes(b"\x8fCCI broken")
+    data = (folder / "pier.cci").read_bytes()
+    (tmp_path / "b.cci").write_bytes(data[: codec.info(data).layers[1].end + 5])
+    with Viewer(tmp_path) as viewer:
+        page = browser.new_page()
+        page.set_default_timeout(WAIT)
+        page.goto(f"{viewer.address}?rate=0")
+        finished(page)
+        assert page.input_value("#file") == "b.cci"
+        assert page.text_content("#status").startswith("The file is cut; all of it shown after")
+        page.close()

@@ -69,9 +69,17 @@ async function open(name) {
   try {
     use(await json("info", { file: name }, { signal }));
     play();
+    return true;
   } catch (error) {
     fail(error);
+    return signal.aborted; // another was asked for meanwhile
   }
+}
+
+/** Open the first of some files that can be; the first one's error stays where none can. */
+async function openFirst(names) {
+  for (const name of names) if (await open(name)) return;
+  if (names.length > 1) open(names[0]);
 }
 
 /** Make the controls those of a file. */
@@ -162,7 +170,8 @@ async function play() {
       }
       if (message.type === "error") throw new Error(message.error);
       if (message.type === "end") {
-        say([`Complete after ${message.seconds.toFixed(1)} s`, ...message.notes].join("; "));
+        const all = message.cut ? "The file is cut; all of it shown" : "Complete";
+        say([`${all} after ${message.seconds.toFixed(1)} s`, ...message.notes].join("; "));
       }
     }
     text("play", "Play");
@@ -305,8 +314,8 @@ json("files").then(({ files, more }) => {
   $("file").append(...files.map((name) => new Option(name, name)));
   for (const name of files) strip.add(name, name);
   if (more) text("taking", `The folder holds more: these are the first ${files.length} files.`);
-  if (files.includes(asked.get("file"))) $("file").value = asked.get("file");
-  if (files.length) return open($("file").value);
+  if (files.includes(asked.get("file"))) return open(asked.get("file"));
+  if (files.length) return openFirst(files);
   become("empty");
   coding.explain(null);
   return say("There is no .cci file in this folder. Drop a picture here to encode it.");

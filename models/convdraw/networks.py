@@ -10,9 +10,9 @@ After *Towards Conceptual Compression* (Gregor et al. 2016). Per step t::
 
 Steps stand on *levels* of resolution. A level of stride s draws an image of 1/(s/8) of the size in
 patches of 8×8 pixels, so one position of its states holds one patch. A finer level takes over the
-canvas of the coarser one, enlarged, and its decoder state (the shared canvas with learned
-upsampling of the multi-scale generator of Eslami et al. 2018). Weights are not shared between
-steps. At the end a small network draws the final image from canvas and state.
+canvas of the coarser one, enlarged, and its decoder state: pictures generated coarse to fine over a
+pyramid are due to Denton et al. 2015. Weights are not shared between steps (Eslami et al. 2018). At
+the end a small network draws the final image from canvas and state.
 
 Steps are the *stages* of the codec: a picture can be drawn after any number of stored ones, the
 rest coming from the prior. Quantization, gains and layer dropping are those of the ssVAE.
@@ -267,6 +267,14 @@ class ConvDRAW(TrainableModel):
         patches = like.new_zeros(batch, PATCH_CHANNELS, *size)
         return Canvas(h, c, patches), Memory(h, c)
 
+    def patches_to_draw(self, image: Tensor, number: int) -> Tensor:
+        """What the canvas of a level is to show of B×3×H×W in [0, 1], B×192×H/s×W/s around 0."""
+        return image_patches(image, self.config.levels[number].stride)
+
+    def picture(self, canvases: list[Canvas], quality: Tensor) -> Tensor:
+        """The image, B×3×H×W around [0, 1], from what each level has drawn in the end."""
+        return self.final(canvases[-1], quality)
+
     def forward(
         self,
         image: Tensor,
@@ -282,12 +290,12 @@ class ConvDRAW(TrainableModel):
         size = image.shape[-2:]
         small: dict[int, Tensor] = {}
         bits: list[Tensor] = []
-        canvas: Canvas | None = None
+        canvases: list[Canvas] = []
         known: Tensor | None = None
         for number, level in enumerate(self.config.levels):
             blank, memory = self.blank(len(image), level, *size)
-            canvas = blank if canvas is None else self.enlarge[number - 1](canvas)
-            patches = image_patches(image, level.stride)
+            canvas = self.enlarge[number - 1](canvases[-1]) if canvases else blank
+            patches = self.patches_to_draw(image, number)
             with torch.autocast(image.device.type, enabled=False):
                 known = self.prior.start(number, known, quality, *canvas.h.shape[-2:])
             for _ in range(level.steps):
@@ -311,8 +319,8 @@ class ConvDRAW(TrainableModel):
                 canvas = self.step(t).decode(latent / gain, canvas, quality)
                 if (factor := self.small_after.get(t + 1)) is not None:
                     small[factor] = self.small_picture(canvas, level, factor)
-        assert canvas is not None
-        return TrainingPass(self.final(canvas, quality), small, torch.stack(bits, dim=1))
+            canvases.append(canvas)
+        return TrainingPass(self.picture(canvases, quality), small, torch.stack(bits, dim=1))
 
 
 def image_patches(image: Tensor, stride: int) -> Tensor:

@@ -34,9 +34,10 @@ def make_trainer(
     build: Callable[[], TrainableModel],
     options: argparse.Namespace,
     steps: int = 10**6,
+    kind: type[Trainer] = Trainer,
     **changes: Any,
 ) -> Trainer:
-    """A fresh run of ``steps`` steps, with changes of its configuration."""
+    """A fresh run of ``steps`` steps, with changes of its configuration; ``kind`` makes it."""
     config = TrainConfig(
         data=options.data,
         out=options.out,
@@ -48,7 +49,7 @@ def make_trainer(
         device="cpu",
         ema=0.998,
     )
-    return Trainer(dataclasses.replace(config, **changes), build)
+    return kind(dataclasses.replace(config, **changes), build)
 
 
 def train(
@@ -57,11 +58,12 @@ def train(
     steps: int,
     images: ImageSet,
     options: argparse.Namespace,
+    kind: type[Trainer] = Trainer,
     **changes: Any,
 ) -> Trainer:
-    """Train one model, from its checkpoint in ``options.out`` if there is one; ``changes`` as of
-    :func:`make_trainer`."""
-    trainer = make_trainer(build, options, steps, **changes)
+    """Train one model, from its checkpoint in ``options.out`` if there is one; ``kind`` and
+    ``changes`` as of :func:`make_trainer`."""
+    trainer = make_trainer(build, options, steps, kind, **changes)
     checkpoint = f"{name}-{steps}.pt"  # a run of another length has another schedule
     if (options.out / checkpoint).exists():
         trainer.resume(options.out / checkpoint)

@@ -65,6 +65,8 @@ def _training(history: list[dict[str, Any]]) -> list[str]:
             data += f"; {run['enlarge']:.0%} enlarged"
         if run.get("whole", 0.65) != 0.65:
             data += f"; {run['whole']:.0%} with all layers"
+        if run.get("small", 1.0) != 1.0:
+            data += f"; small pictures weigh {run['small']:g} times as much"
         if run.get("eye"):
             data += f"; {run['eye']:.0%} of the distortion measured by {run['eye_loss']}"
         note = f" ({run['note']})" if "note" in run else ""

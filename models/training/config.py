@@ -56,6 +56,9 @@ class TrainConfig:
     whole: float = _option(
         0.65, "share of the crops coded with all layers; the rest ends after an earlier one"
     )
+    small: float = _option(
+        1.0, "factor of the weights of the errors of the small pictures drawn on the way"
+    )
     eye: float = _option(
         0.0, "share of the distortion that is measured as people see it, by --eye-loss: 0.8, say"
     )

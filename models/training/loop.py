@@ -217,6 +217,7 @@ def _note_run(trainer: Trainer, images: ImageSet) -> None:
             "pages": config.pages,
             "recolour": config.recolour,
             "whole": config.whole,
+            "small": config.small,
             "enlarge": config.enlarge,
             "eye": config.eye,
             "eye_loss": config.eye_loss if config.eye else None,

@@ -28,6 +28,8 @@ class LossConfig:
     from one layer's end to the next in equal factors."""
     sample_probability: float = 0.15
     """Share of dropped layers that are filled with a prior sample rather than its mean."""
+    small: float = 1.0
+    """Factor of the weights of the small pictures' errors, :attr:`TrainableModel.small_share`."""
     eye: float = 0.0
     """Share of the full-size picture's distortion that is measured as people see it."""
     eye_loss: str = "xyb-ssim"
@@ -47,6 +49,8 @@ class LossConfig:
         """
         if not 0 <= self.whole <= 1:
             raise ValueError(f"whole {self.whole} is not between 0 and 1")
+        if self.small < 0:
+            raise ValueError(f"small {self.small} is negative")
         if not 0 <= self.eye <= 1:
             raise ValueError(f"eye {self.eye} is not between 0 and 1")
         if self.eye_loss not in EYE_LOSSES:
@@ -110,9 +114,10 @@ def rate_distortion_loss(
 ) -> Loss:
     """Per image ``(bpp + λ_k MSE_x + Σ min(λ_k, a_j λ) MSE_yj) / sqrt(λ_k)``, averaged.
 
-    λ_k is the image's λ times the share of its number of stages; the division keeps all qualities
-    at a comparable weight. With ``config.eye`` = m, (1 − m) MSE_x + m · unit · D_x stands for
-    MSE_x, where D is the eye loss; ``Loss.mse`` stays the squared error.
+    λ_k is the image's λ times the share of its number of stages, a_j the model's ``small_share``
+    times ``config.small``; the division keeps all qualities at a comparable weight. With
+    ``config.eye`` = m, (1 − m) MSE_x + m · unit · D_x stands for MSE_x, where D is the eye loss;
+    ``Loss.mse`` stays the squared error.
     """
 
     def error(a: Tensor, b: Tensor) -> Tensor:
@@ -128,7 +133,7 @@ def rate_distortion_loss(
         seen = eye.unit * eye.distance(image, result.image)
         distortion = lam * ((1 - config.eye) * mse + config.eye * seen)
     for factor, picture in result.small.items():
-        weight = torch.minimum(lam, full * model.small_share[factor])
+        weight = torch.minimum(lam, full * model.small_share[factor] * config.small)
         distortion = distortion + weight * error(picture, model.small_target(image, factor))
     bpp = result.bits / (image.shape[-1] * image.shape[-2])
     total = ((bpp.sum(1) + distortion) / lam.sqrt()).mean()

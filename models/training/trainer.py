@@ -75,7 +75,12 @@ class Trainer:
         if build is None and config.model not in BUILDERS:
             raise ValueError(f"no model {config.model!r}; there are: {', '.join(BUILDERS)}")
         self.config = config
-        self.loss_config = LossConfig(whole=config.whole, eye=config.eye, eye_loss=config.eye_loss)
+        self.loss_config = LossConfig(
+            whole=config.whole,
+            small=config.small,
+            eye=config.eye,
+            eye_loss=config.eye_loss,
+        )
         self.loss_config.check(config.crop)
         self.processes, self.device = Processes.join(config.device)
         torch.manual_seed(config.seed)

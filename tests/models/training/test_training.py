@@ -26,7 +26,13 @@ from models.training.evaluate import evaluate_estimated
 from models.training.export import export, load_ema
 from models.training.export import main as export_command
 from models.training.loop import train
-from models.training.losses import LossConfig, draw_stages, keep_probabilities, lambda_shares
+from models.training.losses import (
+    LossConfig,
+    draw_stages,
+    keep_probabilities,
+    lambda_shares,
+    rate_distortion_loss,
+)
 from models.training.muon import Muon, orthogonalize
 from models.training.pages import draw_pages
 from models.training.trainer import Trainer
@@ -232,6 +238,26 @@ def test_every_stage_is_a_stop_that_asks_for_more_bits_than_the_one_before(stage
     assert sum(chances) == pytest.approx(1)
     assert len(chances) == len(shares) == sum(stages)
     assert min(chances) > 0
+
+
+def test_small_weighs_the_errors_of_the_small_pictures_alone():
+    torch.manual_seed(0)
+    model = BUILDERS["ssvae-tiny"]()
+    image, quality = torch.rand(2, 3, 64, 64), torch.tensor([20.0, 80.0])
+    kept = torch.tensor([3, 3])
+    with torch.no_grad():
+        result = model(image, quality, kept, noisy=False)
+    none, one, three = (
+        float(rate_distortion_loss(model, result, image, quality, kept, LossConfig(small=v)).total)
+        for v in (0.0, 1.0, 3.0)
+    )
+    lam = model.lagrangian(quality)
+    errors = [
+        model.small_share[f] * (p - model.small_target(image, f)).square().mean((1, 2, 3))
+        for f, p in result.small.items()
+    ]
+    assert one - none == pytest.approx(float((lam.sqrt() * sum(errors)).mean()), rel=1e-4)
+    assert three - none == pytest.approx(3 * (one - none), rel=1e-4)  # no weight is above λ yet
 
 
 def test_whole_is_the_share_of_images_with_all_layers():

@@ -28,12 +28,16 @@ _TIMED_STEPS = 7
 Curve = Sequence[Sequence[float]]
 """Points of quality, bpp, PSNR."""
 AnyTrainer = TypeVar("AnyTrainer")
+Kind = Callable[[TrainConfig, Callable[[], TrainableModel]], Trainer]
+"""What makes a trainer of a configuration and networks."""
 
 
 def make_trainer(
     build: Callable[[], TrainableModel],
     options: argparse.Namespace,
     steps: int = 10**6,
+    *,
+    kind: Kind = Trainer,
     **changes: Any,
 ) -> Trainer:
     """A fresh run of ``steps`` steps, with changes of its configuration."""
@@ -48,7 +52,7 @@ def make_trainer(
         device="cpu",
         ema=0.998,
     )
-    return Trainer(dataclasses.replace(config, **changes), build)
+    return kind(dataclasses.replace(config, **changes), build)
 
 
 def train(
@@ -57,16 +61,24 @@ def train(
     steps: int,
     images: ImageSet,
     options: argparse.Namespace,
+    *,
+    fastest: bool = False,
     **changes: Any,
 ) -> Trainer:
-    """Train one model, from its checkpoint in ``options.out`` if there is one; ``changes`` as of
-    :func:`make_trainer`."""
+    """Train one model, from its checkpoint in ``options.out`` if there is one.
+
+    Args:
+        fastest: in the number formats that are fastest here, which are tried first.
+        changes: as of :func:`make_trainer`.
+    """
     trainer = make_trainer(build, options, steps, **changes)
     checkpoint = f"{name}-{steps}.pt"  # a run of another length has another schedule
     if (options.out / checkpoint).exists():
         trainer.resume(options.out / checkpoint)
     saved = time.monotonic()
     batch = trainer.draw(images)
+    if fastest and trainer.step < steps:
+        print(f"{name}: {trainer.choose_arithmetic(batch)}", flush=True)
     while trainer.step < steps:
         record, batch = trainer.train_step(batch, images)
         if trainer.step % 100 == 0:

@@ -16,11 +16,11 @@ from models.trainable import TrainableModel, TrainingPass
 class LossConfig:
     """How the parts are weighed."""
 
-    keep_probability: tuple[float, float, float] = (0.15, 0.2, 0.65)
+    keep_probability: tuple[float, ...] = (0.15, 0.2, 0.65)
     """Share of images that end in layer 1, 2, 3."""
     layer_end: float = 0.6
     """Share of those that end with the last stage of that layer."""
-    lambda_share: tuple[float, float, float] = (0.02, 0.2, 1.0)
+    lambda_share: tuple[float, ...] = (0.02, 0.2, 1.0)
     """λ of an image with 1, 2, 3 layers relative to the full one. Rate grows about like √λ, so
     these ask for 10–15% of the bytes in u and 40–45% in u and z1."""
     first_share: float = 1 / 16

@@ -2,12 +2,13 @@
 networks of CompressAI, all trained from nothing for the same time.
 
 ``bmshj2018-hyperprior`` and ``mbt2018-mean`` are trained for one λ each, at two of them; the ssVAE
-for all qualities at once, in one run of that time. All by the project's trainer on the same crops,
-one thread, ``--minutes`` of processor time a run. ``ssvae-one-rate``, if asked for, is the ssVAE
-trained like the peers, at one λ and with no layer dropped: what one network for all rates and early
-stops costs. Then every network writes and reads real files of the validation images, in turns on
-one thread. In ``DIR``: ``results.json``, ``table.md``, checkpoints. Started again, it goes on where
-it was. Needs CompressAI: ``make peers``.
+for all qualities at once, in one run of that time, without the fine stage that trained weights are
+given later. All by the project's trainer on the same crops, one thread, ``--minutes`` of processor
+time a run. ``ssvae-one-rate``, if asked for, is the ssVAE trained like the peers, at one λ and with
+no layer dropped: what one network for all rates and early stops costs. Then every network writes
+and reads real files of the validation images, in turns on one thread. In ``DIR``: ``results.json``,
+``table.md``, checkpoints. Started again, it goes on where it was. Needs CompressAI: ``make peers``.
+What came of it: docs/decisions/0031-trained-peers.md.
 
 To use two cores, start it a second time for some of the runs, once the first one has timed the
 steps: ``--runs mbt2018-mean-36.75 mbt2018-mean-55.75`` trains these and measures nothing. The call
@@ -47,7 +48,7 @@ from models.weights_file import load_coding_model
 #: λ' of CompressAI's qualities 2 and 4, which have the same widths.
 LAMBDAS = (0.0035, 0.013)
 #: Of the ssVAE's curve; the qualities of the λ are added.
-QUALITIES = (5, 15, 25, 35, 45, 55, 64, 75)
+QUALITIES = (5, 15, 25, 35, 45, 55, 65, 80)
 OURS, ONE_RATE, UNFITTED = "ssvae", "ssvae-one-rate", "ssvae, no fitted filter"
 NETWORKS = (OURS, *PEERS, ONE_RATE)
 #: The peers' authors take Adam at 1e-4 for millions of steps; docs/decisions/0031-trained-peers.md.
@@ -171,7 +172,7 @@ def parser() -> argparse.ArgumentParser:
     add("--lambdas", type=float, nargs="+", default=list(LAMBDAS), help="as CompressAI counts")
     add("--qualities", type=int, nargs="+", default=list(QUALITIES), help="of the ssVAE's curve")
     add("--runs", nargs="+", default=[], help="train these runs only, and measure nothing")
-    add("--model", default="ssvae", choices=list(BUILDERS), help="what the ssVAE is built as")
+    add("--model", default="ssvae-base", choices=list(BUILDERS), help="what the ssVAE is built as")
     add("--optimizer", default="muon", help="of the ssVAE")
     add("--peer-rate", type=float, default=PEER_RATE, help="learning rate of the peers")
     add("--batch", type=int, default=6)

@@ -1,11 +1,15 @@
 VENV ?= .venv
+PEERS_VENV ?= .venv-peers
 PYTHON ?= python3
 BIN := $(VENV)/bin
 DATA ?= data
 RUN ?= runs/ssvae
 DEVICE ?= cuda
+PEER_TESTS := tests/models/studies/test_peers.py tests/models/studies/test_priors.py \
+	tests/benchmarks/test_bench.py::test_a_learned_peer_is_a_codec_like_any_other \
+	tests/benchmarks/test_bench_speed.py::test_a_learned_peer_returns_a_picture_of_the_same_size
 
-.PHONY: help demo test fast cluster lint bench speed gpu-bench web train resident train-status clean
+.PHONY: help demo test fast cluster peers lint bench speed gpu-bench web train resident train-status clean
 
 help:  ## list what can be done
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -29,6 +33,14 @@ fast: $(BIN)/.installed  ## run the tests that take seconds
 cluster: $(BIN)/.installed  ## run codec batch on a Ray cluster of two nodes, one of them lost
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[cluster]'
 	$(BIN)/python -m pytest tests/batch/test_cluster.py
+
+$(PEERS_VENV)/.installed: pyproject.toml constraints-peers.txt
+	$(PYTHON) -m venv $(PEERS_VENV)
+	$(PEERS_VENV)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints-peers.txt -e '.[peers]' pytest
+	@touch $@
+
+peers: $(PEERS_VENV)/.installed  ## CompressAI in an environment of its own, and the tests that need it
+	$(PEERS_VENV)/bin/python -m pytest $(PEER_TESTS)
 
 lint: $(BIN)/.installed  ## ruff and mypy
 	$(BIN)/ruff check .
@@ -55,5 +67,5 @@ resident: $(BIN)/.installed  ## start or continue a run that is always going, in
 train-status: $(BIN)/.installed  ## steps, hours, loss, last table of the resident run in RUN=folder
 	@$(BIN)/python -m models.training.resident status $(RUN)
 
-clean:  ## remove the virtual environment and what the demo wrote
-	rm -rf $(VENV) demo_output bench_output
+clean:  ## remove the virtual environments and what the demo wrote
+	rm -rf $(VENV) $(PEERS_VENV) demo_output bench_output

@@ -143,16 +143,22 @@ class Decoder:
             with the first :meth:`push`, and all that will ever arrive with :meth:`finish`.
         options: of decoding.
         drawing: how long the picture takes, as a multiple of decoding the symbols.
+        model: what wrote the file, where it is not an installed one.
 
     Raises:
         CodecError: the file's model is not installed, or of another version.
     """
 
     def __init__(
-        self, container: Container, options: DecodeOptions, *, drawing: float = 2.0
+        self,
+        container: Container,
+        options: DecodeOptions,
+        *,
+        drawing: float = 2.0,
+        model: CodingModel | None = None,
     ) -> None:
         self.header = container.header
-        self.model = model_of(self.header, options.device)
+        self.model = model_of(self.header, options.device) if model is None else model
         self.count = 0
         """Layers decoded."""
         self._container, self._options = container, options

@@ -18,6 +18,12 @@ def build_ssvae() -> SSVAE:
     return SSVAE(SSVAEConfig())
 
 
+def build_ssvae_base() -> SSVAE:
+    """The default before it gets its fine stage: what training from nothing begins with; not
+    shipped."""
+    return SSVAE(SSVAEConfig(fine=0))
+
+
 def build_ssvae_psnr() -> SSVAE:
     """The networks of ssvae, with weights for least squared error instead of the eye."""
     return build_ssvae()
@@ -80,6 +86,7 @@ def build_convdraw_tiny() -> ConvDRAW:
 
 BUILDERS: dict[str, Callable[[], TrainableModel]] = {
     "ssvae": build_ssvae,
+    "ssvae-base": build_ssvae_base,
     "ssvae-psnr": build_ssvae_psnr,
     "ssvae-sketch": build_ssvae_sketch,
     "ssvae-grey": build_ssvae_grey,

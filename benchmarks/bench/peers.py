@@ -1,8 +1,8 @@
 """Learned codecs from CompressAI's zoo, where CompressAI is installed.
 
-It is no part of the extra ``bench``: it asks for an older numpy and for torchvision, whose usual
-build does not fit a torch without CUDA. To a working environment it is added by :data:`HOW`
-(the torchvision that belongs to the torch at hand), and imported as below.
+It has an extra of its own, ``peers``: it asks for numpy < 2 and for torchvision, whose usual build
+does not fit a torch without CUDA. ``make peers`` makes an environment of versions that go together,
+in which :func:`compressai` imports it.
 
 Pretrained weights are fetched by CompressAI; without them networks are timed with random weights
 (the operations are the same, the entropy coder sees other symbols) and are not compared in quality.
@@ -32,10 +32,7 @@ ZOO = {
     "cheng2020-attn": ("cheng2020_attn", 6, "Cheng et al. 2020, attention"),
 }
 _MULTIPLE = 64
-HOW = (
-    "pip install --no-deps compressai torchvision && "
-    "pip install einops tqdm requests pandas tomli torch_geometric"
-)
+HOW = "`make peers` makes an environment that has it, .venv-peers"
 
 
 def installed() -> bool:
@@ -43,24 +40,43 @@ def installed() -> bool:
     return all(find_spec(name) for name in ("compressai", "torchvision", "einops"))
 
 
-def _zoo() -> Any:
-    """CompressAI's ``zoo``; declares the operators that torchvision misses beside a CPU torch."""
+def compressai() -> Any:
+    """The package, with its modules ``zoo`` and ``entropy_models``.
+
+    Raises:
+        ModelError: it is not installed, or cannot be imported.
+    """
     if not installed():
-        raise ModelError(f"CompressAI is not installed; {HOW}")
-    schema = "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor"
-    for name in ("nms", "qnms"):
-        if not hasattr(torch.ops.torchvision, name):
-            library.define(f"torchvision::{name}", schema)
+        raise ModelError(f"CompressAI is not installed: {HOW}")
     try:
-        from compressai import zoo
+        _prepare_torchvision()
+        import compressai
+        import compressai.entropy_models
+        import compressai.zoo
     except (ImportError, RuntimeError) as error:
-        raise ModelError(f"CompressAI cannot be imported ({error}); {HOW}") from error
-    return zoo
+        raise ModelError(f"CompressAI cannot be imported ({error}): {HOW}") from error
+    return compressai
+
+
+def _prepare_torchvision() -> None:
+    """Declare the operators that torchvision's usual build misses beside a torch without CUDA.
+
+    Tried without them first: the build that belongs to the torch brings them, and may not find them
+    declared already.
+    """
+    try:
+        import torchvision  # noqa: F401
+    except RuntimeError:
+        schema = "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor"
+        for name in ("nms", "qnms"):
+            if not hasattr(torch.ops.torchvision, name):
+                library.define(f"torchvision::{name}", schema)
 
 
 @dataclass(frozen=True)
 class Peer:
-    """A network of the zoo, ready to write and read bytes."""
+    """A network with CompressAI's methods, ready to write and read bytes: evaluating, its tables
+    updated."""
 
     name: str
     network: Any
@@ -99,7 +115,7 @@ def load(name: str, quality: int, device: str, *, pretrained: bool) -> Peer:
     Raises:
         ModelError: CompressAI is missing, or its weights cannot be fetched.
     """
-    builder = getattr(_zoo(), ZOO[name][0])
+    builder = getattr(compressai().zoo, ZOO[name][0])
     try:
         # Not every machine may fetch; what was fetched before is found without asking.
         network = builder(quality, metric="mse", pretrained=pretrained)

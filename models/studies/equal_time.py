@@ -28,13 +28,16 @@ _TIMED_STEPS = 7
 Curve = Sequence[Sequence[float]]
 """Points of quality, bpp, PSNR."""
 AnyTrainer = TypeVar("AnyTrainer")
+Kind = Callable[[TrainConfig, Callable[[], TrainableModel]], Trainer]
+"""What makes a trainer of a configuration and networks."""
 
 
 def make_trainer(
     build: Callable[[], TrainableModel],
     options: argparse.Namespace,
     steps: int = 10**6,
-    kind: type[Trainer] = Trainer,
+    *,
+    kind: Kind = Trainer,
     **changes: Any,
 ) -> Trainer:
     """A fresh run of ``steps`` steps, with changes of its configuration; ``kind`` makes it."""
@@ -58,17 +61,26 @@ def train(
     steps: int,
     images: ImageSet,
     options: argparse.Namespace,
-    kind: type[Trainer] = Trainer,
+    *,
+    kind: Kind = Trainer,
+    fastest: bool = False,
     **changes: Any,
 ) -> Trainer:
-    """Train one model, from its checkpoint in ``options.out`` if there is one; ``kind`` and
-    ``changes`` as of :func:`make_trainer`."""
-    trainer = make_trainer(build, options, steps, kind, **changes)
+    """Train one model, from its checkpoint in ``options.out`` if there is one.
+
+    Args:
+        kind: as of :func:`make_trainer`.
+        fastest: in the number formats that are fastest here, which are tried first.
+        changes: as of :func:`make_trainer`.
+    """
+    trainer = make_trainer(build, options, steps, kind=kind, **changes)
     checkpoint = f"{name}-{steps}.pt"  # a run of another length has another schedule
     if (options.out / checkpoint).exists():
         trainer.resume(options.out / checkpoint)
     saved = time.monotonic()
     batch = trainer.draw(images)
+    if fastest and trainer.step < steps:
+        print(f"{name}: {trainer.choose_arithmetic(batch)}", flush=True)
     while trainer.step < steps:
         record, batch = trainer.train_step(batch, images)
         if trainer.step % 100 == 0:

@@ -16,11 +16,11 @@ from models.trainable import TrainableModel, TrainingPass
 class LossConfig:
     """How the parts are weighed."""
 
-    whole: float = 0.65
-    """Share of images that have all layers; of the others three in seven end in the first."""
+    keep_probability: tuple[float, ...] = (0.15, 0.2, 0.65)
+    """Share of images that end in layer 1, 2, 3."""
     layer_end: float = 0.6
     """Share of those that end with the last stage of that layer."""
-    lambda_share: tuple[float, float, float] = (0.02, 0.2, 1.0)
+    lambda_share: tuple[float, ...] = (0.02, 0.2, 1.0)
     """λ of an image with 1, 2, 3 layers relative to the full one. Rate grows about like √λ, so
     these ask for 10–15% of the bytes in u and 40–45% in u and z1."""
     first_share: float = 1 / 16
@@ -35,20 +35,14 @@ class LossConfig:
     eye_loss: str = "xyb-ssim"
     """… by which of :data:`EYE_LOSSES`."""
 
-    @property
-    def keep_probability(self) -> tuple[float, float, float]:
-        """Share of images that end in layer 1, 2, 3."""
-        fewer = 1 - self.whole
-        return 3 / 7 * fewer, 4 / 7 * fewer, self.whole
-
     def check(self, crop: int) -> None:
         """Refuse shares that are none, and an eye loss that cannot be had on crops of such a side.
 
         Raises:
             ValueError: a share outside [0, 1], an unknown loss, or crops too small for its scales.
         """
-        if not 0 <= self.whole <= 1:
-            raise ValueError(f"whole {self.whole} is not between 0 and 1")
+        if not all(0 <= share <= 1 for share in self.keep_probability):
+            raise ValueError("the share of images with all layers is not between 0 and 1")
         if self.small < 0:
             raise ValueError(f"small {self.small} is negative")
         if not 0 <= self.eye <= 1:
@@ -59,6 +53,12 @@ class LossConfig:
         least = EYE_LOSSES[self.eye_loss].least_side
         if self.eye and crop < least:
             raise ValueError(f"the eye loss {self.eye_loss} needs --crop {least} or more")
+
+
+def with_whole(share: float) -> tuple[float, float, float]:
+    """``keep_probability`` where that share of the images has all three layers: three in seven of
+    the others end in the first."""
+    return 3 / 7 * (1 - share), 4 / 7 * (1 - share), share
 
 
 def keep_probabilities(config: LossConfig, stages: Sequence[int]) -> list[float]:

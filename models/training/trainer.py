@@ -35,6 +35,7 @@ from models.training.losses import (
     draw_quality,
     draw_stages,
     rate_distortion_loss,
+    with_whole,
 )
 from models.training.optimizer import ModelOptimizer, follow
 from models.weights_file import load_trainable
@@ -76,7 +77,7 @@ class Trainer:
             raise ValueError(f"no model {config.model!r}; there are: {', '.join(BUILDERS)}")
         self.config = config
         self.loss_config = LossConfig(
-            whole=config.whole,
+            keep_probability=with_whole(config.whole),
             small=config.small,
             eye=config.eye,
             eye_loss=config.eye_loss,

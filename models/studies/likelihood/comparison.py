@@ -31,7 +31,7 @@ from benchmarks.bench.images import contact_sheet
 from models.studies.equal_time import step_seconds
 from models.studies.likelihood.networks import LevelsConfig, LevelsVAE, latent_shape
 from models.studies.priors.comparison import draw_crops, picture_row
-from models.studies.priors.registry import PRIORS
+from models.studies.priors.registry import PRIORS, missing
 from models.studies.priors.small_vae import importance_weighted
 from models.training.data import ImageSet
 from models.training.optimizer import ADAM_BETAS, follow
@@ -244,6 +244,9 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--samples", type=int, default=512, help="of the latents per picture")
     parser.add_argument("--limit", type=int, default=0, help="training images; 0: all")
     options = parser.parse_args(arguments)
+    for prior in options.priors:
+        if lacks := missing(prior):
+            parser.error(f"{prior} needs {lacks}")
     try:
         for levels in options.levels:
             latent_shape(config_of(levels), options.size)

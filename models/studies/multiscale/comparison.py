@@ -232,7 +232,9 @@ def main(arguments: list[str] | None = None) -> None:
         variant = VARIANTS[name]
         steps = max(1, round(options.minutes * 60 / seconds[name]))
         print(f"== {name}: {seconds[name]:.3f} s a step, {steps} steps", flush=True)
-        trainer = train(name, variant.build, steps, images, options, variant.trainer, **changes)
+        trainer = train(
+            name, variant.build, steps, images, options, kind=variant.trainer, **changes
+        )
         if not options.only:
             results[name] = figures(trainer, variant, torch.cat(shown)) | {"seconds": seconds[name]}
             models[name] = trainer.ema

@@ -22,6 +22,7 @@ import json
 import math
 import re
 import statistics
+import sys
 import time
 from pathlib import Path
 
@@ -34,7 +35,7 @@ from benchmarks.bench.images import Cell, contact_sheet
 from codec.generation.grid import grid
 from models.studies.equal_time import step_seconds
 from models.studies.priors.latent_priors import StandardNormal
-from models.studies.priors.registry import PRIORS
+from models.studies.priors.registry import PRIORS, available, missing
 from models.studies.priors.small_vae import (
     SmallVAE,
     SmallVAEConfig,
@@ -153,7 +154,7 @@ def time_steps(crops: Tensor, options: argparse.Namespace) -> dict[str, float]:
     """Processor time of a step with each prior."""
     trainers = {
         name: Trainer(name, build(name, options.size), 10**6, batch=options.batch, first=False)
-        for name in PRIORS
+        for name in available()
     }
     return step_seconds(trainers, lambda _: crops, Trainer.train_step)
 
@@ -308,6 +309,9 @@ def main(arguments: list[str] | None = None) -> None:
         latent_shape(SmallVAEConfig(), options.size)
     except ValueError as error:
         parser.error(str(error))
+    for name in PRIORS:
+        if lacks := missing(name):
+            print(f"left out: {name}; it needs {lacks}", file=sys.stderr)
     options.out.mkdir(parents=True, exist_ok=True)
     torch.set_num_threads(1)
     device = torch.device("cpu")
@@ -319,7 +323,7 @@ def main(arguments: list[str] | None = None) -> None:
     if not timing.exists():
         timing.write_text(json.dumps(time_steps(crops, options), indent=1))
     seconds = json.loads(timing.read_text())
-    first = next(iter(PRIORS))
+    first, *_ = names = available()
     steps = round(options.minutes * 60 / statistics.mean(seconds.values()))
     shared_steps = round(options.shared_minutes * 60 / seconds[first])
     print(f"== {shared_steps} steps together, then {steps} with each prior", flush=True)
@@ -332,7 +336,7 @@ def main(arguments: list[str] | None = None) -> None:
         torch.save({name: part.state_dict() for name, part in parts.items()}, shared)
     start = torch.load(shared, weights_only=True)
     results, models = [], {}
-    for name in PRIORS:
+    for name in names:
         weights = weights_path(options.out, name, steps)
         path = weights.with_suffix(".json")
         if not path.exists():

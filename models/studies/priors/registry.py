@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from benchmarks.bench import peers
 from models.studies.priors.autoregressive import PixelCNN
+from models.studies.priors.factorized import EntropyBottleneckPrior
 from models.studies.priors.latent_priors import (
     IntegerDiscreteFlow,
     LatentPrior,
@@ -27,4 +29,18 @@ PRIORS: dict[str, Callable[[Shape], LatentPrior]] = {
     "integer discrete flow, grid of 1/64": _integer_flow(1 / 64),
     "integer discrete flow, grid of 1/8": _integer_flow(1 / 8),
     "autoregressive": lambda shape: PixelCNN(shape, groups=4, width=96, depth=3),
+    "entropy bottleneck, grid of 1/64": lambda shape: EntropyBottleneckPrior(shape, step=1 / 64),
 }
+_OF_COMPRESSAI = ("entropy bottleneck, grid of 1/64",)
+
+
+def missing(name: str) -> str | None:
+    """What a prior lacks in this environment, or None."""
+    if name in _OF_COMPRESSAI and not peers.installed():
+        return f"CompressAI ({peers.HOW})"
+    return None
+
+
+def available() -> list[str]:
+    """The priors that lack nothing."""
+    return [name for name in PRIORS if missing(name) is None]

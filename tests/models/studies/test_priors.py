@@ -8,7 +8,9 @@ import pytest
 import torch
 from PIL import Image
 
+from benchmarks.bench import peers
 from models.studies.priors import comparison as comparison
+from models.studies.priors.factorized import EntropyBottleneckPrior
 from models.studies.priors.latent_priors import (
     LOG_SCALE_BOUND,
     IntegerDiscreteFlow,
@@ -18,7 +20,7 @@ from models.studies.priors.latent_priors import (
     coupling_masks,
     logistic_log_mass,
 )
-from models.studies.priors.registry import PRIORS
+from models.studies.priors.registry import PRIORS, available, missing
 from models.studies.priors.small_vae import (
     GaussianPosterior,
     PixelLikelihood,
@@ -29,6 +31,9 @@ from models.studies.priors.small_vae import (
 )
 
 SHAPE = (4, 2, 2)
+needs_compressai = pytest.mark.skipif(
+    not peers.installed(), reason="CompressAI is not installed: `make peers` runs this"
+)
 TINY = SmallVAEConfig(latent=4, widths=(12, 8), depths=(1, 1))
 
 
@@ -164,7 +169,7 @@ def test_cells_of_a_logistic_sum_to_one_and_keep_their_digits():
     assert float(found) == pytest.approx(-30 * math.e + 1 + math.log(0.01), abs=1e-3)
 
 
-@pytest.mark.parametrize("name", list(PRIORS))
+@pytest.mark.parametrize("name", available())
 @torch.no_grad()
 def test_seeds_repeat_and_temperature_narrows(name):
     torch.manual_seed(2)
@@ -196,6 +201,46 @@ def test_frequencies_of_samples_follow_the_density(prior):
             expected = mass[((plane[:, 0] > edge) == right) & ((plane[:, 1] > edge) == up)].sum()
             found = ((samples[:, 0] > edge) == right) & ((samples[:, 1] > edge) == up)
             assert float(found.float().mean()) == pytest.approx(float(expected), abs=0.015)
+
+
+@needs_compressai
+@torch.no_grad()
+def test_the_entropy_bottleneck_is_that_of_compressai_and_a_distribution():
+    prior = disturbed(EntropyBottleneckPrior((3, 1, 1), step=1 / 64), 0.2)
+    grid = torch.arange(-4000, 4001)[:, None, None, None].float()
+    others = torch.zeros(1, 2, 1, 1)
+    of_zero = prior.log_prob(torch.zeros(1, 3, 1, 1))
+    # The channels are independent: of the first one, given zeros in the others.
+    mass = prior.log_prob(torch.cat([grid / 64, others.expand(len(grid), -1, -1, -1)], dim=1))
+    own = peers.compressai().entropy_models.EntropyBottleneck(3)
+    own.load_state_dict(prior.bottleneck.state_dict() | {"quantiles": torch.zeros(3, 1, 3)})
+    _, likelihoods = own(torch.zeros(1, 3, 1, 1), training=False)
+    assert float(of_zero) == pytest.approx(float(likelihoods.log().sum()), abs=1e-3)
+    rest = float(likelihoods[0, 1:].log().sum())
+    assert float((mass - rest).exp().sum()) == pytest.approx(1, abs=1e-3)
+    drawn = prior.sample(20_000, torch.Generator().manual_seed(5))[:, 0].flatten()
+    for edge in (-1.0, 0.0, 0.5):
+        below = (grid.flatten() / 64) < edge
+        expected = float((mass - rest)[below].exp().sum())
+        assert float((drawn < edge).float().mean()) == pytest.approx(expected, abs=0.015)
+
+
+@needs_compressai
+@torch.no_grad()
+def test_the_entropy_bottleneck_starts_near_a_standard_normal():
+    torch.manual_seed(0)
+    prior = EntropyBottleneckPrior((32, 4, 4), step=1 / 64)
+    u = torch.round(64 * normal(200, 32, 4, 4).float()) / 64
+    density = prior.log_prob(u) + 512 * math.log(64)
+    divergence = StandardNormal((32, 4, 4)).log_prob(u) - density
+    assert 0 < float(divergence.mean()) / 512 < 0.1  # nats per element
+
+
+def test_what_a_prior_lacks_is_said():
+    lacking = [name for name in PRIORS if missing(name)]
+    assert all("make peers" in missing(name) for name in lacking)
+    assert len(available()) + len(lacking) == len(PRIORS)
+    assert bool(lacking) != peers.installed()
 
 
 @pytest.mark.parametrize("step", [0.3, 0.1, 3.0, -0.5, 0.0])
@@ -302,7 +347,7 @@ def test_the_width_of_the_grid_cancels():
     assert found[0] > 1
 
 
-@pytest.mark.parametrize("name", list(PRIORS))
+@pytest.mark.parametrize("name", available())
 def test_gradients_reach_every_parameter(name):
     torch.manual_seed(0)
     shape = latent_shape(TINY, 16)
@@ -316,7 +361,7 @@ def test_gradients_reach_every_parameter(name):
         assert bool((parameter.grad != 0).any()), label
 
 
-@pytest.mark.parametrize("name", list(PRIORS))
+@pytest.mark.parametrize("name", available())
 @torch.no_grad()
 def test_measured_bounds_are_ordered(name):
     shape = latent_shape(TINY, 16)
@@ -332,7 +377,7 @@ def test_measured_bounds_are_ordered(name):
 
 
 def test_all_priors_start_with_the_same_networks():
-    models = [comparison.build(name, 32) for name in PRIORS]
+    models = [comparison.build(name, 32) for name in available()]
     for part in ("encoder", "decoder"):
         states = [getattr(model, part).state_dict() for model in models]
         for key, value in states[0].items():
@@ -370,20 +415,23 @@ def test_the_comparison_runs_and_continues(tmp_path, monkeypatch, capsys):
         Image.fromarray(rough).resize((150, 140)).save(data / f"{index}.png")
     monkeypatch.setattr(comparison, "SmallVAEConfig", lambda: TINY)
     monkeypatch.setattr(comparison, "SHEET_COLUMNS", 2)
-    monkeypatch.setattr(comparison, "time_steps", lambda *_: dict.fromkeys(PRIORS, 0.3))
+    monkeypatch.setattr(comparison, "time_steps", lambda *_: dict.fromkeys(available(), 0.3))
     threads = torch.get_num_threads()
     options = [str(data), str(data), "--minutes", "0.01", "--shared-minutes", "0.01"]
     options += ["--batch", "2", "--crops", "4", "--held-out", "3", "--samples", "4", "--size", "16"]
     outputs = []
     for _ in range(2):  # the second time nothing is left to train
         comparison.main([*options, "--out", str(out)])
-        outputs.append(capsys.readouterr().out)
+        printed = capsys.readouterr()
+        outputs.append(printed.out)
     torch.set_num_threads(threads)
+    for name in PRIORS:
+        assert (f"left out: {name}; it needs CompressAI" in printed.err) == bool(missing(name))
     assert "RealNVP step 2" in outputs[0]
     assert "RealNVP step 2" not in outputs[1]
     assert outputs[0].partition("| p(u) |")[2] == outputs[1].partition("| p(u) |")[2]
     found = json.loads((out / "results.json").read_text())
-    assert [row["prior"] for row in found["priors"]] == list(PRIORS)
+    assert [row["prior"] for row in found["priors"]] == available()
     for row in found["priors"]:
         bits = row["bits_per_dimension"]
         assert bits["weighted"] <= bits["elbo"]

@@ -32,6 +32,7 @@ from models.training.losses import (
     keep_probabilities,
     lambda_shares,
     rate_distortion_loss,
+    with_whole,
 )
 from models.training.muon import Muon, orthogonalize
 from models.training.pages import draw_pages
@@ -261,14 +262,14 @@ def test_small_weighs_the_errors_of_the_small_pictures_alone():
 
 
 def test_whole_is_the_share_of_images_with_all_layers():
-    config = LossConfig(whole=0.8)
+    config = LossConfig(keep_probability=with_whole(0.8))
     torch.manual_seed(0)
     kept, _ = draw_stages(20_000, config, (1, 1, 1))
     counts = torch.bincount(kept, minlength=4)[1:] / len(kept)
     assert counts.tolist() == pytest.approx([0.2 * 3 / 7, 0.2 * 4 / 7, 0.8], abs=0.01)
     assert sum(config.keep_probability) == pytest.approx(1)
-    with pytest.raises(ValueError, match="whole"):
-        LossConfig(whole=1.2).check(192)
+    with pytest.raises(ValueError, match="all layers"):
+        LossConfig(keep_probability=with_whole(1.2)).check(192)
 
 
 @pytest.mark.parametrize("name", TINY)

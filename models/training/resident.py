@@ -33,6 +33,7 @@ import torch
 ENDLESS = 100_000_000
 #: Seconds that a run is given to write its checkpoint when it is stopped.
 PATIENCE = 180.0
+_LOADING = 5.0
 #: What must not be said twice: these the resident run sets itself.
 _OWN = ("--out", "--steps", "--decay-steps", "--init", "--validation")
 _EXAMPLES = """examples:
@@ -247,8 +248,13 @@ def _ended(number: int) -> bool:
 def _command(number: int) -> str:
     """The command line of a process; empty where there is none."""
     listed = Path(f"/proc/{number}/cmdline")
-    if listed.exists():
-        return listed.read_bytes().replace(b"\0", b" ").decode(errors="replace")
+    # While a program is being loaded it has none yet, on a busy core for seconds.
+    until = time.monotonic() + _LOADING
+    while listed.exists():
+        command = listed.read_bytes().replace(b"\0", b" ").decode(errors="replace")
+        if command or time.monotonic() > until:
+            return command
+        time.sleep(0.02)
     done = subprocess.run(
         ["ps", "-p", str(number), "-o", "command="], capture_output=True, text=True, check=False
     )

@@ -257,7 +257,7 @@ def test_bits_of_a_latent_are_the_divergence_from_its_prior():
 
 def trainer(folder, kind, steps):
     options = SimpleNamespace(data=folder, out=folder, optimizer="adam", batch=1)
-    return comparison.make_trainer(lambda: OneRateConvDRAW(ONE), options, steps, kind, crop=32)
+    return comparison.make_trainer(lambda: OneRateConvDRAW(ONE), options, steps, kind=kind, crop=32)
 
 
 def test_the_deviation_falls_from_two_tenths_to_seven_hundredths(tmp_path):

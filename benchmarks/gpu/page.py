@@ -50,8 +50,10 @@ def _driver() -> str:
 
 def page(result: dict[str, Any]) -> str:
     """Markdown of all that a run measured."""
-    about = [[name, value] for name, value in result["hardware"].items()]
-    parts = [f"# Measured on {result['hardware']['gpu']}", "", markdown(["", ""], about), ""]
+    found = result["hardware"]
+    about = [[name, value] for name, value in found.items()]
+    place = f"the CPU: {found['machine']}" if found["device"] == "cpu" else found["gpu"]
+    parts = [f"# Measured on {place}", "", markdown(["", ""], about), ""]
     parts += ["## Exactness", "", *_exactness(result["exactness"]), ""]
     parts += ["## Speed", "", *_speed(result["speed"]), ""]
     parts += ["## Rate and quality", "", "Coded and decoded on the device.", "", result["rate"]]

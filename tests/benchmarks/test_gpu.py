@@ -45,6 +45,7 @@ def test_the_whole_command_runs_on_the_cpu(folder, tmp_path, monkeypatch, capsys
     assert "ssvae" in result["summary"]["curves"]["psnr"]
     text = (out / "gpu.md").read_text()
     assert "none: measured on the CPU" in text
+    assert text.startswith(f"# Measured on the CPU: {result['hardware']['machine']}")
     assert "4 of 4 files passed" in text
     assert (out / "rate" / "psnr.png").exists()
     assert text.strip() in capsys.readouterr().out

@@ -108,21 +108,23 @@ def _decode_jxl(data: bytes) -> np.ndarray:
     return decode_rgb(data)
 
 
+_JPEG_QUALITIES = (
+    (1, 5, 10, 15, 20, 30, 40, 50, 60, 70, 80, 85, 90, 95),
+    (5, 15, 40, 70, 85, 95),
+)
 #: Each spans about 0.05 (or the least it can) … 2.5 bpp on photographs.
 OTHERS: dict[str, Codec] = {
     "jpeg": Codec(
         "JPEG",
         encode_jpeg,
-        (1, 5, 10, 15, 20, 30, 40, 50, 60, 70, 80, 85, 90, 95),
-        (5, 15, 40, 70, 85, 95),
+        *_JPEG_QUALITIES,
         "jpg",
         "4:2:0, optimized Huffman tables",
     ),
     "jpegli": Codec(
         "JPEG, jpegli",
         _jpegli,
-        (1, 5, 10, 15, 20, 30, 40, 50, 60, 70, 80, 85, 90, 95),
-        (5, 15, 40, 70, 85, 95),
+        *_JPEG_QUALITIES,
         "pyjpegli",
         "Google's JPEG encoder with its own settings; decoded as any JPEG",
     ),

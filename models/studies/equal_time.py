@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import json
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
@@ -106,6 +108,22 @@ def step_seconds(
             step(trainer, work)
             times[name].append(time.process_time() - begin)
     return {name: statistics.median(values[1:]) for name, values in times.items()}
+
+
+def kept_seconds(out: Path, measure: Callable[[], dict[str, float]]) -> dict[str, float]:
+    """What ``measure`` gives, of the first call with a folder: kept there, so that a comparison
+    that goes on keeps its numbers of steps."""
+    timing = out / "step_seconds.json"
+    if not timing.exists():
+        timing.write_text(json.dumps(measure(), indent=1))
+    return json.loads(timing.read_text())
+
+
+def write_results(out: Path, figures: Mapping[str, Any], written: str) -> None:
+    """``results.json`` and ``table.md`` of a comparison; the table is printed too."""
+    (out / "results.json").write_text(json.dumps(figures, indent=1) + "\n")
+    (out / "table.md").write_text(written + "\n")
+    print(written)
 
 
 def bits_at_equal_psnr(anchor: Curve, other: Curve) -> float | None:

@@ -29,6 +29,7 @@ from models.studies.attention.windows import Window
 from models.studies.equal_time import (
     QUALITIES,
     bits_at_equal_psnr,
+    kept_seconds,
     make_trainer,
     step_seconds,
     train,
@@ -175,10 +176,7 @@ def main(arguments: list[str] | None = None) -> None:
     crops = options.out / "crops"
     write_crops(options.validation, crops, options.images)
     images = ImageSet(options.data, device=torch.device("cpu"), limit=options.limit)
-    timing = options.out / "step_seconds.json"
-    if not timing.exists():
-        timing.write_text(json.dumps(time_steps(images, options), indent=1))
-    seconds = json.loads(timing.read_text())
+    seconds = kept_seconds(options.out, lambda: time_steps(images, options))
     results, models = [], []
     for name in MODELS:
         steps = round(options.minutes * 60 / seconds[name])

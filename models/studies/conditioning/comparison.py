@@ -11,7 +11,6 @@ its checkpoints when started again.
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -29,10 +28,12 @@ from models.studies.conditioning.networks import PictureSSVAE, complete
 from models.studies.equal_time import (
     QUALITIES,
     bits_at_equal_psnr,
+    kept_seconds,
     make_trainer,
     step_seconds,
     train,
     verdict,
+    write_results,
 )
 from models.trainable import TrainableModel
 from models.training.data import ImageSet
@@ -179,12 +180,12 @@ def main(arguments: list[str] | None = None) -> None:
     except ValueError as error:
         parser.error(str(error))
     images = ImageSet(options.data, device=torch.device("cpu"), limit=options.limit)
-    timing = options.out / "step_seconds.json"
-    if not timing.exists():
+
+    def timed() -> dict[str, float]:
         trainers = {n: make_trainer(b, options, crop=options.crop) for n, b in MODELS.items()}
-        seconds = step_seconds(trainers, lambda t: t.draw(images), Trainer.train_step)
-        timing.write_text(json.dumps(seconds, indent=1))
-    seconds = json.loads(timing.read_text())
+        return step_seconds(trainers, lambda t: t.draw(images), Trainer.train_step)
+
+    seconds = kept_seconds(options.out, timed)
     results: dict[str, dict[str, Any]] = {}
     models: dict[str, TrainableModel] = {}
     for name in MODELS:
@@ -197,12 +198,9 @@ def main(arguments: list[str] | None = None) -> None:
         models[name] = trainer.ema
     first, second = results.values()
     rates = {k: bits_at_equal_psnr(first["curves"][k], second["curves"][k]) for k in "123"}
-    text = json.dumps({"models": results, "bd_rate_by_layers": rates}, indent=1)
-    (options.out / "results.json").write_text(text + "\n")
-    written = table(results)
-    (options.out / "table.md").write_text(written + "\n")
     draw_sheet(models, shown, options.out / "sheet.png")
-    print(written)
+    figures = {"models": results, "bd_rate_by_layers": rates}
+    write_results(options.out, figures, table(results))
 
 
 if __name__ == "__main__":

@@ -16,7 +16,6 @@ same, as far as ``--search`` steps of descent on u bring it. Sides may be any; s
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -32,6 +31,7 @@ from codec.errors import ImageError
 from models.metrics.ms_ssim import ms_ssim
 from models.metrics.psnr import psnr
 from models.studies.conditioning.comparison import pixels
+from models.studies.equal_time import write_results
 from models.studies.given.networks import GivenPrior
 from models.studies.given.pictures import GIVEN, chroma, coloured, luma
 from models.studies.given.training import load_weights
@@ -251,11 +251,8 @@ def main(arguments: list[str] | None = None) -> None:
         "search": options.search,
         "max_side": options.max_side,
     }
-    text = json.dumps({"training": settings, "settings": asked} | found, indent=1)
-    (options.out / "results.json").write_text(text + "\n")
-    written = table(found["pictures"], settings["given"])
-    (options.out / "table.md").write_text(written + "\n")
-    print(written)
+    figures = {"training": settings, "settings": asked} | found
+    write_results(options.out, figures, table(found["pictures"], settings["given"]))
     print("bits per pixel of the latents:", found["bits_per_pixel"])
 
 

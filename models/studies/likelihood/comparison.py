@@ -28,7 +28,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from benchmarks.bench.images import contact_sheet
-from models.studies.equal_time import step_seconds
+from models.studies.equal_time import kept_seconds, step_seconds, write_results
 from models.studies.likelihood.networks import LevelsConfig, LevelsVAE, latent_shape
 from models.studies.priors.comparison import draw_crops, picture_row
 from models.studies.priors.registry import PRIORS, missing
@@ -256,14 +256,14 @@ def main(arguments: list[str] | None = None) -> None:
     except (ValueError, OSError) as error:
         parser.error(str(error))
     pairs = [(levels, prior) for levels in options.levels for prior in options.priors]
-    timing = options.out / "step_seconds.json"
-    if not timing.exists():
+
+    def timed() -> dict[str, float]:
         trainers = {
             f"{n} {p}": Trainer(build(n, p, options.size), 10**6, options.batch) for n, p in pairs
         }
-        seconds = step_seconds(trainers, lambda _: crops, Trainer.train_step)
-        timing.write_text(json.dumps(seconds, indent=1))
-    seconds = json.loads(timing.read_text())
+        return step_seconds(trainers, lambda _: crops, Trainer.train_step)
+
+    seconds = kept_seconds(options.out, timed)
     rows, models = [], {}
     for levels, prior in pairs:
         steps = max(1, round(options.minutes * 60 / seconds[f"{levels} {prior}"]))
@@ -281,12 +281,9 @@ def main(arguments: list[str] | None = None) -> None:
         "batch": options.batch,
         "minutes": options.minutes,
     }
-    text = json.dumps({"settings": settings, "models": rows}, indent=1)
-    (options.out / "results.json").write_text(text + "\n")
-    shown = table(rows, options.samples)
-    (options.out / "table.md").write_text(shown + "\n")
     draw_sheet(models, held_out, options.out / "samples.png")
-    print(shown)
+    figures = {"settings": settings, "models": rows}
+    write_results(options.out, figures, table(rows, options.samples))
 
 
 if __name__ == "__main__":

@@ -16,7 +16,6 @@ again, a comparison continues from its checkpoints.
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,10 +33,12 @@ from models.studies.conditioning.comparison import middles, pixels
 from models.studies.equal_time import (
     QUALITIES,
     Curve,
+    kept_seconds,
     make_trainer,
     step_seconds,
     train,
     verdict,
+    write_results,
 )
 from models.studies.multiscale.networks import (
     TWO_LEVELS,
@@ -217,15 +218,15 @@ def main(arguments: list[str] | None = None) -> None:
     except ValueError as error:
         parser.error(str(error))
     changes = {"crop": options.size, "learning_rate": LEARNING_RATE}
-    timing = options.out / "step_seconds.json"
-    if not timing.exists():
+
+    def timed() -> dict[str, float]:
         trainers = {
             name: make_trainer(v.build, options, kind=v.trainer, **changes)
             for name, v in VARIANTS.items()
         }
-        seconds = step_seconds(trainers, lambda t: t.draw(images), Trainer.train_step)
-        timing.write_text(json.dumps(seconds, indent=1))
-    seconds = json.loads(timing.read_text())
+        return step_seconds(trainers, lambda t: t.draw(images), Trainer.train_step)
+
+    seconds = kept_seconds(options.out, timed)
     results: dict[str, dict[str, Any]] = {}
     models: dict[str, TrainableModel] = {}
     for name in options.only or VARIANTS:
@@ -248,12 +249,8 @@ def main(arguments: list[str] | None = None) -> None:
         "validation_images": len(shown),
         "quality_of_the_common_rate": round(AT, 2),
     }
-    text = json.dumps({"settings": settings, "variants": results}, indent=1)
-    (options.out / "results.json").write_text(text + "\n")
-    written = table(results)
-    (options.out / "table.md").write_text(written + "\n")
     draw_sheet(models, shown, options.out / "sheet.png")
-    print(written)
+    write_results(options.out, {"settings": settings, "variants": results}, table(results))
 
 
 if __name__ == "__main__":

@@ -26,7 +26,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from benchmarks.bench.images import Cell, contact_sheet
-from models.studies.equal_time import step_seconds
+from models.studies.equal_time import kept_seconds, step_seconds, write_results
 from models.studies.painter.air import TAir, TAirConfig
 from models.studies.painter.draw import TDraw, TDrawConfig
 from models.studies.painter.model import ToyModel
@@ -232,12 +232,12 @@ def main(arguments: list[str] | None = None) -> None:
     options.out.mkdir(parents=True, exist_ok=True)
     torch.set_num_threads(1)
     data = draw_pictures(options.pictures, seed=0), draw_pictures(options.held_out, seed=1)
-    timing = options.out / "step_seconds.json"
-    if not timing.exists():
+
+    def timed() -> dict[str, float]:
         trainers = {n: Trainer(build(), 10**6, options.batch) for n, build in MODELS.items()}
-        seconds = step_seconds(trainers, lambda _: data[0].images, Trainer.train_step)
-        timing.write_text(json.dumps(seconds, indent=1))
-    seconds = json.loads(timing.read_text())
+        return step_seconds(trainers, lambda _: data[0].images, Trainer.train_step)
+
+    seconds = kept_seconds(options.out, timed)
     rows, models = [], {}
     for name, build in MODELS.items():
         rows.append(one(name, seconds[name], data, options))
@@ -250,12 +250,8 @@ def main(arguments: list[str] | None = None) -> None:
         "training_pictures": options.pictures,
         "held_out": options.held_out,
     }
-    text = json.dumps({"settings": settings, "models": rows}, indent=1)
-    (options.out / "results.json").write_text(text + "\n")
-    shown = table(rows)
-    (options.out / "table.md").write_text(shown + "\n")
     draw_sheet(models, data[1], options.out / "sheet.png")
-    print(shown)
+    write_results(options.out, {"settings": settings, "models": rows}, table(rows))
 
 
 if __name__ == "__main__":

@@ -32,7 +32,14 @@ from benchmarks.bench.images import images_in, spread
 from benchmarks.bench.peers import compressai
 from codec.errors import CodecError
 from models.registry import BUILDERS
-from models.studies.equal_time import Kind, make_trainer, step_seconds, train
+from models.studies.equal_time import (
+    Kind,
+    kept_seconds,
+    make_trainer,
+    step_seconds,
+    train,
+    write_results,
+)
 from models.studies.peers.coders import Coder, jpeg2000, measure, ours, theirs
 from models.studies.peers.networks import PEERS, Hyperprior, coder, lagrangian_of, quality_of
 from models.studies.peers.results import rows_of, runs_table, table
@@ -105,14 +112,13 @@ def timed_steps(images: ImageSet, options: argparse.Namespace) -> dict[str, floa
 def train_all(runs: Sequence[Run], options: argparse.Namespace) -> dict[str, Trainer]:
     """Train what is not trained yet; the trainers by the names of the runs."""
     images = ImageSet(options.data, device=torch.device("cpu"), limit=options.limit)
-    timing = options.out / "step_seconds.json"
-    if not timing.exists():
-        timing.write_text(json.dumps(timed_steps(images, options), indent=1))
-    seconds = json.loads(timing.read_text())
+    seconds = kept_seconds(options.out, lambda: timed_steps(images, options))
     trained = {}
     for run in runs:
         if run.network not in seconds:
-            raise ValueError(f"{timing}: has no {run.network}; name another folder with --out")
+            raise ValueError(
+                f"{options.out}: has no step times of {run.network}; name another folder with --out"
+            )
         steps = max(1, round(options.minutes * 60 / seconds[run.network]))
         print(f"== {run.name}: {seconds[run.network]:.3f} s a step, {steps} steps", flush=True)
         trained[run.name] = train(
@@ -222,10 +228,7 @@ def main(arguments: list[str] | None = None) -> None:
     settings |= {"images": len(chosen), "machine": machine()}
     result = {"settings": settings, "runs": networks, "rows": rows}
     result |= {"points": [r.stored() for r in records]}
-    (options.out / "results.json").write_text(json.dumps(result, indent=1) + "\n")
-    shown = f"{runs_table(networks)}\n\n{table(rows, OURS)}"
-    (options.out / "table.md").write_text(shown + "\n")
-    print(shown)
+    write_results(options.out, result, f"{runs_table(networks)}\n\n{table(rows, OURS)}")
 
 
 if __name__ == "__main__":

@@ -33,7 +33,7 @@ from torch import Tensor, nn
 
 from benchmarks.bench.images import Cell, contact_sheet
 from codec.generation.grid import grid
-from models.studies.equal_time import step_seconds
+from models.studies.equal_time import kept_seconds, step_seconds, write_results
 from models.studies.priors.latent_priors import StandardNormal
 from models.studies.priors.registry import PRIORS, available, missing
 from models.studies.priors.small_vae import (
@@ -319,10 +319,7 @@ def main(arguments: list[str] | None = None) -> None:
     crops = draw_crops(images, options.crops, options.size, seed=0)
     images = ImageSet(options.validation, device=device)
     held_out = draw_crops(images, options.held_out, options.size, seed=1)
-    timing = options.out / "step_seconds.json"
-    if not timing.exists():
-        timing.write_text(json.dumps(time_steps(crops, options), indent=1))
-    seconds = json.loads(timing.read_text())
+    seconds = kept_seconds(options.out, lambda: time_steps(crops, options))
     first, *_ = names = available()
     steps = round(options.minutes * 60 / statistics.mean(seconds.values()))
     shared_steps = round(options.shared_minutes * 60 / seconds[first])
@@ -356,13 +353,9 @@ def main(arguments: list[str] | None = None) -> None:
         # A standard normal has none of its own.
         "vae_parameters": sum(p.numel() for p in models[first].parameters()),
     }
-    (options.out / "results.json").write_text(
-        json.dumps({"settings": settings, "priors": rows}, indent=1)
-    )
-    text = table(rows, options.samples)
-    (options.out / "table.md").write_text(text + "\n")
     draw_sheet(models, held_out, options.out / "samples.png")
-    print(text)
+    figures = {"settings": settings, "priors": rows}
+    write_results(options.out, figures, table(rows, options.samples))
 
 
 if __name__ == "__main__":

@@ -98,7 +98,8 @@ def pairs_of(
     alone = [path for stem, path in first.items() if stem not in second]
     alone += [path for stem, path in second.items() if stem not in first]
     if not pairs:
-        raise ImageError(f"{originals}, {others}: no picture of the same name in both folders")
+        hint = "" if recursive else " (their subfolders were not looked into: --recursive)"
+        raise ImageError(f"{originals}, {others}: no picture of the same name in both{hint}")
     return pairs, alone
 
 

@@ -91,9 +91,7 @@ class Manifest:
                 f"{self.place}: {state}; --resume goes on, --force starts anew, --manifest names "
                 "another"
             )
-        elif begun:
-            return _completed(json.loads(self._parts.read("settings.json")))
-        elif finished:
+        elif begun or finished:
             return _completed(read_settings(self.place))
         return None
 

@@ -51,19 +51,25 @@ def read_settings(place: str) -> dict[str, Any]:
 
     folder, name = split_place(place)
     parts = Store(f"{place}.parts")
-    if parts.size("settings.json") is not None:
-        return json.loads(parts.read("settings.json"))
     store = Store(folder)
-    if store.size(name) is None:
+    begun = parts.size("settings.json") is not None
+    if not begun and store.size(name) is None:
         raise ImageError(f"{place}: no such manifest")
     try:
-        with store.open(name) as file:
-            meta = pq.read_schema(_seekable(file)).metadata or {}
-        return json.loads(meta[SETTINGS_KEY])
+        if begun:
+            settings = json.loads(parts.read("settings.json"))
+        else:
+            with store.open(name) as file:
+                settings = json.loads(pq.read_schema(_seekable(file)).metadata[SETTINGS_KEY])
+        if not isinstance(settings, dict):
+            raise ValueError("its settings are no table")
+        return settings
     except CodecError:
         raise
     except Exception as error:
-        raise ImageError(f"{place}: is no manifest of codec batch ({error})") from error
+        raise ImageError(
+            f"{place}: is no manifest of codec batch ({error}); codec batch --force replaces it"
+        ) from error
 
 
 def read_rows(place: str) -> Iterator[Row]:

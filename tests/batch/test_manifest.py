@@ -114,3 +114,13 @@ def test_other_files_are_no_manifest(place, tmp_path):
         list(read_rows(place))
     with pytest.raises(ImageError, match="no manifest of codec batch"):
         Manifest(place, SETTINGS, resume=True)
+
+
+@pytest.mark.parametrize("damaged", [b"{", b"[]", b"\xff"])
+def test_damaged_settings_of_a_run_are_named_with_the_way_out(place, tmp_path, damaged):
+    Manifest(place, SETTINGS).add([row("a")])
+    (tmp_path / "m.parquet.parts" / "settings.json").write_bytes(damaged)
+    with pytest.raises(ImageError, match=r"m\.parquet.*--force replaces it"):
+        Manifest(place, SETTINGS, resume=True)
+    Manifest(place, SETTINGS, force=True).add([row("b")])
+    assert paths(place) == ["b"]

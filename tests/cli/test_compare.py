@@ -63,6 +63,16 @@ def test_folders_are_matched_by_name(here):
     assert json.loads(result.stdout)["other"] == "b/one.jpg"
 
 
+def test_pictures_in_subfolders_are_pointed_at(here, crop):
+    for name in "cd":
+        (here / name / "deep").mkdir(parents=True)
+        Image.fromarray(crop[:16, :16]).save(here / name / "deep" / "one.png")
+    result = run("c", "d")
+    assert result.exit_code == 1
+    assert "subfolders were not looked into: --recursive" in result.stderr
+    assert run("c", "d", "--recursive").exit_code == 0
+
+
 def test_equal_pictures_are_called_equal(here):
     assert "equal" in run("a/one.png", "a/two.png").stdout
     figures = json.loads(run("a/one.png", "a/two.png", "--json").stdout)

@@ -22,6 +22,8 @@ Features = tuple[Tensor, Tensor, Tensor]
 _EYE = 80.0
 #: Places of a window at 1/4 and 1/8: 32 pixels.
 _WINDOWS = (8, 4)
+#: Period of the patterns that the networks' upsampling can leave, in pixels.
+_PERIOD = 4
 
 
 class Perception(nn.Module):
@@ -72,17 +74,53 @@ class _Judge(nn.Module):
         return self.net(torch.cat([shown - smooth, smooth], dim=1))
 
 
+class _PixelJudge(nn.Module):
+    """A picture and its mean fill → a logit per 4×4 pixels.
+
+    The analysis sees pixels in patches of 4×4 side by side, and what repeats from patch to patch is
+    hard to tell from flat colour. Here the patches overlap.
+    """
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        layers: list[nn.Module] = [spectral_norm(nn.Conv2d(6, width // 2, 4, 2, padding=1))]
+        layers += [nn.LeakyReLU(0.2), spectral_norm(nn.Conv2d(width // 2, width, 4, 2, padding=1))]
+        for _ in range(2):
+            layers += [nn.LeakyReLU(0.2), spectral_norm(nn.Conv2d(width, width, 3, padding=1))]
+        layers += [nn.LeakyReLU(0.2), spectral_norm(nn.Conv2d(width, 1, 1))]
+        self.net = nn.Sequential(*layers)
+
+    def forward(self, shown: Tensor, smooth: Tensor) -> Tensor:
+        return self.net(torch.cat([4 * (shown - smooth), 2 * smooth - 1], dim=1).float())
+
+
+@dataclass(frozen=True)
+class Look:
+    """A picture, B×3×H×W in [0, 1], and its features."""
+
+    picture: Tensor
+    features: Features
+
+    def detached(self) -> Look:
+        a, b, c = (level.detach() for level in self.features)
+        return Look(self.picture.detach(), (a, b, c))
+
+
 class Discriminator(nn.Module):
-    """Which pictures are photographs? Judged at 1/4 and 1/8, given the mean fill."""
+    """Which pictures are photographs? Judged by pixels, at 1/4 and at 1/8, given the mean fill."""
 
     def __init__(self, widths: tuple[int, ...], width: int = 64) -> None:
         super().__init__()
+        self.pixels = _PixelJudge(width)
         self.judges = nn.ModuleList(_Judge(channels, width) for channels in widths[:2])
 
-    def forward(self, shown: Features, smooth: Features) -> list[Tensor]:
+    def forward(self, shown: Look, smooth: Look) -> list[Tensor]:
         """Logits, B×1×h×w per scale: above 0 for photographs."""
-        pairs = zip(self.judges, shown, smooth, strict=False)
-        return [judge(a, b) for judge, a, b in pairs]
+        pairs = zip(self.judges, shown.features, smooth.features, strict=False)
+        return [
+            self.pixels(shown.picture, smooth.picture),
+            *(judge(a, b) for judge, a, b in pairs),
+        ]
 
 
 def judge_loss(real: list[Tensor], fake: list[Tensor]) -> Tensor:
@@ -113,6 +151,25 @@ def texture_distance(a: Features, b: Features) -> Tensor:
     return torch.stack(found).mean()
 
 
+def phase_means(image: Tensor) -> Tensor:
+    """What repeats every 4 pixels: B×3×H×W → B×48×H/32×W/32, the mean of each of the 16 phases.
+
+    Of windows of 32×32 pixels, after the mean of each 4×4 patch is taken away.
+    """
+    detail = F.pixel_unshuffle(image.float(), _PERIOD).unflatten(1, (3, _PERIOD**2))
+    detail = detail - detail.mean(dim=2, keepdim=True)
+    return F.avg_pool2d(detail.flatten(1, 2), _WINDOWS[0])
+
+
+def screen(shown: Tensor, true: Tensor) -> Tensor:
+    """How strong a pattern of period 4 lies over a picture that its original has not: a scalar.
+
+    Root of the mean square, in units of one level of 255. Covariances of features cannot see it: it
+    is a constant there.
+    """
+    return 255 * (phase_means(shown) - phase_means(true)).square().mean().add(1e-12).sqrt()
+
+
 def relative(shown: Tensor, smooth: Tensor, true: Tensor, floor: float = 1e-4) -> Tensor:
     """Squared error of what is shown over that of the mean fill, mean over the batch: 1 at first.
 
@@ -137,32 +194,35 @@ class TextureWeights:
     """The same of the features at 1/8 and 1/16."""
     texture: float = 3.0
     """Distance of local covariances."""
+    screen: float = 0.5
+    """Pattern with a period of 4 pixels, in levels of 255."""
     adversary: float = 0.3
     """Hinge loss, once the discriminator had its first steps alone."""
 
 
 def texture_loss(
-    shown: Tensor,
-    smooth: Tensor,
-    true: Tensor,
-    seen: tuple[Features, Features, Features],
+    shown: Look,
+    smooth: Look,
+    true: Look,
     logits: list[Tensor] | None,
     weights: TextureWeights,
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """The loss of pictures with missing layers, and its parts.
 
     Args:
-        shown, smooth, true: picture, mean fill, original; B×3×H×W in [0, 1].
-        seen: features of the same three.
+        shown, smooth, true: picture, mean fill, original.
         logits: the discriminator's on ``shown``; None while it has not learned enough.
     """
-    a, b, c = (F.avg_pool2d(x.float(), 4) for x in (shown, smooth, true))
-    features = [relative(*levels, floor=0.01) for levels in zip(*seen, strict=True)][1:]
+    looks = shown, smooth, true
+    a, b, c = (F.avg_pool2d(look.picture.float(), 4) for look in looks)
+    levels = zip(shown.features, smooth.features, true.features, strict=True)
+    features = [relative(x, y, z, floor=0.01) for x, y, z in levels][1:]
     parts = {
-        "pixels": relative(shown, smooth, true),
+        "pixels": relative(shown.picture, smooth.picture, true.picture),
         "coarse": relative(a, b, c),
         "features": torch.stack(features).mean(),
-        "texture": texture_distance(seen[0], seen[2]),
+        "texture": texture_distance(shown.features, true.features),
+        "screen": screen(shown.picture, true.picture),
     }
     if logits is not None:
         parts["adversary"] = -torch.stack([x.mean() for x in logits]).mean()

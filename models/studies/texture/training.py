@@ -29,7 +29,7 @@ from models.quantization import as_coded, walk
 from models.ssvae.networks import SSVAE
 from models.studies.texture.loss import (
     Discriminator,
-    Features,
+    Look,
     Perception,
     TextureWeights,
     judge_loss,
@@ -182,14 +182,13 @@ class TextureTrainer:
             figures = {"whole": float(total.detach())}
         else:
             with autocast:
-                seen = self.perception(shown)
+                seen = Look(shown, self.perception(shown))
                 with torch.no_grad():
-                    smooth, true = self.perception(stop.smooth), self.perception(image)
+                    smooth = Look(stop.smooth, self.perception(stop.smooth))
+                    true = Look(image, self.perception(image))
             judged, loss = self._train_judge(true, seen, smooth)
             logits = judged if self.step >= JUDGE_FIRST else None
-            total, parts = texture_loss(
-                shown, stop.smooth, image, (seen, smooth, true), logits, self.weights
-            )
+            total, parts = texture_loss(seen, smooth, true, logits, self.weights)
             figures = {f"{name}_{kept}": float(part.detach()) for name, part in parts.items()}
             figures[f"judge_{kept}"] = loss
         self.optimizer.zero_grad()
@@ -199,13 +198,10 @@ class TextureTrainer:
         self.step += 1
         return figures | {"norm": norm}
 
-    def _train_judge(
-        self, true: Features, seen: Features, smooth: Features
-    ) -> tuple[list[Tensor], float]:
+    def _train_judge(self, true: Look, seen: Look, smooth: Look) -> tuple[list[Tensor], float]:
         """A step of the discriminator; then its logits on ``seen``, for the synthesis."""
         self.judge.requires_grad_(True)
-        a, b, c = (level.detach() for level in seen)
-        fake = self.judge((a, b, c), smooth)
+        fake = self.judge(seen.detached(), smooth)
         loss = judge_loss(self.judge(true, smooth), fake)
         self.judge_optimizer.zero_grad()
         loss.backward()

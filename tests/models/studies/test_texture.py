@@ -3,7 +3,7 @@ import torch
 from PIL import Image
 
 from models.registry import BUILDERS
-from models.studies.texture.loss import local_covariance, texture_distance
+from models.studies.texture.loss import local_covariance, phase_means, screen, texture_distance
 from models.studies.texture.training import TextureTrainer, parse, stop_at, train
 from models.weights_file import export_weights
 
@@ -95,3 +95,25 @@ def test_texture_may_lie_elsewhere_in_its_window_but_not_vanish():
     silent = tuple(torch.zeros_like(level) for level in x)
     assert float(texture_distance(x, moved)) == pytest.approx(0, abs=1e-6)
     assert float(texture_distance(x, silent)) > 0.9
+
+
+def test_a_pattern_of_period_4_is_seen_and_nothing_else(photograph):
+    true = torch.from_numpy(photograph[:128, :128]).permute(2, 0, 1)[None].float() / 255
+    tile = torch.randn(3, 4, 4, generator=torch.Generator().manual_seed(1))
+    tile = (tile - tile.mean(dim=(1, 2), keepdim=True)) * 2 / 255
+    pattern = tile.repeat(1, 32, 32)[None]
+    expected = 255 * float(tile.square().mean().sqrt())
+    assert float(screen(true + pattern, true)) == pytest.approx(expected, rel=1e-4)
+    assert float(screen(true + 0.2, true)) == pytest.approx(0, abs=1e-3)
+    noise = torch.randn(true.shape, generator=torch.Generator().manual_seed(2))
+    noise *= pattern.std() / noise.std()
+    assert float(screen(true + noise, true)) < 0.2 * expected  # 64 patches a window: an eighth
+
+
+def test_the_means_of_phases_are_those_of_each_window():
+    image = torch.rand(1, 3, 64, 32, generator=torch.Generator().manual_seed(1))
+    found = phase_means(image)
+    assert found.shape == (1, 48, 2, 1)
+    patches = image[0, 1, 32:].reshape(8, 4, 8, 4).permute(0, 2, 1, 3).reshape(64, 16)
+    expected = (patches - patches.mean(dim=1, keepdim=True)).mean(dim=0)
+    torch.testing.assert_close(found[0, 16:32, 1, 0], expected)

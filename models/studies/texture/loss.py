@@ -22,8 +22,9 @@ Features = tuple[Tensor, Tensor, Tensor]
 _EYE = 80.0
 #: Places of a window at 1/4 and 1/8: 32 pixels.
 _WINDOWS = (8, 4)
-#: Period of the patterns that the networks' upsampling can leave, in pixels.
-_PERIOD = 4
+#: Period of the patterns that the networks' upsampling can leave, in pixels, and how many periods
+#: are averaged along each side: real texture averages out.
+_PERIOD, _PERIODS = 4, 16
 
 
 class Perception(nn.Module):
@@ -152,13 +153,13 @@ def texture_distance(a: Features, b: Features) -> Tensor:
 
 
 def phase_means(image: Tensor) -> Tensor:
-    """What repeats every 4 pixels: B×3×H×W → B×48×H/32×W/32, the mean of each of the 16 phases.
+    """What repeats every 4 pixels: B×3×H×W → B×48×H/64×W/64, the mean of each of the 16 phases.
 
-    Of windows of 32×32 pixels, after the mean of each 4×4 patch is taken away.
+    Of windows of 64×64 pixels, after the mean of each 4×4 patch is taken away.
     """
     detail = F.pixel_unshuffle(image.float(), _PERIOD).unflatten(1, (3, _PERIOD**2))
     detail = detail - detail.mean(dim=2, keepdim=True)
-    return F.avg_pool2d(detail.flatten(1, 2), _WINDOWS[0])
+    return F.avg_pool2d(detail.flatten(1, 2), _PERIODS)
 
 
 def screen(shown: Tensor, true: Tensor) -> Tensor:

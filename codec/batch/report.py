@@ -37,8 +37,10 @@ h1 { font-size: 1.6rem; } h2 { font-size: 1.2rem; margin-top: 2.5rem; }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; font-size: .88rem; }
 th, td { padding: .3rem .7rem; text-align: left; border-bottom: 1px solid var(--line);
   overflow-wrap: anywhere; }
+.facts th { white-space: nowrap; }
 svg { width: 100%; height: auto; } svg rect { fill: var(--bar); }
-svg text { fill: var(--soft); font: 12px system-ui, sans-serif; }
+svg text { fill: var(--soft); font: 13px system-ui, sans-serif; }
+@media (max-width: 700px) { svg text { font-size: 28px; } }
 .group { display: flex; flex-wrap: wrap; gap: 16px; }
 figure { margin: 0; width: 332px; } figure img { max-width: 160px; max-height: 160px; }
 figcaption { font-size: .8rem; overflow-wrap: anywhere; } figcaption span { display: block; }
@@ -109,7 +111,7 @@ def _overview(totals: Totals, settings: dict) -> str:
     rows.append(("Weights", weights or "–"))
     options = settings.get("options", {}).items()
     rows.append(("Options", ", ".join(f"{k} {v}" for k, v in options) or "–"))
-    return _table(rows)
+    return _table(rows, kind="facts")
 
 
 def _span(qualities: Counter[float]) -> str:
@@ -125,9 +127,9 @@ def _share(totals: Totals) -> str:
     return f" ({totals.written / totals.read:.1%})" if totals.read else ""
 
 
-def _table(rows: Iterable[tuple[str, str]]) -> str:
+def _table(rows: Iterable[tuple[str, str]], kind: str = "") -> str:
     cells = "".join(f"<tr><th>{escape(a)}</th><td>{escape(b)}</td></tr>" for a, b in rows)
-    return f"<table>{cells}</table>"
+    return f'<table class="{kind}">{cells}</table>'
 
 
 def histogram(counts: Counter[int], step: float) -> str:
@@ -142,17 +144,17 @@ def histogram(counts: Counter[int], step: float) -> str:
     number, highest = max(bars) + 1, max(bars.values())
     width = 900 / number
     parts = [
-        f'<rect x="{40 + n * width:.1f}" y="{180 - 160 * bars[n] / highest:.1f}" '
-        f'width="{max(width - 2, 1):.1f}" height="{160 * bars[n] / highest:.1f}">'
+        f'<rect x="{40 + n * width:.1f}" y="{190 - 150 * bars[n] / highest:.1f}" '
+        f'width="{max(width - 2, 1):.1f}" height="{150 * bars[n] / highest:.1f}">'
         f"<title>{n * group * step:.2f}–{(n + 1) * group * step:.2f} bpp: {bars[n]:,}</title>"
         "</rect>"
         for n in sorted(bars)
     ]
     for tick in range(6):
         value = tick / 5 * number * group * step
-        parts.append(f'<text x="{40 + 180 * tick}" y="198" text-anchor="middle">{value:.2f}</text>')
-    parts.append(f'<text x="36" y="30" text-anchor="end">{highest:,}</text>')
-    return f'<svg viewBox="0 0 980 204" role="img">{"".join(parts)}</svg>'
+        parts.append(f'<text x="{40 + 180 * tick}" y="216" text-anchor="middle">{value:.2f}</text>')
+    parts.append(f'<text x="40" y="26">{highest:,}</text>')
+    return f'<svg viewBox="0 0 980 222" role="img">{"".join(parts)}</svg>'
 
 
 def _failures(totals: Totals) -> Iterable[str]:

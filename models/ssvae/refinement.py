@@ -47,17 +47,20 @@ class Descent:
     """How the offsets are moved. Steps are in symbol units, gradients in bits per symbol unit."""
 
     steps: tuple[float, float, float, float]
-    """Largest step of u, z1, z2 and the fine stage; falls linearly to zero."""
-    gradient: float = 10.0
+    """Largest step of u, z1, z2 and the fine stage; falls to zero with the root of what is left."""
+    gradient: float = 20.0
     """Gradients well below this move an offset in proportion, larger ones by the largest step."""
-    spring: float = 10.0
-    """Bits per squared symbol unit at the end; half of the second derivative of the cost of a
-    rounding error, which is about 17 at high rates."""
+    spring: float = 12.0
+    """Bits per squared symbol unit, from the middle on. Half of the second derivative of the cost
+    of a rounding error is about 9 at high rates; a symbol's neighbours change with it."""
+    first: float = 0.4
+    """Share of the spring in the first iteration. Without it, the first steps carry many symbols
+    over their boundaries that had better stayed."""
 
     @classmethod
     def of(cls, iterations: int) -> Descent:
         """Measured to work: the fewer iterations, the longer the steps."""
-        step = 0.05 * (40 / max(1, iterations)) ** 0.5
+        step = 0.05 * (40 / max(1, iterations)) ** 0.65
         return cls((step / 2, step / 2, step, step))
 
 
@@ -151,7 +154,7 @@ class _Piece:
         free = [own.clone().requires_grad_() for own in self._own]
         optimizer = torch.optim.Adam(
             [{"params": [f], "lr": s} for f, s in zip(free, descent.steps, strict=False)],
-            betas=(0.9, 0.95),
+            betas=(0.8, 0.95),
             eps=descent.gradient,
         )
         best = float("inf")
@@ -163,9 +166,10 @@ class _Piece:
                     own.copy_(offset.detach())
             if done == iterations:
                 break
-            spring = descent.spring * min(1.0, 2 * done / iterations)
+            passed = done / iterations
+            spring = descent.spring * min(1.0, descent.first + 2 * (1 - descent.first) * passed)
             for group, step in zip(optimizer.param_groups, descent.steps, strict=False):
-                group["lr"] = step * (1 - done / iterations)
+                group["lr"] = step * (1 - passed) ** 0.5
             gradients = torch.autograd.grad(cost.smooth + spring * cost.spring, free)
             for f, gradient in zip(free, gradients, strict=True):
                 f.grad = gradient

@@ -59,8 +59,8 @@ class Descent:
 
     @classmethod
     def of(cls, iterations: int) -> Descent:
-        """Measured to work: the fewer iterations, the longer the steps."""
-        step = 0.05 * (40 / max(1, iterations)) ** 0.65
+        """Measured to work: the fewer iterations below 40, the longer the steps."""
+        step = 0.05 * max(1.0, 40 / max(1, iterations)) ** 0.65
         return cls((step / 2, step / 2, step, step))
 
 

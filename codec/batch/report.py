@@ -111,7 +111,7 @@ def _overview(totals: Totals, settings: dict) -> str:
     rows.append(("Weights", weights or "–"))
     options = settings.get("options", {}).items()
     rows.append(("Options", ", ".join(f"{k} {v}" for k, v in options) or "–"))
-    return _table(rows, kind="facts")
+    return f'<div class="facts">{_table(rows)}</div>'
 
 
 def _span(qualities: Counter[float]) -> str:
@@ -127,9 +127,9 @@ def _share(totals: Totals) -> str:
     return f" ({totals.written / totals.read:.1%})" if totals.read else ""
 
 
-def _table(rows: Iterable[tuple[str, str]], kind: str = "") -> str:
+def _table(rows: Iterable[tuple[str, str]]) -> str:
     cells = "".join(f"<tr><th>{escape(a)}</th><td>{escape(b)}</td></tr>" for a, b in rows)
-    return f'<table class="{kind}">{cells}</table>'
+    return f"<table>{cells}</table>"
 
 
 def histogram(counts: Counter[int], step: float) -> str:

@@ -48,7 +48,7 @@ _AT_ONCE = 512
 
 
 def config_of(levels: int) -> LevelsConfig:
-    """Networks of 1.0 … 1.3 M parameters."""
+    """Networks whose steps take about as long: 0.6 … 1.4 M parameters, the prior of u included."""
     if levels == 1:
         return LevelsConfig(1, first_stride=8, width=144, depth=5)
     return LevelsConfig(levels, width=112 if levels == 2 else 80)

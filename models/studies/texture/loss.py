@@ -214,8 +214,7 @@ def texture_loss(
         shown, smooth, true: picture, mean fill, original.
         logits: the discriminator's on ``shown``; None while it has not learned enough.
     """
-    looks = shown, smooth, true
-    a, b, c = (F.avg_pool2d(look.picture.float(), 4) for look in looks)
+    a, b, c = (F.avg_pool2d(look.picture.float(), 4) for look in (shown, smooth, true))
     levels = zip(shown.features, smooth.features, true.features, strict=True)
     features = [relative(x, y, z, floor=0.01) for x, y, z in levels][1:]
     parts = {

@@ -77,32 +77,32 @@ def _percent(value: float | None) -> str:
 def rates(
     results: dict[str, dict[str, Any]], seen: dict[str, dict[str, Any]] | None = None
 ) -> list[str]:
-    """BD-rates against each anchor.
+    """Bits at equal quality (BD-rate) against each anchor, a line each.
 
     Args:
-        results: title of an image set → results whose PSNR is shown, by bands too.
+        results: name of an image set → results whose PSNR is shown, by bands too.
         seen: those of which the perceptual metrics are shown; they stand first.
     """
-    every = [*(seen or {}).values(), *results.values()]
-    anchors = list(dict.fromkeys(a for r in every for a in r["bd_rate_percent"]))
-    lines = [
-        "| bits at equal quality, against | " + " | ".join(OTHERS[a].label for a in anchors) + " |",
-        "| --- |" + " ---: |" * len(anchors),
-    ]
-
-    def row(title: str, values: dict[str, float | None]) -> str:
-        return f"| {title} | " + " | ".join(_percent(values.get(a)) for a in anchors) + " |"
-
-    for title, result in (seen or {}).items():
+    columns: list[tuple[str, dict[str, float | None]]] = []
+    for result in (seen or {}).values():
         for metric, name in PERCEPTUAL.items():
-            if rate := result.get(f"bd_rate_{metric}_percent"):
-                lines.append(row(f"**{title}, {name}**", rate))
-    for title, result in results.items():
-        lines.append(row(f"**{title}, PSNR**", result["bd_rate_percent"]))
-        for band in result["bands"][anchors[0]]:
-            inside = {a: (result["bands"][a][band] or {}).get("percent") for a in result["bands"]}
-            lines.append(row(f"… {band}", inside))
-    return lines
+            columns.append((name, result.get(f"bd_rate_{metric}_percent", {})))
+    for place, (title, result) in enumerate(results.items()):
+        bands = result["bands"]
+        columns.append((f"{title}: PSNR" if place else "PSNR", result["bd_rate_percent"]))
+        for band in bands["jpeg"]:
+            inside = {a: (bands[a][band] or {}).get("percent") for a in bands}
+            columns.append((f"… {band}", inside))
+    columns = [(head, of) for head, of in columns if any(v is not None for v in of.values())]
+    anchors = [a for a in OTHERS if any(a in of for _, of in columns)]
+    return [
+        "| bits at equal quality, against | " + " | ".join(head for head, _ in columns) + " |",
+        "| --- |" + " ---: |" * len(columns),
+        *(
+            f"| {OTHERS[a].label} | " + " | ".join(_percent(of.get(a)) for _, of in columns) + " |"
+            for a in anchors
+        ),
+    ]
 
 
 def qualities(result: dict[str, Any]) -> list[str]:

@@ -1,8 +1,8 @@
 """The judgement of a set of weights on a folder, from files really written and really decoded.
 
 ``python -m benchmarks.rate_distortion FOLDER -o results.json`` prints mean bpp and PSNR (RGB, mean
-over images) of each codec and setting; BD-rates against JPEG, JPEG 2000 and AVIF, overall and by
-bands of PSNR; what fails on single images. ``--cache FILE`` keeps what was measured, so that an
+over images) of each codec and setting; BD-rates against each of ``--anchors``, overall and by bands
+of PSNR; what fails on single images. ``--cache FILE`` keeps what was measured, so that an
 interrupted run goes on and one of other weights measures ours alone; ``--compare OLD.json`` sets
 ours beside an earlier run. Needs the extra ``bench``.
 """
@@ -29,6 +29,13 @@ from models.names import MODEL_IDS
 from models.training.anchors import ANCHORS
 from models.training.hardware import machine
 from models.weights_file import weights_info
+
+#: What weights are judged by: beside it, and more with the perceptual metrics.
+JUDGES = ("jpeg", "jpeg2000", "avif-psnr")
+PERCEPTUAL_JUDGES = (
+    *("jpeg", "jpegli", "webp", "jpeg2000", "avif-psnr", "avif-psnr-4", "avif-iq", "avif-iq-4"),
+    "jxl",
+)
 
 
 def settings_of(anchor: str) -> tuple[float, ...]:
@@ -65,6 +72,14 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("-o", "--output", type=Path, help="write all points and figures as JSON")
     parser.add_argument("--cache", type=Path, help="keep what was measured in this file")
     parser.add_argument("--compare", type=Path, help="results of an earlier run to set ours beside")
+    parser.add_argument(
+        "--anchors",
+        nargs="+",
+        choices=list(OTHERS),
+        metavar="CODEC",
+        help=f"codecs to compare with, JPEG always (default: {' '.join(JUDGES)}; with "
+        f"--perceptual: {' '.join(PERCEPTUAL_JUDGES)})",
+    )
     parser.add_argument("--model", choices=list(MODEL_IDS), default="ssvae")
     parser.add_argument("--effort", type=int, choices=range(1, 10), default=1)
     parser.add_argument("--device", default="auto")
@@ -90,7 +105,8 @@ def main(arguments: list[str] | None = None) -> None:
         earlier = read_points(options.compare) if options.compare else None
     except (OSError, ValueError, KeyError, TypeError) as error:
         parser.error(f"--compare cannot be read: {error}")
-    wanted = ["jpeg", "jpeg2000", "avif-psnr", *(["avif-iq", "jxl"] if options.perceptual else [])]
+    chosen = options.anchors or (PERCEPTUAL_JUDGES if options.perceptual else JUDGES)
+    wanted = list(dict.fromkeys(("jpeg", *chosen)))
     for name in wanted:
         if lacks := missing(name):
             print(f"without {name}, which needs {lacks}")

@@ -15,11 +15,14 @@ from benchmarks.bench.curves import METRICS, in_decibel
 #: Colours that people with any colour vision tell apart (Okabe & Ito 2008), by codec; markers help.
 _STYLES = {
     "jpeg": ("#56B4E9", "s"),
+    "jpegli": ("#2B7BA8", "p"),
     "jpeg2000": ("#0072B2", "D"),
     "webp": ("#009E73", "^"),
     "avif": ("#CC79A7", "v"),
     "avif-psnr": ("#7F7F7F", "v"),
     "avif-iq": ("#CC79A7", "v"),
+    "avif-psnr-4": ("#4F4F4F", "<"),
+    "avif-iq-4": ("#9C4F7F", "<"),
     "jxl": ("#E69F00", "P"),
 }
 _OURS = ("#D55E00", "o")

@@ -66,3 +66,19 @@ def test_a_block_is_filled_and_the_rest_stays():
     assert fill(new, {"a": ["1", "2"]}) == new
     with pytest.raises(PageError, match="no table 'a'"):
         fill(page, {"b": []})
+
+
+def test_rates_have_a_line_for_each_anchor_and_a_column_for_each_metric_that_was_measured():
+    def result(**anchors):
+        bands = {name: {"low": {"percent": v}, "high": None} for name, v in anchors.items()}
+        return {"bd_rate_percent": anchors, "bands": bands}
+
+    eye = result(jpeg=-50.0) | {"bd_rate_ssimulacra2_percent": {"jpeg": -60.04, "avif-iq-4": 2.0}}
+    sets = {"photographs": result(jpeg=-40.0, jxl=-10.0), "large": result(jpeg=-30.0)}
+    head, _, *lines = pages.rates(sets, {"photographs": eye})
+    assert head.split(" | ")[1:] == ["SSIMULACRA2", "PSNR", "… low", "large: PSNR", "… low |"]
+    assert lines == [
+        "| JPEG | −60.0% | −40.0% | −40.0% | −30.0% | −30.0% |",
+        "| AVIF, tune=iq, speed 4 | +2.0% | – | – | – | – |",
+        "| JPEG XL | – | −10.0% | −10.0% | – | – |",
+    ]

@@ -1,7 +1,8 @@
-"""The fitted filter's coefficients as bytes: the payload of chunk ``f`` (``docs/format.md``).
+"""The fitted filters' coefficients as bytes: the payload of chunk ``f`` (``docs/format.md``).
 
-One byte says which planes are filtered (bit 0 luma, bits 1 and 2 the two chroma planes), then for
-each of them three bits ``k`` and its coefficients in Rice codes of parameter ``k``.
+One byte says which planes are filtered (bit 0 luma, bits 1 and 2 the two chroma planes, bits 3 … 5
+the same before the correction), then for each of them three bits ``k`` and its coefficients in Rice
+codes of parameter ``k``.
 """
 
 from __future__ import annotations
@@ -12,23 +13,33 @@ from bitstream.errors import CorruptError
 
 #: Coefficients of luma and of the two chroma planes.
 COUNTS = (18, 14, 14)
+#: Of the planes of both filters: that of the picture, that of the picture before its correction.
+_BOTH = COUNTS * 2
 #: Coefficients are whole multiples of 1/UNIT, at most LIMIT of them.
 UNIT = 256
 LIMIT = 255
 _RICE_BITS = 3
 #: No filter takes more bytes: the least suitable ``k`` for the largest coefficients.
-MAX_BYTES = 1 + (3 * _RICE_BITS + sum(COUNTS) * (2 * LIMIT + 1) + 7) // 8
+MAX_BYTES = 1 + (len(_BOTH) * _RICE_BITS + sum(_BOTH) * (2 * LIMIT + 1) + 7) // 8
 
 
-def pack_filter(planes: Sequence[Sequence[int]]) -> bytes:
-    """Coefficients of the three planes → payload; an empty plane is not filtered.
+#: Coefficients of three planes, each as many whole numbers within ±:data:`LIMIT` as :data:`COUNTS`
+#: says; an empty plane is not filtered.
+Planes = Sequence[Sequence[int]]
+#: A filter that does nothing.
+NONE: Planes = ((), (), ())
+
+
+def pack_filter(last: Planes, before: Planes = NONE) -> bytes:
+    """Coefficients → payload.
 
     Args:
-        planes: three sequences, each of as many numbers as :data:`COUNTS` says or empty, each
-            number within ±:data:`LIMIT`.
+        last: of the filter of the picture.
+        before: of the filter of the picture before it is corrected.
     """
+    planes = [*last, *before]
     assert [len(plane) for plane in planes] == [
-        count if plane else 0 for plane, count in zip(planes, COUNTS, strict=True)
+        count if plane else 0 for plane, count in zip(planes, _BOTH, strict=True)
     ]
     bits, mask = "", 0
     for index, plane in enumerate(planes):
@@ -66,21 +77,21 @@ def _rice(value: int, k: int) -> str:
     return "1" * (number >> k) + "0" + low
 
 
-def unpack_filter(payload: bytes) -> tuple[tuple[int, ...], ...]:
-    """Payload → coefficients of the three planes, as :func:`pack_filter` takes them.
+def unpack_filter(payload: bytes) -> tuple[Planes, Planes]:
+    """Payload → coefficients of both filters, as :func:`pack_filter` takes them.
 
     Raises:
         CorruptError: the payload is not what an encoder writes.
     """
-    if not 2 <= len(payload) <= MAX_BYTES or not 1 <= payload[0] < 1 << len(COUNTS):
+    if not 2 <= len(payload) <= MAX_BYTES or not 1 <= payload[0] < 1 << len(_BOTH):
         raise CorruptError("its size or its planes are impossible")
     reader = _Bits(payload[1:])
     planes = tuple(
         _read_plane(reader, count) if payload[0] >> index & 1 else ()
-        for index, count in enumerate(COUNTS)
+        for index, count in enumerate(_BOTH)
     )
     reader.finish()
-    return planes
+    return planes[: len(COUNTS)], planes[len(COUNTS) :]
 
 
 def _read_plane(reader: _Bits, count: int) -> tuple[int, ...]:

@@ -33,7 +33,7 @@ from codec.limits import out_of_memory_as_limit
 from codec.options import DecodeKeywords, DecodeOptions
 from codec.progress import split
 from codec.walk import Filled, Source, Stored, tables_of, walk
-from models.picture_filter import PictureFilter
+from models.picture_filter import EachFiltered, PictureFilter
 from models.protocol import CodingModel, PriorState, Progress
 from models.tiles import Box
 
@@ -133,6 +133,14 @@ class Plan(NamedTuple):
     def pixels(self) -> int:
         """Padded."""
         return self.size[0] * self.size[1]
+
+
+class Filters(NamedTuple):
+    """The filters of one picture."""
+
+    before: PictureFilter | None = None
+    """Of the picture before it is corrected."""
+    last: PictureFilter | None = None
 
 
 class Decoder:
@@ -236,11 +244,11 @@ class Decoder:
         quality, upto = self.header.quality, self._upto
         return Plan(self.model, (height, width), quality, ends, whole, upto, options.scale)
 
-    def take(self, checksums: Sequence[int]) -> PictureFilter | None:
+    def take(self, checksums: Sequence[int]) -> Filters:
         """All layers were decoded together with those of other files; ``checksums`` are those of
-        their symbols. Gives the filter of the picture."""
+        their symbols. Gives the filters of the picture."""
         self.count, self._checksums = self._wanted, list(checksums)
-        return self._fitted_filter([])
+        return self._fitted_filters([])
 
     def take_pixels(self, pixels: np.ndarray) -> None:
         """The picture was drawn together with others, filtered: padded, H×W×3 uint8."""
@@ -275,8 +283,8 @@ class Decoder:
     @torch.no_grad()
     def draw(self, scale: int) -> Picture:
         """The picture of what is decoded so far, without what the file holds after its layers."""
-        finish = self._fitted_filter([]) if scale == 1 else None
-        picture = Picture(self._pixels(scale, finish), self.header.grey)
+        filters = self._fitted_filters([]) if scale == 1 else Filters()
+        picture = Picture(self._pixels(scale, filters), self.header.grey)
         add_side_data(picture, self._container, scale, [])
         return picture
 
@@ -309,14 +317,14 @@ class Decoder:
         before = len(notes)
         if self._failure is not None:
             notes.append(self._failure.note(self.header))
-        finish = self._fitted_filter(notes)
+        filters = self._fitted_filters(notes)
         graphics = self._graphics(notes)
         if graphics is not None and graphics.mask is None:  # nothing drawn would be seen
             self._drawing(1.0)
             shown = self._region.size() if self._region else self._shown(self._options.scale)
             pixels = np.zeros((*shown, 3), dtype=np.uint8)
         else:
-            pixels = self._completed(finish)
+            pixels = self._completed(filters)
         if graphics is not None:
             pixels = graphics.over(pixels, self._options.scale)
         picture = Picture(pixels, self.header.grey)
@@ -333,7 +341,7 @@ class Decoder:
             tuple(self._checksums),
             tuple(notes),
             damaged=self._container.damage is not None or len(notes) > before,
-            filtered=finish is not None,
+            filtered=filters != Filters(),
             graphics=graphics is not None,
             cut=self._cut_short(),
         )
@@ -345,7 +353,7 @@ class Decoder:
             return arrived < self._wanted
         return self._container.truncated and options.layers is None and options.stages is None
 
-    def _completed(self, finish: PictureFilter | None) -> np.ndarray:
+    def _completed(self, filters: Filters) -> np.ndarray:
         """Pixels at the scale asked for, missing layers filled."""
         options = self._options
         if self._drawn is not None and self._drawn[:2] == (self._upto, options.scale):
@@ -359,10 +367,11 @@ class Decoder:
         if options.fill == "sample":
             rng = np.random.Generator(np.random.Philox(options.seed))
         self._walk([Filled(rng, options.temperature)] * self._upto, None)
-        return self._pixels(options.scale, finish, last=True)
+        return self._pixels(options.scale, filters, last=True)
 
-    def _fitted_filter(self, notes: list[str]) -> PictureFilter | None:
-        """The filter for the picture of :meth:`finish`, if the file has one that was fitted to it.
+    def _fitted_filters(self, notes: list[str]) -> Filters:
+        """The filters for the picture of :meth:`finish`, if the file has some that were fitted to
+        it.
 
         That is the picture of all stages that the file declares, in full size, with the prior's
         mean for what it leaves out. A malformed filter is left out with a note.
@@ -371,12 +380,13 @@ class Decoder:
         whole = self.count == self.header.layers and cut.used(self.count) == cut.declared
         invented = options.invents and cut.left_out
         if payload is None or not whole or options.scale > 1 or invented:
-            return None
+            return Filters()
         try:
-            return PictureFilter(unpack_filter(payload), UNIT)
+            last, before = unpack_filter(payload)
         except CorruptError as error:
             notes.append(f"the picture's filter is left out: {error}")
-            return None
+            return Filters()
+        return Filters(*(PictureFilter(f, UNIT) if any(f) else None for f in (before, last)))
 
     def _graphics(self, notes: list[str]) -> Graphics | None:
         """The lossless part, if the file has one and all is used that the file declares.
@@ -401,9 +411,7 @@ class Decoder:
         """Height and width of the picture at a scale."""
         return -(-self._size[0] // scale), -(-self._size[1] // scale)
 
-    def _pixels(
-        self, scale: int, finish: PictureFilter | None, *, last: bool = False
-    ) -> np.ndarray:
+    def _pixels(self, scale: int, filters: Filters, *, last: bool = False) -> np.ndarray:
         """Draw, cropped to the image, H×W×3 uint8. ``last``: the walk is not needed after it."""
         latents = self.latents
         if last:  # the prior's maps and the latents take as much memory as a large picture
@@ -411,8 +419,15 @@ class Decoder:
         progress = self._drawing if last else None
         region = self._region
         box = None if region is None else region.times(scale)
+        before, after = filters
         drawn = self.model.synthesize(
-            latents, self.header.quality, scale, progress, finish=finish, box=box
+            latents,
+            self.header.quality,
+            scale,
+            progress,
+            prepared=None if before is None else EachFiltered([before]),
+            finish=after,
+            box=box,
         )
         del latents
         height, width = self._shown(scale) if region is None else region.size()

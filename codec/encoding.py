@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Unpack
@@ -15,6 +15,7 @@ from torch import Tensor
 from bitstream.container import (
     ALPHA,
     EXIF,
+    FILTER,
     FLAG_GREY,
     ICC,
     LAYER,
@@ -24,8 +25,9 @@ from bitstream.container import (
     Chunk,
     Header,
 )
+from bitstream.picture_filter import NONE, UNIT, Planes, pack_filter
 from codec.errors import LimitError
-from codec.filter_fitting import Sample, fit_filter
+from codec.filter_fitting import CHUNK_BITS, Sample, fit_planes
 from codec.graphics_detection import find_graphics
 from codec.graphics_fitting import encode_graphics, wants_graphics
 from codec.image_io import (
@@ -46,7 +48,8 @@ from codec.progress import split
 from codec.search import Rung, Search, ladder
 from codec.walk import Coded, Filled, Recorder, pad_image, tables_of, walk
 from models.names import tuning_of
-from models.protocol import CodingModel, LayerSpec, Posterior, Progress
+from models.picture_filter import EachFiltered, PictureFilter
+from models.protocol import CodingModel, Draw, LayerSpec, Progress
 from models.tiles import Box
 
 
@@ -210,9 +213,9 @@ class ImageEncoder:
         return image
 
     def file(
-        self, rung: Rung, stages: int, whole: int, payloads: Sequence[bytes], fitted: Chunk | None
+        self, rung: Rung, stages: int, whole: int, payloads: Sequence[bytes], fitted: Fitted
     ) -> Encoded:
-        """The file of ``payloads``, the data of its layers, and the filter that was fitted.
+        """The file of ``payloads``, the data of its layers, and the filters that were fitted.
 
         Args:
             stages: how many are stored of the ``whole`` that the layers have.
@@ -222,7 +225,7 @@ class ImageEncoder:
         header = Header(*made_by, width, height, rung.quality, len(payloads), self._flags)
         count = [Chunk(STAGES, bytes([stages]))] if stages < whole else []
         *first, final = (Chunk(LAYER, payload) for payload in payloads)
-        filters = [] if fitted is None else [fitted]
+        filters = fitted.chunks()
         chunks = [*self._before, *count, *first, *filters, final, *self._after]
         data = header.to_bytes() + b"".join(chunk.to_bytes() for chunk in chunks)
         sizes = tuple(len(payload) for payload in payloads)
@@ -231,14 +234,61 @@ class ImageEncoder:
         return Encoded(data, width, height, *about)
 
     @torch.no_grad()
-    def fit(self, draw: Callable[[Box], Tensor], quality: float) -> Chunk | None:
-        """The fitted filter's chunk, if there is to be one; ``draw`` as of
-        :func:`codec.filter_fitting.fit_filter`."""
-        if self.sample is None:
-            return None
-        return fit_filter(
-            self.sample, draw, self.model, quality, grey=bool(self._flags & FLAG_GREY)
-        )
+    def fit(
+        self, draw: Callable[[Box], Tensor], quality: float, *, overhead: float, share: float = 1.0
+    ) -> Planes:
+        """The coefficients of a fitted filter: see :func:`codec.filter_fitting.fit_planes`."""
+        assert self.sample is not None
+        grey = bool(self._flags & FLAG_GREY)
+        about = self.sample, draw, self.model, quality
+        return fit_planes(*about, grey=grey, overhead=overhead, share=share)
+
+
+@dataclass
+class Fitted:
+    """The filters of one picture."""
+
+    before: Planes = NONE
+    """Of the picture before it is corrected."""
+    last: Planes = NONE
+
+    def chunks(self) -> list[Chunk]:
+        """What the file holds of them."""
+        if not any(self.before) and not any(self.last):
+            return []
+        return [Chunk(FILTER, pack_filter(self.last, self.before))]
+
+
+class _Fitting:
+    """Fits the filters of images that are encoded together."""
+
+    def __init__(self, encoders: Sequence[ImageEncoder], quality: float) -> None:
+        self._encoders, self._quality = encoders, quality
+        self.results = [Fitted() for _ in encoders]
+
+    def prepare(self, draw: Draw) -> EachFiltered | None:
+        """Before a correction: a :data:`models.protocol.Prepare`.
+
+        Error that is coded anyway takes fewer bits if there is less of it, but by less than error
+        is worth in the end.
+        """
+        for encoder, fitted, alone in self._each(draw):
+            fitted.before = encoder.fit(alone, self._quality, overhead=CHUNK_BITS, share=0.5)
+        filters = [
+            PictureFilter(fitted.before, UNIT) if any(fitted.before) else None
+            for fitted in self.results
+        ]
+        return EachFiltered(filters) if any(filters) else None
+
+    def complete(self, draw: Draw) -> None:
+        """The filters of the pictures."""
+        for encoder, fitted, alone in self._each(draw):
+            overhead = 0 if any(fitted.before) else CHUNK_BITS
+            fitted.last = encoder.fit(alone, self._quality, overhead=overhead)
+
+    def _each(self, draw: Draw) -> Iterator[tuple[ImageEncoder, Fitted, Callable[[Box], Tensor]]]:
+        drawings = _drawings([encoder.size for encoder in self._encoders], draw)
+        return zip(self._encoders, self.results, drawings, strict=True)
 
 
 def _stored_layers(model: CodingModel, rung: Rung) -> tuple[LayerSpec, ...]:
@@ -268,11 +318,13 @@ def encode_together(
     size, fitted = encoders[0].size, encoders[0].sample is not None
     refining, coding, fitting = split(progress, [10.0 * (effort - 1) ** 2, 1.0, 0.25 * fitted])
     images = [encoder.take_image(last=last) for encoder in encoders]
+    filters = _Fitting(encoders, quality)
     posterior = model.posterior(
         images[0] if count == 1 else torch.cat(images),
         quality,
         effort=effort,
         content=size,
+        prepare=filters.prepare if fitted else None,
         progress=refining,
     )
     del images
@@ -284,35 +336,31 @@ def encode_together(
     prior = walk(model, size, quality, [coded] * len(layers), coding, stages=stages, batch=count)
     del coded  # with the target of the last stage, which is as large as z2
     payloads = recorder.payloads()
-    filters: list[Chunk | None] = [None] * count
     if fitted:
         missing = [Filled()] * len(model.layers)
         latents = walk(model, size, quality, missing, prior=prior).latents
         del prior  # its maps are no longer needed, and as large as the picture
-        drawings = _drawings([encoder.size for encoder in encoders], posterior, latents)
-        filters = [e.fit(draw, quality) for e, draw in zip(encoders, drawings, strict=True)]
+        filters.complete(partial(posterior.draw, latents))
     fitting(1.0)
-    made = zip(encoders, payloads, filters, strict=True)
-    return [encoder.file(rung, stages, whole, data, chunk) for encoder, data, chunk in made]
+    made = zip(encoders, payloads, filters.results, strict=True)
+    return [encoder.file(rung, stages, whole, data, found) for encoder, data, found in made]
 
 
-def _drawings(
-    sizes: Sequence[tuple[int, int]], posterior: Posterior, latents: Sequence[Tensor]
-) -> list[Callable[[Box], Tensor]]:
+def _drawings(sizes: Sequence[tuple[int, int]], draw: Draw) -> list[Callable[[Box], Tensor]]:
     """For each image of a batch a function that draws a box of it, 1×3×h×w float32.
 
     Images of one size are asked for the same boxes: each is drawn for all of them at once.
     """
     if len(sizes) == 1:
-        return [lambda box: posterior.draw(latents, box)]
+        return [draw]
     alike = {size: [i for i, other in enumerate(sizes) if other == size] for size in sizes}
     drawn: dict[tuple[tuple[int, int], Box], Tensor] = {}
 
-    def draw(index: int, box: Box) -> Tensor:
+    def of_one(index: int, box: Box) -> Tensor:
         size = sizes[index]
         if (size, box) not in drawn:
-            drawn[size, box] = posterior.draw(latents, box, alike[size])
+            drawn[size, box] = draw(box, alike[size])
         place = alike[size].index(index)
         return drawn[size, box][place : place + 1]
 
-    return [partial(draw, index) for index in range(len(sizes))]
+    return [partial(of_one, index) for index in range(len(sizes))]

@@ -1,9 +1,10 @@
 """Fitting the filter of a picture: which coefficients, and whether they earn their bytes.
 
-The normal equations are collected on pieces of the decoded picture, solved, and rounded; then
-single coefficients are moved as long as bits + λ·squared error falls (:mod:`models.picture_filter`
-says what is filtered, ``docs/decisions/0020-fitted-filter.md`` what it brings). Where the pieces
-are not the whole image, what fits half of them is tried on the other half.
+There may be two: of the picture, and of the picture that a correction is added to. The normal
+equations are collected on pieces of the decoded picture, solved, and rounded; then single
+coefficients are moved as long as bits + λ·squared error falls (:mod:`models.picture_filter` says
+what is filtered, ``docs/decisions/0020-fitted-filter.md`` what it brings). Where the pieces are not
+the whole image, what fits half of them is tried on the other half.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import numpy as np
 from torch import Tensor
 
 from bitstream.container import FILTER, Chunk
-from bitstream.picture_filter import COUNTS, LIMIT, UNIT, pack_filter, plane_bits
+from bitstream.picture_filter import COUNTS, LIMIT, NONE, UNIT, Planes, plane_bits
 from models.picture_filter import PLANE_WEIGHTS, REACH, Statistics
 from models.protocol import CodingModel
 from models.tiles import Box
@@ -27,6 +28,8 @@ _PIECE, _FEWEST, _MOST = 256, 4, 16
 _STEP = 2
 #: Pieces begin at multiples of n pixels.
 _ALIGN = 8
+#: Bits of a filter's chunk without coefficients, those that fill its last byte included.
+CHUNK_BITS = 8 * len(Chunk(FILTER, bytes(1)).to_bytes()) + 7
 #: Rounds of moving single coefficients.
 _ROUNDS = 3
 #: Keeps the solution small where features hardly differ; a share of their squares.
@@ -72,20 +75,24 @@ class Sample:
         return cls(Box.of(*image.shape[-2:]), pieces, height * width, whole)
 
 
-def fit_filter(
+def fit_planes(
     sample: Sample,
     draw: Callable[[Box], Tensor],
     model: CodingModel,
     quality: float,
     *,
     grey: bool,
-) -> Chunk | None:
-    """The filter's chunk, or None where it would cost more than it brings.
+    overhead: float,
+    share: float = 1.0,
+) -> Planes:
+    """The filter's coefficients; none where they would cost more than they bring.
 
     Args:
-        draw: gives the decoded picture in a box, 1×3×h×w float32 around [0, 1], missing stages
-            filled with the prior's mean.
+        draw: gives the picture that is filtered in a box, 1×3×h×w float32 around [0, 1], missing
+            stages filled with the prior's mean.
         grey: the picture is shown without its colours.
+        overhead: bits that a filter takes apart from its coefficients.
+        share: of what squared error is worth in the end.
     """
     step = 1 if sample.whole else _STEP
     halves = Statistics(step), Statistics(step)
@@ -95,8 +102,8 @@ def fit_filter(
         halves[number % 2].add(drawn, seen, original, box, grey=grey)
     # Bits per unit of squared error, added up over the channels of the pixels looked at.
     pixels = sum(half.pixels for half in halves)
-    worth = model.lagrangian(quality) / 3 * sample.pixels / pixels
-    planes, saved = [], -8.0 * len(Chunk(FILTER, bytes(1)).to_bytes()) - 7
+    worth = share * model.lagrangian(quality) / 3 * sample.pixels / pixels
+    planes, saved = [], -overhead
     for index in range(1 if grey else len(COUNTS)):
         one, other = (_Cost.of(half, index, worth) for half in halves)
         plane = (one + other).best()
@@ -109,7 +116,7 @@ def fit_filter(
         planes.append(plane if gain > 0 else [])
         saved += max(0.0, gain)
     planes += [[] for _ in COUNTS[len(planes) :]]
-    return Chunk(FILTER, pack_filter(planes)) if saved > 0 else None
+    return planes if saved > 0 else NONE
 
 
 @dataclass(frozen=True)

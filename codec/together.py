@@ -268,8 +268,8 @@ def _decode_together(decoders: Sequence[Decoder], plan: Plan) -> list[Decoded]:
     latents = prior.latents
     del prior  # its maps are no longer needed
     filters = [decoder.take(crcs) for decoder, crcs in zip(decoders, checksums, strict=True)]
-    finish = EachFiltered(filters) if any(filters) else None
-    drawn = model.synthesize(latents, plan.quality, plan.scale, finish=finish)
+    before, last = (EachFiltered(f) if any(f) else None for f in zip(*filters, strict=True))
+    drawn = model.synthesize(latents, plan.quality, plan.scale, prepared=before, finish=last)
     pixels = drawn.permute(0, 2, 3, 1).contiguous().cpu().numpy()  # (B, H, W, 3)
     for decoder, picture in zip(decoders, pixels, strict=True):
         decoder.take_pixels(picture)

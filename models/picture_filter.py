@@ -85,6 +85,10 @@ class EachFiltered:
     def __init__(self, filters: Sequence[PictureFilter | None]) -> None:
         self._filters = filters
 
+    def of(self, images: Sequence[int] | None) -> EachFiltered:
+        """Those of some images of the batch; None: of all."""
+        return self if images is None else EachFiltered([self._filters[i] for i in images])
+
     def __call__(self, drawn: Tensor) -> Tensor:
         pairs = zip(self._filters, drawn.split(1), strict=True)
         return torch.cat([one if each is None else each(one) for each, one in pairs])

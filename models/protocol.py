@@ -96,6 +96,13 @@ class PriorState(Protocol):
         """Values of B×C×H×W at the places of the step predicted last, (B, N) in coding order."""
 
 
+class Draw(Protocol):
+    """Draws a box of the images of a batch, B×3×h×w float32 around [0, 1]; only some of them where
+    ``images`` names them. The box has its sides on multiples of 8."""
+
+    def __call__(self, box: Box, images: Sequence[int] | None = None) -> Tensor: ...
+
+
 class Posterior(Protocol):
     """The encoder's view of a batch of images."""
 
@@ -123,6 +130,18 @@ class Finish(Protocol):
         """B×3×h×w float32 → the same shape; what lies beyond ``drawn`` is its edge repeated."""
 
 
+class EachFinish(Finish, Protocol):
+    """A finish for each image of a batch."""
+
+    def of(self, images: Sequence[int] | None) -> Finish:
+        """Those of some images; None: of all."""
+
+
+#: Asked once, before a correction is computed, with what draws the picture that it corrects: gives
+#: what that picture is finished by first.
+Prepare = Callable[[Draw], EachFinish | None]
+
+
 class CodingModel(Protocol):
     """One set of weights of a model family."""
 
@@ -147,6 +166,7 @@ class CodingModel(Protocol):
         *,
         effort: int = 1,
         content: tuple[int, int] | None = None,
+        prepare: Prepare | None = None,
         progress: Progress | None = None,
     ) -> Posterior:
         """Analyse images B×3×H×W, uint8; sides are multiples of ``size_multiple``.
@@ -155,6 +175,8 @@ class CodingModel(Protocol):
             effort: 1…``max_effort``; above 1 the posterior means are refined for this very image,
                 which takes time and changes nothing for the decoder; one image at a time.
             content: height and width without padding, whose errors do not count; default: all.
+            prepare: see :data:`Prepare`; a decoder has to do the same. Without corrections it is
+                not asked.
             progress: called with the share of the refinement done.
         """
 
@@ -171,12 +193,14 @@ class CodingModel(Protocol):
         scale: int,
         progress: Progress | None = None,
         *,
+        prepared: EachFinish | None = None,
         finish: Finish | None = None,
         box: Box | None = None,
     ) -> Tensor:
-        """Latents of stages → B×3×H/scale×W/scale, uint8. ``scale`` is 1, 2 or 4; ``finish``
-        belongs to scale 1. With a ``box``, edges on multiples of the scale, only that part of it,
-        the same to the last bit; what it does not depend on need not be computed."""
+        """Latents of stages → B×3×H/scale×W/scale, uint8. ``scale`` is 1, 2 or 4; ``prepared``,
+        done before a correction is added, and ``finish`` belong to scale 1. With a ``box``, edges
+        on multiples of the scale, only that part of it, the same to the last bit; what it does not
+        depend on need not be computed."""
 
     def lagrangian(self, quality: float) -> float:
         """λ of a quality: bits per pixel that one unit of mean squared error is worth, pixels in

@@ -18,7 +18,7 @@ from models.exact.frozen import FrozenModel
 from models.exact.stage_prior import STEPS
 from models.names import LAYER_NAMES
 from models.precision import fast, full_precision, to_uint8
-from models.protocol import Finish, LayerSpec, Progress
+from models.protocol import EachFinish, Finish, LayerSpec, Prepare, Progress
 from models.tiles import Box, FeatureMap, assemble, finished, picked
 from models.trainable import SIZE_MULTIPLE
 
@@ -214,6 +214,7 @@ class ConvDRAWCoding(FrozenModel[ConvDRAW]):
         *,
         effort: int = 1,
         content: tuple[int, int] | None = None,
+        prepare: Prepare | None = None,
         progress: Progress | None = None,
     ) -> ConvDRAWPosterior:
         return ConvDRAWPosterior(self._model, images, self._at(quality))
@@ -233,6 +234,7 @@ class ConvDRAWCoding(FrozenModel[ConvDRAW]):
         scale: int,
         progress: Progress | None = None,
         *,
+        prepared: EachFinish | None = None,
         finish: Finish | None = None,
         box: Box | None = None,
     ) -> Tensor:

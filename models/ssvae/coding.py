@@ -18,7 +18,7 @@ from models.exact.stage_prior import STEPS
 from models.metrics.eye import DEFAULT_EYE_LOSS, EYE_LOSSES
 from models.names import LAYER_NAMES, tuning_of
 from models.precision import full_precision
-from models.protocol import Finish, LayerSpec, Progress
+from models.protocol import EachFinish, Finish, LayerSpec, Prepare, Progress
 from models.ssvae.maps import BottomUp, TopDown
 from models.ssvae.networks import LAYER_STRIDES, SSVAE, STAGE_STRIDES, PosteriorHead
 from models.ssvae.prior import SSVAEPriorState
@@ -38,8 +38,9 @@ class SSVAEPosterior:
         bottom_up: BottomUp,
         quality: float,
         offsets: Sequence[Tensor] | None = None,
+        prepare: Prepare | None = None,
     ) -> None:
-        self._model, self._offsets = model, offsets
+        self._model, self._offsets, self._prepare = model, offsets, prepare
         self._has_fine = model.has_fine(quality)
         self._quality = torch.tensor([quality], device=bottom_up.device)
         self._bottom_up, self._frame = bottom_up, bottom_up.frame
@@ -82,6 +83,8 @@ class SSVAEPosterior:
             return fine.target(lacking) * gain
 
         with full_precision():
+            if self._prepare is not None:
+                self._top_down.prepared = self._prepare(self._top_down.uncorrected)
             target = assemble(self._frame, STAGE_STRIDES[3], compute, progress)
         if self._offsets is not None:
             target += self._offsets[3]
@@ -137,6 +140,7 @@ class SSVAECoding(FrozenModel[SSVAE]):
         *,
         effort: int = 1,
         content: tuple[int, int] | None = None,
+        prepare: Prepare | None = None,
         progress: Progress | None = None,
     ) -> SSVAEPosterior:
         images = images.to(self.thresholds.device)
@@ -152,7 +156,7 @@ class SSVAECoding(FrozenModel[SSVAE]):
                 offsets = refine(
                     self._float_face, bottom_up, at, content, iterations, progress, eye=eye
                 )
-        return SSVAEPosterior(self._model, bottom_up, float(quality), offsets)
+        return SSVAEPosterior(self._model, bottom_up, float(quality), offsets, prepare)
 
     @torch.no_grad()
     def prior(self, height: int, width: int, quality: float, batch: int = 1) -> SSVAEPriorState:
@@ -166,6 +170,7 @@ class SSVAECoding(FrozenModel[SSVAE]):
         scale: int,
         progress: Progress | None = None,
         *,
+        prepared: EachFinish | None = None,
         finish: Finish | None = None,
         box: Box | None = None,
     ) -> Tensor:
@@ -173,5 +178,6 @@ class SSVAECoding(FrozenModel[SSVAE]):
         frame = Box.of(rows * LAYER_STRIDES[0], columns * LAYER_STRIDES[0])
         with full_precision():
             top_down = TopDown(self._model, self._at(quality), frame)
+            top_down.prepared = prepared
             top_down.know(latents)
             return top_down.picture(scale, progress, finish, box)

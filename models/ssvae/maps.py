@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import torch
 from torch import Tensor
 
 from models.precision import fast, to_uint8
-from models.protocol import Finish, Progress
+from models.protocol import EachFinish, Finish, Progress
 from models.ssvae.networks import LAYER_STRIDES, SSVAE, STAGE_STRIDES
-from models.tiles import Box, FeatureMap, assemble, finished, picked
+from models.tiles import Box, FeatureMap, assemble, finished, picked, tiles
 
 #: Pixels per place of the features at 1/8, 1/16, 1/32.
 _EIGHTH, _SIXTEENTH, _THIRTY_SECOND = 8, 16, 32
@@ -72,7 +73,8 @@ class TopDown:
     """Features of the synthesis, and the pictures drawn from them.
 
     Latents become known layer by layer: :meth:`know`. ``maps[0]`` (1/16) can be read once u is
-    known, ``maps[1]`` (1/8) once z1 is.
+    known, ``maps[1]`` (1/8) once z1 is. ``prepared`` is done with the picture before the fine stage
+    is added.
 
     Args:
         quality: (1,) in [0, 100].
@@ -89,6 +91,8 @@ class TopDown:
             _reach((d[4], fine, _EIGHTH), (d[5], fine, 4)),
         )
         self._latents: list[Tensor] = []
+        self.prepared: EachFinish | None = None
+        self._uncorrected: Tensor | None = None
         self.maps = (
             FeatureMap(frame, config.widths[1], _SIXTEENTH, self._coarse),
             FeatureMap(frame, config.widths[2], _EIGHTH, self._middle),
@@ -139,8 +143,24 @@ class TopDown:
         return box.cut(features, _EIGHTH, seen)
 
     def before_fine(self, box: Box, images: Sequence[int] | None = None) -> Tensor:
-        """What u, z1 and the first stage of z2 give in a box on multiples of 8,
+        """The pictures that the fine stage corrects in a box on multiples of 8,
         B×3×h×w float32."""
+        if self.prepared is None:
+            return self.uncorrected(box, images)
+        draw = partial(self.uncorrected, images=images)
+        return finished(draw, self.prepared.of(images), _EIGHTH, self.frame)(box)
+
+    def uncorrected(self, box: Box, images: Sequence[int] | None = None) -> Tensor:
+        """What u, z1 and the first stage of z2 give in a box on multiples of 8,
+        B×3×h×w float32. Of a frame of one tile all of it is drawn at once, and kept: a view,
+        not to be written to."""
+        if len(tiles(self.frame)) > 1:
+            return self._draw_uncorrected(box, images)
+        if self._uncorrected is None:
+            self._uncorrected = self._draw_uncorrected(self.frame)
+        return picked(box.cut(self._uncorrected), images)
+
+    def _draw_uncorrected(self, box: Box, images: Sequence[int] | None = None) -> Tensor:
         seen = box.grown(self._reach[2], _EIGHTH, self.frame)
         before = fast(picked(self.maps[1].read(seen), images))
         value = self._value(2, seen, images)
@@ -149,10 +169,10 @@ class TopDown:
     def x(self, box: Box, images: Sequence[int] | None = None) -> Tensor:
         """The images in a box on multiples of 8, B×3×h×w float32 around [0, 1]; only some of the
         batch where ``images`` names them."""
-        picture, fine = self.before_fine(box, images), self._model.fine
+        fine = self._model.fine
         if fine is None or len(self._latents) < 4:
-            return picture
-        return picture + fine(self._value(3, box, images))
+            return self._draw_uncorrected(box, images)
+        return self.before_fine(box, images) + fine(self._value(3, box, images))
 
     def _y1(self, box: Box) -> Tensor:
         return self._model.synthesis.y1(fast(self.maps[0].read(box)))

@@ -94,9 +94,10 @@ def decode_layer(
 
 
 def decode_filter(payload: bytes) -> list[list[int]]:
-    """Coefficients of Y, U, V from the payload of a chunk ``f``; ValueError where it is invalid."""
+    """Coefficients of Y, U, V from the payload of a chunk ``f``, then those before the correction;
+    ValueError where it is invalid."""
     bits = [byte >> (7 - i) & 1 for byte in payload[1:] for i in range(8)]
-    if not payload or not 1 <= payload[0] <= 7:
+    if not payload or not 1 <= payload[0] <= 63:
         raise ValueError("planes")
 
     def number(count: int) -> int:
@@ -111,7 +112,7 @@ def decode_filter(payload: bytes) -> list[list[int]]:
         return bits.pop(0)
 
     planes: list[list[int]] = []
-    for plane, count in enumerate((18, 14, 14)):
+    for plane, count in enumerate((18, 14, 14, 18, 14, 14)):
         planes.append([])
         if not payload[0] >> plane & 1:
             continue

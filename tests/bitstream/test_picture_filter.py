@@ -16,13 +16,13 @@ from bitstream.picture_filter import (
 from tests.bitstream.reference_decoder import decode_filter
 
 VALUES = st.one_of(st.integers(-LIMIT, LIMIT), st.integers(-9, 9))
-PLANES = st.tuples(*(st.lists(VALUES, min_size=n, max_size=n) | st.just([]) for n in COUNTS))
+PLANES = st.tuples(*(st.lists(VALUES, min_size=n, max_size=n) | st.just([]) for n in COUNTS * 2))
 
 
 @given(PLANES.filter(any))
 def test_coefficients_come_back_and_the_second_decoder_agrees(planes):
-    payload = pack_filter(planes)
-    assert [list(plane) for plane in unpack_filter(payload)] == list(planes)
+    payload = pack_filter(planes[:3], planes[3:])
+    assert [list(plane) for each in unpack_filter(payload) for plane in each] == list(planes)
     assert decode_filter(payload) == list(planes)
     bits = sum(plane_bits(plane) for plane in planes if plane)
     assert len(payload) == 1 + -(-bits // 8) <= MAX_BYTES
@@ -37,8 +37,9 @@ def test_any_bytes_are_coefficients_in_range_or_an_error(payload):
         with pytest.raises(ValueError, match=r"planes|short|range|long"):
             decode_filter(payload)
     else:
-        assert [list(plane) for plane in planes] == decode_filter(payload)
-        assert all(abs(value) <= LIMIT for plane in planes for value in plane)
+        both = [list(plane) for each in planes for plane in each]
+        assert both == decode_filter(payload)
+        assert all(abs(value) <= LIMIT for plane in both for value in plane)
 
 
 def test_what_an_encoder_would_not_write_is_refused():
@@ -51,6 +52,7 @@ def test_what_an_encoder_would_not_write_is_refused():
         good + b"\0",
         bytes([0]) + good[1:],
         bytes([8]) + good[1:],
+        bytes([64]) + good[1:],
         bytes([1, 0b11100000 | 31]) + b"\xff" * (MAX_BYTES - 2),
         b"\1" + b"\xff" * 10**6,
         beyond[:1] + b"\xe7" + b"\xff" * 40,

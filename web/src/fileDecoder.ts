@@ -16,7 +16,7 @@ import { PictureFilter } from "./pictureFilter";
 import type { Samples } from "./png";
 import { Prior, STEPS } from "./prior";
 import { arrivalNotes, Stages } from "./stages";
-import { Synthesis } from "./synthesis";
+import { type Filters, Synthesis } from "./synthesis";
 
 export const LAYERS = ["u", "z1", "z2"];
 /** The scale of the picture that each layer completes. */
@@ -105,7 +105,7 @@ export class FileDecoder {
       const { message, index } = this.failure;
       notes.push(`${message}; ${index} of ${header.layers} layers are used`);
     }
-    const filtered = this.fittedFilter(notes) !== null;
+    const filters = this.fittedFilters(notes);
     if (this.shown?.layers !== this.upto || this.shown.scale !== this.scale) {
       if (this.upto > 1) await this.networks.weights.whole();
       await this.pause.alone(async () => {
@@ -124,7 +124,7 @@ export class FileDecoder {
       symbolChecksums: this.checksums,
       notes,
       damaged: reader.damage !== null || notes.length > before,
-      filtered,
+      filtered: filters.before !== null || filters.last !== null,
       icc,
     };
   }
@@ -193,7 +193,7 @@ export class FileDecoder {
     if (this.drawn < 2 && upto > 1) await synthesis.middle(latents[1]);
     if (upto === 2) await synthesis.small("y2", sink);
     if (upto === 3) {
-      await synthesis.fine(latents[2], latents[3] ?? null, this.fittedFilter([]), sink);
+      await synthesis.fine(latents[2], latents[3] ?? null, this.fittedFilters([]), sink);
     }
     this.drawn = upto;
     const alpha = await this.alphaPlane();
@@ -233,18 +233,21 @@ export class FileDecoder {
     }
   }
 
-  /** The filter that was fitted to this very picture, if there is one; a malformed one is noted. */
-  private fittedFilter(notes: string[]): PictureFilter | null {
+  /** The filters that were fitted to this very picture, if there are some; malformed ones are noted. */
+  private fittedFilters(notes: string[]): Filters {
     const payload = this.reader.filter, stages = this.stages!;
     const whole = this.count === this.header.layers && stages.used(this.count) === stages.declared;
-    if (!payload || !whole || this.scale > 1) return null;
+    const filters: Filters = { before: null, last: null };
+    if (!payload || !whole || this.scale > 1) return filters;
     try {
-      return new PictureFilter(unpackFilter(payload));
+      const { last, before } = unpackFilter(payload);
+      if (before.some((plane) => plane.length)) filters.before = new PictureFilter(before);
+      if (last.some((plane) => plane.length)) filters.last = new PictureFilter(last);
     } catch (error) {
       if (!(error instanceof CodecError)) throw error;
       notes.push(`the picture's filter is left out: ${error.message}`);
-      return null;
     }
+    return filters;
   }
 
   /** The ICC profile. Damaged metadata is left out with a note: the picture is intact. */

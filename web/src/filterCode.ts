@@ -1,4 +1,4 @@
-/** The fitted filter's coefficients (docs/format.md, section 4): the payload of chunk `f`. */
+/** The fitted filters' coefficients (docs/format.md, section 4): the payload of chunk `f`. */
 
 import { CorruptError } from "./errors";
 
@@ -7,26 +7,28 @@ const COUNTS = [18, 14, 14];
 const UNIT = 256;
 const LIMIT = 255;
 /** No filter takes more bytes: the least suitable codes of the largest coefficients. */
-const MAX_BYTES = 1 + Math.floor((9 + 46 * (2 * LIMIT + 1) + 7) / 8);
+const MAX_BYTES = 1 + Math.floor((18 + 92 * (2 * LIMIT + 1) + 7) / 8);
+
+/** Coefficients of three planes, numbers within ±1; a plane that stays as it is has none. */
+export type Planes = number[][];
 
 /**
- * Payload → coefficients of the three planes, as numbers within ±1; a plane that stays as it is has
- * none.
+ * Payload → coefficients of the picture's filter, and of the filter before its correction.
  *
  * @throws CorruptError: the payload is not what an encoder writes
  */
-export function unpackFilter(payload: Uint8Array): number[][] {
-  if (payload.length < 2 || payload.length > MAX_BYTES || payload[0] < 1 || payload[0] > 7) {
+export function unpackFilter(payload: Uint8Array): { last: Planes; before: Planes } {
+  if (payload.length < 2 || payload.length > MAX_BYTES || payload[0] < 1 || payload[0] > 63) {
     throw new CorruptError("its size or its planes are impossible");
   }
   const bits = new Bits(payload.subarray(1));
-  const planes = COUNTS.map((count, plane) => {
+  const planes = [...COUNTS, ...COUNTS].map((count, plane) => {
     if (!((payload[0] >> plane) & 1)) return [];
     const k = bits.take(3);
     return Array.from({ length: count }, () => coefficient(bits, k));
   });
   bits.finish();
-  return planes;
+  return { last: planes.slice(0, 3), before: planes.slice(3) };
 }
 
 function coefficient(bits: Bits, k: number): number {

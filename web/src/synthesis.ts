@@ -28,6 +28,12 @@ export interface Finish {
   ): void;
 }
 
+/** The filters of a picture: before its correction is added, and of what is shown. */
+export interface Filters {
+  before: Finish | null;
+  last: Finish | null;
+}
+
 interface FeatureMap {
   at: number;
   rows: number;
@@ -42,6 +48,11 @@ const UNIT = 1024;
 /** Pixels lie around 1/2. */
 const MIDDLE = 0.5;
 const FINE_BLOCK = 8;
+
+/** Rows that a filter sees beyond its output, as multiples of the fine stage's blocks. */
+function reachOf(finish: Finish | null): number {
+  return finish ? Math.ceil(finish.reach / FINE_BLOCK) * FINE_BLOCK : 0;
+}
 
 export class Synthesis {
   private machine: Machine;
@@ -101,21 +112,26 @@ export class Synthesis {
   }
 
   /** z2, and what the fine stage adds → the picture in full size, in strips. */
-  async fine(z2: Latent, fine: Latent | null, finish: Finish | null, sink: Sink): Promise<void> {
+  async fine(z2: Latent, fine: Latent | null, filters: Filters, sink: Sink): Promise<void> {
     const map = this.map!, height = FINE_BLOCK * map.rows;
     await this.enter(2, map, z2, true);
     await this.blocks(map, this.networks.gatedBlocks("synthesis.stage_8_z2"));
-    const reach = finish ? Math.ceil(finish.reach / FINE_BLOCK) * FINE_BLOCK : 0;
+    const finish = filters.last, before = fine && filters.before, line = 12 * this.width;
+    const reach = reachOf(finish), farther = reachOf(before);
     for (let top = 0; top < height; top += STRIP) {
       const bottom = Math.min(height, top + STRIP);
       const first = Math.max(0, top - reach), last = Math.min(height, bottom + reach);
+      const from = Math.max(0, first - farther), to = Math.min(height, last + farther);
       const strip = new Room(this.machine);
       try {
-        const pixels = await this.strip(map, first, last, fine, strip);
+        const drawn = await this.strip(map, from, to, strip);
+        before?.apply(this.machine, drawn, to - from, this.width, first - from, last - from);
+        const pixels = drawn + line * (first - from);
+        if (fine) this.addFine(fine, first, last, pixels, strip);
         finish?.apply(
           this.machine, pixels, last - first, this.width, top - first, bottom - first,
         );
-        const shown = pixels + 12 * this.width * (top - first);
+        const shown = pixels + line * (top - first);
         sink(top, this.machine.f32(shown, 3 * this.width * (bottom - top)), bottom - top);
       } finally {
         strip.clear();
@@ -125,10 +141,8 @@ export class Synthesis {
     this.release();
   }
 
-  /** Pixels of the rows first … last (multiples of 8), RGB float32; a pointer. */
-  private async strip(
-    map: FeatureMap, first: number, last: number, fine: Latent | null, room: Room,
-  ): Promise<number> {
+  /** Pixels of the rows first … last (multiples of 8) from z2 alone, RGB float32; a pointer. */
+  private async strip(map: FeatureMap, first: number, last: number, room: Room): Promise<number> {
     const { kernels } = this.machine, blocks = this.networks.gatedBlocks("synthesis.stage_4");
     const up = this.networks.float("synthesis.up_4.mix", { factor: 2 });
     const head = this.head("head_x"), channels = head.cin, columns = 2 * map.columns;
@@ -152,7 +166,6 @@ export class Synthesis {
       this.product(head, quarter.at + (row - 2 * from) * line, columns, values, false);
       kernels.shuffle(values, columns, 4, 12, pixels + (4 * row - first) * pixelLine, pixelLine, false);
     }
-    if (fine) this.addFine(fine, first, last, pixels, room);
     return pixels;
   }
 

@@ -1,8 +1,9 @@
 """The fitted filters' coefficients as bytes: the payload of chunk ``f`` (``docs/format.md``).
 
 One byte says which planes are filtered (bit 0 luma, bits 1 and 2 the two chroma planes, bits 3 … 5
-the same before the correction), then for each of them three bits ``k`` and its coefficients in Rice
-codes of parameter ``k``.
+the same before the correction). The coefficients of a plane are those of its differences, then
+those of its tones: for either one bit whether there are any, then three bits ``k`` and the
+coefficients in Rice codes of parameter ``k``.
 """
 
 from __future__ import annotations
@@ -11,8 +12,12 @@ from collections.abc import Sequence
 
 from bitstream.errors import CorruptError
 
-#: Coefficients of luma and of the two chroma planes.
-COUNTS = (18, 14, 14)
+#: Coefficients of the differences of luma and of the two chroma planes.
+DIFFERENCES = (18, 14, 14)
+#: Coefficients of the tones of any plane.
+TONES = 16
+#: All coefficients of luma and of the two chroma planes.
+COUNTS = tuple(count + TONES for count in DIFFERENCES)
 #: Of the planes of both filters: that of the picture, that of the picture before its correction.
 _BOTH = COUNTS * 2
 #: Coefficients are whole multiples of 1/UNIT, at most LIMIT of them.
@@ -20,7 +25,7 @@ UNIT = 256
 LIMIT = 255
 _RICE_BITS = 3
 #: No filter takes more bytes: the least suitable ``k`` for the largest coefficients.
-MAX_BYTES = 1 + (len(_BOTH) * _RICE_BITS + sum(_BOTH) * (2 * LIMIT + 1) + 7) // 8
+MAX_BYTES = 1 + (2 * len(_BOTH) * (1 + _RICE_BITS) + sum(_BOTH) * (2 * LIMIT + 1) + 7) // 8
 
 
 #: Coefficients of three planes, each as many whole numbers within ±:data:`LIMIT` as :data:`COUNTS`
@@ -45,20 +50,31 @@ def pack_filter(last: Planes, before: Planes = NONE) -> bytes:
     for index, plane in enumerate(planes):
         if plane:
             mask |= 1 << index
-            sizes = _rice_bits(plane)
-            k = sizes.index(min(sizes))
-            bits += f"{k:0{_RICE_BITS}b}" + "".join(_rice(value, k) for value in plane)
+            bits += "".join(_coded(part) for part in parts(plane))
     bits += "0" * (-len(bits) % 8)
     return bytes([mask, *(int(bits[i : i + 8], 2) for i in range(0, len(bits), 8))])
 
 
+def parts(plane: Sequence[int]) -> tuple[Sequence[int], Sequence[int]]:
+    """The coefficients of a plane's differences, and those of its tones."""
+    return plane[:-TONES], plane[-TONES:]
+
+
 def plane_bits(plane: Sequence[int]) -> int:
     """Bits that the coefficients of one plane take."""
-    return _RICE_BITS + min(_rice_bits(plane))
+    return sum(1 + (_RICE_BITS + min(_rice_bits(p)) if any(p) else 0) for p in parts(plane))
+
+
+def _coded(part: Sequence[int]) -> str:
+    if not any(part):
+        return "0"
+    sizes = _rice_bits(part)
+    k = sizes.index(min(sizes))
+    return f"1{k:0{_RICE_BITS}b}" + "".join(_rice(value, k) for value in part)
 
 
 def _rice_bits(plane: Sequence[int]) -> list[int]:
-    """Bits of a plane's codes for each parameter."""
+    """Bits of a part's codes for each parameter."""
     numbers = [_unsigned(value) for value in plane]
     return [
         sum([number >> k for number in numbers]) + (k + 1) * len(numbers)
@@ -95,6 +111,15 @@ def unpack_filter(payload: bytes) -> tuple[Planes, Planes]:
 
 
 def _read_plane(reader: _Bits, count: int) -> tuple[int, ...]:
+    plane = (*_read_part(reader, count - TONES), *_read_part(reader, TONES))
+    if not any(plane):
+        raise CorruptError("one of its planes has no coefficients")
+    return plane
+
+
+def _read_part(reader: _Bits, count: int) -> list[int]:
+    if not reader.take(1):
+        return [0] * count
     k = reader.take(_RICE_BITS)
     values = []
     for _ in range(count):
@@ -103,7 +128,7 @@ def _read_plane(reader: _Bits, count: int) -> tuple[int, ...]:
         if abs(value) > LIMIT:
             raise CorruptError(f"its coefficient {value} is out of range")
         values.append(value)
-    return tuple(values)
+    return values
 
 
 class _Bits:

@@ -241,7 +241,9 @@ class ImageEncoder:
         assert self.sample is not None
         grey = bool(self._flags & FLAG_GREY)
         about = self.sample, draw, self.model, quality
-        return fit_planes(*about, grey=grey, overhead=overhead, share=share)
+        # Tones lower squared error, and contrast with it where little is coded.
+        tones = tuning_of(self.model.name) != "eye"
+        return fit_planes(*about, grey=grey, tones=tones, overhead=overhead, share=share)
 
 
 @dataclass

@@ -16,7 +16,7 @@ import numpy as np
 from torch import Tensor
 
 from bitstream.container import FILTER, Chunk
-from bitstream.picture_filter import COUNTS, LIMIT, NONE, UNIT, Planes, plane_bits
+from bitstream.picture_filter import COUNTS, LIMIT, NONE, TONES, UNIT, Planes, plane_bits
 from models.picture_filter import PLANE_WEIGHTS, REACH, Statistics
 from models.protocol import CodingModel
 from models.tiles import Box
@@ -82,6 +82,7 @@ def fit_planes(
     quality: float,
     *,
     grey: bool,
+    tones: bool,
     overhead: float,
     share: float = 1.0,
 ) -> Planes:
@@ -91,11 +92,12 @@ def fit_planes(
         draw: gives the picture that is filtered in a box, 1×3×h×w float32 around [0, 1], missing
             stages filled with the prior's mean.
         grey: the picture is shown without its colours.
+        tones: whether tones may be filtered, and not differences alone.
         overhead: bits that a filter takes apart from its coefficients.
         share: of what squared error is worth in the end.
     """
     step = 1 if sample.whole else _STEP
-    halves = Statistics(step), Statistics(step)
+    halves = Statistics(step, tones=tones), Statistics(step, tones=tones)
     for number, (box, original) in enumerate(sample.pieces):
         seen = box.grown(REACH, _ALIGN, sample.frame)
         drawn = draw(seen)
@@ -106,17 +108,27 @@ def fit_planes(
     planes, saved = [], -overhead
     for index in range(1 if grey else len(COUNTS)):
         one, other = (_Cost.of(half, index, worth) for half in halves)
-        plane = (one + other).best()
-        gain = (one + other).saved(plane)
+        both = one + other
+        found = [(both.best(places), places) for places in _choices(COUNTS[index], tones)]
+        plane, places = max(found, key=lambda pair: both.saved(pair[0]))
+        gain = both.saved(plane)
         if not sample.whole:
             # Pixels not looked at gain less. A fit to half of them loses that twice over on the
             # other half, and gains it on its own: two thirds of what lies between.
-            crossed = one.reduced(other.rounded()) + other.reduced(one.rounded())
-            gain -= max(0.0, (one + other).reduced(plane) - crossed) * 2 / 3
+            crossed = one.reduced(other.rounded(places)) + other.reduced(one.rounded(places))
+            gain -= max(0.0, both.reduced(plane) - crossed) * 2 / 3
         planes.append(plane if gain > 0 else [])
         saved += max(0.0, gain)
     planes += [[] for _ in COUNTS[len(planes) :]]
     return planes if saved > 0 else NONE
+
+
+def _choices(count: int, tones: bool) -> list[range]:
+    """Which coefficients of n may differ from zero: those of differences, of tones, or all."""
+    differences = count - TONES
+    if not tones:
+        return [range(differences)]
+    return [range(count), range(differences), range(differences, count)]
 
 
 @dataclass(frozen=True)
@@ -131,9 +143,12 @@ class _Cost:
     def of(cls, statistics: Statistics, index: int, worth: float) -> _Cost:
         gram, target = statistics.gram[index], statistics.target[index]
         worth *= PLANE_WEIGHTS[index]
-        if not isinstance(gram, Tensor) or not isinstance(target, Tensor):  # nothing looked at
-            return cls(np.zeros((COUNTS[index],) * 2), np.zeros(COUNTS[index]))
-        return cls(gram.cpu().numpy() * (worth / UNIT**2), target.cpu().numpy() * (worth / UNIT))
+        count = COUNTS[index]
+        a, b = np.zeros((count, count)), np.zeros(count)
+        if isinstance(gram, Tensor) and isinstance(target, Tensor):  # something was looked at
+            a[: len(gram), : len(gram)] = gram.cpu().numpy() * (worth / UNIT**2)
+            b[: len(target)] = target.cpu().numpy() * (worth / UNIT)
+        return cls(a, b)
 
     def __add__(self, other: _Cost) -> _Cost:
         return _Cost(self.a + other.a, self.b + other.b)
@@ -147,25 +162,37 @@ class _Cost:
         """The same less the bits that the coefficients take."""
         return self.reduced(plane) - plane_bits(plane)
 
-    def rounded(self) -> list[int]:
-        """The solution of the normal equations in whole coefficients."""
-        ridge = np.diag(_RIDGE * np.diag(self.a) + 1e-9 * np.trace(self.a) + 1e-12)
-        solution = np.rint(np.linalg.solve(self.a + ridge, self.b)).clip(-LIMIT, LIMIT)
-        return [int(value) for value in solution]
+    def rounded(self, places: Sequence[int]) -> list[int]:
+        """The solution of the normal equations in whole coefficients; zero but at ``places``."""
+        a, b = self.a[np.ix_(places, places)], self.b[list(places)]
+        ridge = np.diag(_RIDGE * np.diag(a) + 1e-9 * np.trace(a) + 1e-12)
+        solution = np.rint(np.linalg.solve(a + ridge, b)).clip(-LIMIT, LIMIT)
+        plane = [0] * len(self.b)
+        for place, value in zip(places, solution, strict=True):
+            plane[place] = int(value)
+        return plane
 
-    def best(self) -> list[int]:
-        """Whole coefficients that save most: the rounded solution, then single steps from there."""
-        plane = self.rounded()
-        best = self.saved(plane)
+    def best(self, places: Sequence[int]) -> list[int]:
+        """Whole coefficients at ``places`` that save most: the rounded solution, then single steps
+        from there."""
+        plane = self.rounded(places)
+        bits = plane_bits(plane)
+        slope = self.b - self.a @ np.array(plane, dtype=np.float64)
         for _ in range(_ROUNDS):
-            before = best
-            for place, value in enumerate(plane):
-                kept = value
-                for other in {0, value - 1, value + 1} - {value}:
-                    plane[place] = max(-LIMIT, min(LIMIT, other))
-                    if (gain := self.saved(plane)) > best:
-                        best, kept = gain, plane[place]
-                plane[place] = kept
-            if best == before:
+            moved = False
+            for place in places:
+                for other in (0, plane[place] - 1, plane[place] + 1):
+                    value, step = plane[place], other - plane[place]
+                    gain = 2 * step * slope[place] - step**2 * self.a[place, place]
+                    # A coefficient that stays coded becomes at most two bits shorter.
+                    if not step or abs(other) > LIMIT or (other and gain <= -2):
+                        continue
+                    plane[place] = other
+                    if gain > (now := plane_bits(plane)) - bits:
+                        bits, moved = now, True
+                        slope -= step * self.a[place]
+                    else:
+                        plane[place] = value
+            if not moved:
                 break
         return plane

@@ -11,13 +11,15 @@ not plain neighbours of a pixel but sums of differences to them, steered by the 
 - for chroma, luma's rings times the local slope of chroma over luma: detail that chroma lost and
   luma kept (cross-component prediction).
 
-Every feature is zero where the picture is flat, so flat areas stay as they are whatever the
-coefficients. ``docs/format.md`` (section 4) is the specification.
+These are zero where the picture is flat. Others, the *tones*, are polynomials of a pixel's own luma
+and chroma, the same for every plane: an image's tones and colours as a network trained on all
+images has them are a little off. ``docs/format.md`` (section 4) is the specification.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 import torch
 import torch.nn.functional as F
@@ -29,6 +31,8 @@ from models.tiles import Box
 REACH = 2
 #: A plane is corrected by at most so much, whatever the coefficients; pixels lie in [0, 1].
 LARGEST = 1 / 8
+#: Features of a pixel's own values.
+TONES = 16
 #: Squared error of the pixels' three channels, added up, that a unit of squared error of each plane
 #: makes.
 PLANE_WEIGHTS = (3.0, 2.0, 6.0)
@@ -45,8 +49,8 @@ class PictureFilter:
     """Applies coefficients: a :class:`models.protocol.Finish`.
 
     Args:
-        planes: coefficients of luma and two chroma planes, in the order of :func:`luma_features`
-            and :func:`chroma_features`; an empty plane is left alone.
+        planes: coefficients of luma and two chroma planes, in the order of ``luma_features`` and
+            ``chroma_features``, then ``tones``; an empty plane is left alone.
         unit: the number a coefficient of 1 is stored as.
     """
 
@@ -69,7 +73,7 @@ class PictureFilter:
         for index, plane in enumerate(self._planes):
             if not any(plane):
                 continue
-            change = view.luma_change(plane) if index == 0 else view.chroma_change(index, plane)
+            change = view.change(index, plane)
             change.clamp_(-LARGEST, LARGEST)
             for channel, share in enumerate(((1, 1, 1), (1, 0, -1), (-1, 2, -1))[index]):
                 if share:
@@ -102,10 +106,11 @@ class Statistics:
 
     Args:
         step: look at every nth row and column.
+        tones: look at tones too; else at differences alone.
     """
 
-    def __init__(self, step: int = 1) -> None:
-        self._step = step
+    def __init__(self, step: int = 1, *, tones: bool = True) -> None:
+        self._step, self._tones = step, tones
         self.pixels = 0
         self.gram: list[Tensor | float] = [0.0, 0.0, 0.0]
         self.target: list[Tensor | float] = [0.0, 0.0, 0.0]
@@ -133,6 +138,7 @@ class Statistics:
         errors = _planes(original.to(drawn.device).float().div_(255) - shown)
         for index, error in enumerate(errors[:1] if grey else errors):
             features = view.luma_features() if index == 0 else view.chroma_features(index)
+            features += view.tones() if self._tones else []
             x = torch.stack([f[::step, ::step] for f in features]).flatten(1)
             y = error[::step, ::step].reshape(-1)
             self.gram[index] = self.gram[index] + (x @ x.T).double()
@@ -193,6 +199,7 @@ class _View:
         self._luma = _Differences(self._padded[0])
         self._chroma: dict[int, _Differences] = {}
         self._slopes: Tensor | None = None
+        self._tones: list[Tensor] = []
 
     def _steer(self) -> None:
         """Local direction and activity of luma."""
@@ -279,6 +286,28 @@ class _View:
         plain = [*own.rings, *self._of(3 - index).rings, *self._luma.rings, *steered]
         sloped = _combine(list(self._luma.rings), coefficients[len(plain) :])
         return _combine(plain, coefficients, sloped.mul_(self._slope(index)))
+
+    def tones(self) -> list[Tensor]:
+        """Sixteen of h×w: products up to the second degree of t = 2Y − 1, a = 4U and b = 4V, with
+        Legendre polynomials of t up to the sixth, halved."""
+        if not self._tones:
+            inner = self._padded[:, REACH:-REACH, REACH:-REACH]
+            t, (a, b) = 2 * inner[0] - 1, 4 * inner[1:]
+            powers = [torch.ones_like(t), t]
+            for n in range(1, 6):  # Bonnet's recursion
+                powers.append(((2 * n + 1) * t * powers[n] - n * powers[n - 1]).div_(n + 1))
+            mixed = [a, b, t * a, t * b, a * a, a * b, b * b, powers[2] * a, powers[2] * b]
+            self._tones = [f * 0.5 for f in (*powers, *mixed)]
+        return self._tones
+
+    def change(self, index: int, plane: Sequence[float]) -> Tensor:
+        """What the coefficients of a plane make of it, h×w."""
+        differences, tones = plane[:-TONES], plane[-TONES:]
+        change = torch.zeros_like(self._axis)
+        if any(differences):
+            made = self.luma_change if index == 0 else partial(self.chroma_change, index)
+            change = made(differences)
+        return _combine(self.tones(), tones, change) if any(tones) else change
 
 
 def _combine(

@@ -116,16 +116,22 @@ def decode_filter(payload: bytes) -> list[list[int]]:
         planes.append([])
         if not payload[0] >> plane & 1:
             continue
-        k = number(3)
-        for _ in range(count):
-            q = 0
-            while take():
-                q += 1
-            n = q * 2**k + number(k)
-            value = -(n + 1) // 2 if n % 2 else n // 2
-            if not -255 <= value <= 255:
-                raise ValueError("range")
-            planes[-1].append(value)
+        for coded in (count, 16):
+            if not take():
+                planes[-1] += [0] * coded
+                continue
+            k = number(3)
+            for _ in range(coded):
+                q = 0
+                while take():
+                    q += 1
+                n = q * 2**k + number(k)
+                value = -(n + 1) // 2 if n % 2 else n // 2
+                if not -255 <= value <= 255:
+                    raise ValueError("range")
+                planes[-1].append(value)
+        if not any(planes[-1]):
+            raise ValueError("planes")
     if len(bits) > 7 or any(bits):
         raise ValueError("too long")
     return planes
@@ -185,8 +191,22 @@ def filter_pixel(
         diagonal = (second(p, "f") - second(p, "e")) * tilt
         sloped = [x * slope(p) for x in rings(0)]
         features.append([*rings(p), *rings(3 - p), *rings(0), straight, diagonal, *sloped])
+    luma, a, b = values(row, column)
+    t, a, b = 2 * luma - 1, 4 * a, 4 * b
+    legendre = [
+        1,
+        t,
+        (3 * t**2 - 1) / 2,
+        (5 * t**3 - 3 * t) / 2,
+        (35 * t**4 - 30 * t**2 + 3) / 8,
+        (63 * t**5 - 70 * t**3 + 15 * t) / 8,
+        (231 * t**6 - 315 * t**4 + 105 * t**2 - 5) / 16,
+    ]
+    mixed = [a, b, t * a, t * b, a * a, a * b, b * b, legendre[2] * a, legendre[2] * b]
+    for part in features:
+        part += [x / 2 for x in (*legendre, *mixed)]
     y, u, v = (
-        clamp(sum(c / 256 * x for c, x in zip(plane, part, strict=False)), -1 / 8, 1 / 8)
+        clamp(sum(c / 256 * x for c, x in zip(plane, part, strict=bool(plane))), -1 / 8, 1 / 8)
         for plane, part in zip(planes, features, strict=True)
     )
     red, green, blue = (clamp(value, 0, 1) for value in picture[row][column])

@@ -6,7 +6,7 @@ import torch
 
 import codec
 from bitstream.container import FILTER, LAYER, Chunk, Container
-from bitstream.picture_filter import COUNTS, LIMIT, pack_filter, unpack_filter
+from bitstream.picture_filter import COUNTS, LIMIT, TONES, pack_filter, unpack_filter
 from codec.errors import CorruptError, DamageWarning
 from codec.filter_fitting import Sample
 from codec.installed import get_model
@@ -81,6 +81,15 @@ def test_before_the_correction_a_filter_saves_bits(piece, tune):
     for options in ({"stages": 3}, {"layers": 2}, {"scale": 2}):
         shown = [codec.decode(file, **options) for file in (data, with_filter(data, None))]
         assert np.array_equal(*map(np.array, shown))
+
+
+def test_tones_are_filtered_only_where_squared_error_is_what_counts(piece):
+    def tones(tune):
+        payload = Container.from_bytes(codec.encode(piece, quality=30, tune=tune)).filter
+        return any(any(plane[-TONES:]) for plane in unpack_filter(payload)[0])
+
+    assert tones("psnr")
+    assert not tones("eye")
 
 
 def test_below_the_correction_no_filter_comes_before_it(piece):
@@ -176,11 +185,13 @@ def test_only_the_first_filter_before_the_last_layer_counts(filtered):
 
 
 @pytest.mark.parametrize("level", [0, 255])
-def test_flat_black_and_white_need_no_filter_and_stay_nearly_flat(level, model):
-    """Some levels off at the edges, which no filter mends."""
+def test_flat_black_and_white_stay_nearly_flat(level, model):
+    """Some levels off at the edges, which no filter mends; tones may mend the level."""
     flat = np.full((100, 120, 3), level, dtype=np.uint8)
     data = codec.encode(flat, quality=90, model=model, graphics=False)
-    assert Container.from_bytes(data).filter is None
+    payload = Container.from_bytes(data).filter
+    assert payload is None or not any(any(plane[:-TONES]) for plane in unpack_filter(payload)[0])
+    assert payload is None or model != "ssvae"
     assert np.abs(np.array(codec.decode(data)).astype(int) - level).max() <= 6
 
 

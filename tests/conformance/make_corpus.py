@@ -39,7 +39,7 @@ def main() -> None:
         "two_layers_grey": codec.encode(rgb[100:165, 100:201, 1], quality=40, layers=2),
         "one_layer_alpha": codec.encode(np.dstack([rgb[:60, :44], alpha]), quality=60, layers=1),
         "quarter_step": codec.encode(rgb[150:280, 500:640], quality=30.75),
-        "squared_error": codec.encode(rgb[60:190, 400:600], quality=66.25, tune="psnr"),
+        "squared_error": codec.encode(rgb[200:400, 300:560], quality=93.75, tune="psnr"),
         "graphics": codec.encode(page(rgb[150:280, 500:640]), quality=60),
         "one_pixel": codec.encode(rgb[:1, :1], quality=75, graphics=False),
         "empty_layers": codec.encode(rgb[:1, :1], quality=75),

@@ -5,17 +5,18 @@ import pytest
 import torch
 
 from models import picture_filter, tiles
-from models.picture_filter import LARGEST, PLANE_WEIGHTS, REACH, PictureFilter, Statistics
+from models.picture_filter import LARGEST, PLANE_WEIGHTS, REACH, TONES, PictureFilter, Statistics
 from models.tiles import Box, assemble, finished
 from tests.bitstream.reference_decoder import filter_pixel
 
 UNIT = 256
-COUNTS = (18, 14, 14)
+COUNTS = (18 + TONES, 14 + TONES, 14 + TONES)
 
 
-def coefficients(size=30, seed=0):
+def coefficients(size=30, seed=0, *, tones=True):
     rng = np.random.default_rng(seed)
-    return [rng.integers(-size, size + 1, count).tolist() for count in COUNTS]
+    planes = [rng.integers(-size, size + 1, count).tolist() for count in COUNTS]
+    return planes if tones else [plane[:-TONES] + [0] * TONES for plane in planes]
 
 
 @pytest.fixture(scope="module")
@@ -26,9 +27,12 @@ def picture(photograph):
 
 
 @pytest.mark.parametrize("colour", [(0, 0, 0), (1, 1, 1), (0.2, 0.5, 0.9)])
-def test_flat_pictures_stay_exactly_as_they_are(colour):
+def test_differences_leave_flat_pictures_exactly_as_they_are_and_tones_flat(colour):
     flat = torch.tensor(colour).float().view(1, 3, 1, 1).expand(1, 3, 20, 30)
-    assert torch.equal(PictureFilter(coefficients(255), UNIT)(flat), flat)
+    assert torch.equal(PictureFilter(coefficients(255, tones=False), UNIT)(flat), flat)
+    changed = PictureFilter(coefficients(5), UNIT)(flat)
+    assert torch.equal(changed, changed[..., :1, :1].expand_as(changed))
+    assert not torch.equal(changed, flat)
 
 
 def test_no_coefficients_change_a_pixel_by_more_than_declared(picture):

@@ -197,6 +197,33 @@ function rings(plane: usize, line: i32, c1: v128, c2: v128, c3: v128): v128 {
   return add(add(mul(r1, c1), mul(r2, c2)), mul(r3, c3));
 }
 
+/** Adds 16 coefficients times tones: polynomials of t = 2Y − 1, a = 4U and b = 4V, halved. */
+export function addTones(y: usize, u: usize, v: usize, n: i32, c: usize, to: usize): void {
+  const one = f32x4.splat(1), four = f32x4.splat(4), half = f32x4.splat(0.5);
+  for (let i: usize = 0; i < <usize>n << 2; i += 16) {
+    const luma = v128.load(y + i), t = sub(add(luma, luma), one);
+    const a = mul(four, v128.load(u + i)), b = mul(four, v128.load(v + i));
+    const p2 = next(t, t, one, 1), p3 = next(t, p2, t, 2), p4 = next(t, p3, p2, 3);
+    const p5 = next(t, p4, p3, 4), p6 = next(t, p5, p4, 5);
+    let sum = add(each(c, 0), mul(t, each(c, 1)));
+    sum = add(sum, add(mul(p2, each(c, 2)), mul(p3, each(c, 3))));
+    sum = add(sum, add(mul(p4, each(c, 4)), mul(p5, each(c, 5))));
+    sum = add(sum, mul(p6, each(c, 6)));
+    const ofA = add(add(each(c, 7), mul(t, each(c, 9))), add(mul(a, each(c, 11)), mul(p2, each(c, 14))));
+    const ofB = add(add(each(c, 8), mul(t, each(c, 10))), add(mul(b, each(c, 13)), mul(p2, each(c, 15))));
+    sum = add(sum, add(mul(a, add(ofA, mul(b, each(c, 12)))), mul(b, ofB)));
+    v128.store(to + i, add(v128.load(to + i), mul(half, sum)));
+  }
+}
+
+/** The Legendre polynomial of degree n + 1 from those of degree n and n − 1 (Bonnet's recursion). */
+// @ts-ignore: decorator
+@inline
+function next(t: v128, p: v128, before: v128, n: f32): v128 {
+  const more: f32 = (2 * n + 1) / (n + 1), less: f32 = n / (n + 1);
+  return sub(mul(mul(f32x4.splat(more), t), p), mul(f32x4.splat(less), before));
+}
+
 /** A row of n pixels += change within ±1/8, times the share of R, G, B. */
 export function applyChange(
   pixels: usize, change: usize, n: i32, red: f32, green: f32, blue: f32,

@@ -4,5 +4,5 @@ export { addContext, depthwise64, narrow, pointwise64, predicted, settle, widen 
 export { beginLayer, decodeStep } from "./coding";
 export { affine, depthwise32, gate, pointwise32, shuffle } from "./float";
 export {
-  applyChange, chromaChange, lumaChange, planesOf, products, slopes, steer, sums, turns,
+  addTones, applyChange, chromaChange, lumaChange, planesOf, products, slopes, steer, sums, turns,
 } from "./filter";

@@ -2,14 +2,19 @@
 
 import { CorruptError } from "./errors";
 
-/** Coefficients of luma and of the two chroma planes. */
-const COUNTS = [18, 14, 14];
+/** Coefficients of the differences of luma and of the two chroma planes. */
+const DIFFERENCES = [18, 14, 14];
+/** Coefficients of the tones of any plane. */
+export const TONES = 16;
 const UNIT = 256;
 const LIMIT = 255;
 /** No filter takes more bytes: the least suitable codes of the largest coefficients. */
-const MAX_BYTES = 1 + Math.floor((18 + 92 * (2 * LIMIT + 1) + 7) / 8);
+const MAX_BYTES = 1 + Math.floor((48 + 188 * (2 * LIMIT + 1) + 7) / 8);
 
-/** Coefficients of three planes, numbers within ±1; a plane that stays as it is has none. */
+/**
+ * Coefficients of three planes, numbers within ±1: those of differences, then those of tones. A plane
+ * that stays as it is has none.
+ */
 export type Planes = number[][];
 
 /**
@@ -22,13 +27,20 @@ export function unpackFilter(payload: Uint8Array): { last: Planes; before: Plane
     throw new CorruptError("its size or its planes are impossible");
   }
   const bits = new Bits(payload.subarray(1));
-  const planes = [...COUNTS, ...COUNTS].map((count, plane) => {
-    if (!((payload[0] >> plane) & 1)) return [];
-    const k = bits.take(3);
-    return Array.from({ length: count }, () => coefficient(bits, k));
+  const planes = [...DIFFERENCES, ...DIFFERENCES].map((count, index) => {
+    if (!((payload[0] >> index) & 1)) return [];
+    const plane = [...part(bits, count), ...part(bits, TONES)];
+    if (!plane.some(Boolean)) throw new CorruptError("one of its planes has no coefficients");
+    return plane;
   });
   bits.finish();
   return { last: planes.slice(0, 3), before: planes.slice(3) };
+}
+
+function part(bits: Bits, count: number): number[] {
+  if (!bits.take(1)) return Array(count).fill(0);
+  const k = bits.take(3);
+  return Array.from({ length: count }, () => coefficient(bits, k));
 }
 
 function coefficient(bits: Bits, k: number): number {

@@ -55,6 +55,7 @@ export interface Kernels {
     own: number, other: number, y: number, axis: number, tilt: number, slope: number, n: number,
     line: number, c: number, to: number,
   ): void;
+  addTones(y: number, u: number, v: number, n: number, c: number, to: number): void;
   applyChange(
     pixels: number, change: number, n: number, red: number, green: number, blue: number,
   ): void;

@@ -1,5 +1,6 @@
 /** The filter fitted to a picture by its encoder (docs/format.md, section 4), strip by strip. */
 
+import { TONES } from "./filterCode";
 import { type Machine, Room } from "./machine";
 import type { Finish } from "./synthesis";
 
@@ -68,14 +69,20 @@ class Strip {
   /** Add the change of one plane to the pixels. */
   correct(index: number, coefficients: number[], [red, green, blue]: number[]): void {
     const { room, machine: { kernels }, line, size } = this;
-    const [y] = this.planes, [axis, tilt, active] = this.steering;
+    const [y, u, v] = this.planes, [axis, tilt, active] = this.steering;
+    const tones = coefficients.length - TONES;
     const c = room.take(4 * coefficients.length), change = this.plane();
     this.machine.f32(c, coefficients.length).set(coefficients);
-    if (index === 0) {
+    if (!coefficients.slice(0, tones).some(Boolean)) {
+      // Nothing but tones: the change begins with zeros.
+    } else if (index === 0) {
       kernels.lumaChange(y, axis, tilt, active, size, line, c, change);
     } else {
       const own = this.planes[index], other = this.planes[3 - index], slope = this.slope(own);
       kernels.chromaChange(own, other, y, axis, tilt, slope, size, line, c, change);
+    }
+    if (coefficients.slice(tones).some(Boolean)) {
+      kernels.addTones(y, u, v, size, c + 4 * tones, change);
     }
     for (let row = this.top; row < this.bottom; row++) {
       const from = change + 4 * (line * (row - this.top + REACH) + BORDER);

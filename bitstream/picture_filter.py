@@ -50,19 +50,19 @@ def pack_filter(last: Planes, before: Planes = NONE) -> bytes:
     for index, plane in enumerate(planes):
         if plane:
             mask |= 1 << index
-            bits += "".join(_coded(part) for part in parts(plane))
+            bits += "".join(_coded(part) for part in _parts(plane))
     bits += "0" * (-len(bits) % 8)
     return bytes([mask, *(int(bits[i : i + 8], 2) for i in range(0, len(bits), 8))])
 
 
-def parts(plane: Sequence[int]) -> tuple[Sequence[int], Sequence[int]]:
+def _parts(plane: Sequence[int]) -> tuple[Sequence[int], Sequence[int]]:
     """The coefficients of a plane's differences, and those of its tones."""
     return plane[:-TONES], plane[-TONES:]
 
 
 def plane_bits(plane: Sequence[int]) -> int:
     """Bits that the coefficients of one plane take."""
-    return sum(1 + (_RICE_BITS + min(_rice_bits(p)) if any(p) else 0) for p in parts(plane))
+    return sum(1 + (_RICE_BITS + min(_rice_bits(p)) if any(p) else 0) for p in _parts(plane))
 
 
 def _coded(part: Sequence[int]) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Unpack
@@ -15,7 +15,6 @@ from torch import Tensor
 from bitstream.container import (
     ALPHA,
     EXIF,
-    FILTER,
     FLAG_GREY,
     ICC,
     LAYER,
@@ -25,9 +24,8 @@ from bitstream.container import (
     Chunk,
     Header,
 )
-from bitstream.picture_filter import NONE, UNIT, Planes, pack_filter
 from codec.errors import LimitError
-from codec.filter_fitting import CHUNK_BITS, Sample, fit_planes
+from codec.filter_fitting import Fitted, Fitting, Sample
 from codec.graphics_detection import find_graphics
 from codec.graphics_fitting import encode_graphics, wants_graphics
 from codec.image_io import (
@@ -48,9 +46,7 @@ from codec.progress import split
 from codec.search import Rung, Search, ladder
 from codec.walk import Coded, Filled, Recorder, pad_image, tables_of, walk
 from models.names import tuning_of
-from models.picture_filter import EachFiltered, PictureFilter
-from models.protocol import CodingModel, Draw, LayerSpec, Progress
-from models.tiles import Box
+from models.protocol import CodingModel, LayerSpec, Progress
 
 
 @dataclass(frozen=True)
@@ -181,7 +177,7 @@ class ImageEncoder:
         self.model = model
         self._notes = tuple(picture.notes)
         self.size = picture.rgb.shape[0], picture.rgb.shape[1]
-        self._flags = FLAG_GREY if picture.grey else 0
+        self.grey = picture.grey
         self._image = pad_image(picture.rgb, model.size_multiple)
         self.sample = Sample.of(self._image[0], self.size) if options.filter else None
         self._before = self._metadata([(ICC, picture.icc)], options.strip)
@@ -222,7 +218,8 @@ class ImageEncoder:
         """
         height, width = self.size
         made_by = self.model.model_id, self.model.fingerprint
-        header = Header(*made_by, width, height, rung.quality, len(payloads), self._flags)
+        flags = FLAG_GREY if self.grey else 0
+        header = Header(*made_by, width, height, rung.quality, len(payloads), flags)
         count = [Chunk(STAGES, bytes([stages]))] if stages < whole else []
         *first, final = (Chunk(LAYER, payload) for payload in payloads)
         filters = fitted.chunks()
@@ -232,65 +229,6 @@ class ImageEncoder:
         filter_bytes = sum(len(chunk.payload) for chunk in filters)
         about = rung.quality, sizes, self._notes, filter_bytes, metadata_of(chunks)
         return Encoded(data, width, height, *about)
-
-    @torch.no_grad()
-    def fit(
-        self, draw: Callable[[Box], Tensor], quality: float, *, overhead: float, share: float = 1.0
-    ) -> Planes:
-        """The coefficients of a fitted filter: see :func:`codec.filter_fitting.fit_planes`."""
-        assert self.sample is not None
-        grey = bool(self._flags & FLAG_GREY)
-        about = self.sample, draw, self.model, quality
-        # Tones lower squared error, and contrast with it where little is coded.
-        tones = tuning_of(self.model.name) != "eye"
-        return fit_planes(*about, grey=grey, tones=tones, overhead=overhead, share=share)
-
-
-@dataclass
-class Fitted:
-    """The filters of one picture."""
-
-    before: Planes = NONE
-    """Of the picture before it is corrected."""
-    last: Planes = NONE
-
-    def chunks(self) -> list[Chunk]:
-        """What the file holds of them."""
-        if not any(self.before) and not any(self.last):
-            return []
-        return [Chunk(FILTER, pack_filter(self.last, self.before))]
-
-
-class _Fitting:
-    """Fits the filters of images that are encoded together."""
-
-    def __init__(self, encoders: Sequence[ImageEncoder], quality: float) -> None:
-        self._encoders, self._quality = encoders, quality
-        self.results = [Fitted() for _ in encoders]
-
-    def prepare(self, draw: Draw) -> EachFiltered | None:
-        """Before a correction: a :data:`models.protocol.Prepare`.
-
-        Error that is coded anyway takes fewer bits if there is less of it, but by less than error
-        is worth in the end.
-        """
-        for encoder, fitted, alone in self._each(draw):
-            fitted.before = encoder.fit(alone, self._quality, overhead=CHUNK_BITS, share=0.5)
-        filters = [
-            PictureFilter(fitted.before, UNIT) if any(fitted.before) else None
-            for fitted in self.results
-        ]
-        return EachFiltered(filters) if any(filters) else None
-
-    def complete(self, draw: Draw) -> None:
-        """The filters of the pictures."""
-        for encoder, fitted, alone in self._each(draw):
-            overhead = 0 if any(fitted.before) else CHUNK_BITS
-            fitted.last = encoder.fit(alone, self._quality, overhead=overhead)
-
-    def _each(self, draw: Draw) -> Iterator[tuple[ImageEncoder, Fitted, Callable[[Box], Tensor]]]:
-        drawings = _drawings([encoder.size for encoder in self._encoders], draw)
-        return zip(self._encoders, self.results, drawings, strict=True)
 
 
 def _stored_layers(model: CodingModel, rung: Rung) -> tuple[LayerSpec, ...]:
@@ -320,7 +258,7 @@ def encode_together(
     size, fitted = encoders[0].size, encoders[0].sample is not None
     refining, coding, fitting = split(progress, [10.0 * (effort - 1) ** 2, 1.0, 0.25 * fitted])
     images = [encoder.take_image(last=last) for encoder in encoders]
-    filters = _Fitting(encoders, quality)
+    filters = Fitting(model, quality, [(e.sample, e.grey) for e in encoders if e.sample])
     posterior = model.posterior(
         images[0] if count == 1 else torch.cat(images),
         quality,
@@ -344,25 +282,6 @@ def encode_together(
         del prior  # its maps are no longer needed, and as large as the picture
         filters.complete(partial(posterior.draw, latents))
     fitting(1.0)
-    made = zip(encoders, payloads, filters.results, strict=True)
-    return [encoder.file(rung, stages, whole, data, found) for encoder, data, found in made]
-
-
-def _drawings(sizes: Sequence[tuple[int, int]], draw: Draw) -> list[Callable[[Box], Tensor]]:
-    """For each image of a batch a function that draws a box of it, 1×3×h×w float32.
-
-    Images of one size are asked for the same boxes: each is drawn for all of them at once.
-    """
-    if len(sizes) == 1:
-        return [draw]
-    alike = {size: [i for i, other in enumerate(sizes) if other == size] for size in sizes}
-    drawn: dict[tuple[tuple[int, int], Box], Tensor] = {}
-
-    def of_one(index: int, box: Box) -> Tensor:
-        size = sizes[index]
-        if (size, box) not in drawn:
-            drawn[size, box] = draw(box, alike[size])
-        place = alike[size].index(index)
-        return drawn[size, box][place : place + 1]
-
-    return [partial(of_one, index) for index in range(len(sizes))]
+    found = filters.results if fitted else [Fitted()] * count
+    made = zip(encoders, payloads, found, strict=True)
+    return [encoder.file(rung, stages, whole, data, each) for encoder, data, each in made]

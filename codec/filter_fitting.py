@@ -9,16 +9,35 @@ the whole image, what fits half of them is tried on the other half.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from bitstream.container import FILTER, Chunk
-from bitstream.picture_filter import COUNTS, LIMIT, NONE, TONES, UNIT, Planes, plane_bits
-from models.picture_filter import PLANE_WEIGHTS, REACH, Statistics
-from models.protocol import CodingModel
+from bitstream.picture_filter import (
+    COUNTS,
+    LIMIT,
+    NONE,
+    TONES,
+    UNIT,
+    Planes,
+    pack_filter,
+    plane_bits,
+)
+from models.names import tuning_of
+from models.picture_filter import (
+    PLANE_WEIGHTS,
+    REACH,
+    EachFiltered,
+    PictureFilter,
+    Statistics,
+)
+from models.protocol import CodingModel, Draw
 from models.tiles import Box
 
 #: Side of the pieces that are looked at, and how many of them: all of a small image, a quarter of a
@@ -29,7 +48,7 @@ _STEP = 2
 #: Pieces begin at multiples of n pixels.
 _ALIGN = 8
 #: Bits of a filter's chunk without coefficients, those that fill its last byte included.
-CHUNK_BITS = 8 * len(Chunk(FILTER, bytes(1)).to_bytes()) + 7
+_CHUNK_BITS = 8 * len(Chunk(FILTER, bytes(1)).to_bytes()) + 7
 #: Rounds of moving single coefficients.
 _ROUNDS = 3
 #: Keeps the solution small where features hardly differ; a share of their squares.
@@ -42,8 +61,8 @@ class Sample:
 
     frame: Box
     pieces: list[tuple[Box, Tensor]]
-    pixels: int
-    """Of the whole image, without padding."""
+    content: tuple[int, int]
+    """Height and width of the image without padding."""
     whole: bool
     """Whether the pieces are the whole image."""
 
@@ -72,7 +91,76 @@ class Sample:
             box = Box(top, left, min(top + _PIECE, height), min(left + _PIECE, width))
             pieces.append((box, box.cut(image).clone()))
         whole = len(places) == rows * columns
-        return cls(Box.of(*image.shape[-2:]), pieces, height * width, whole)
+        return cls(Box.of(*image.shape[-2:]), pieces, content, whole)
+
+
+@dataclass
+class Fitted:
+    """The filters of one picture."""
+
+    before: Planes = NONE
+    """Of the picture before it is corrected."""
+    last: Planes = NONE
+
+    def chunks(self) -> list[Chunk]:
+        """What the file holds of them."""
+        if not any(self.before) and not any(self.last):
+            return []
+        return [Chunk(FILTER, pack_filter(self.last, self.before))]
+
+
+class Fitting:
+    """Fits the filters of images that are encoded together.
+
+    Args:
+        images: sample of each, and whether it is shown without its colours.
+    """
+
+    def __init__(
+        self, model: CodingModel, quality: float, images: Sequence[tuple[Sample, bool]]
+    ) -> None:
+        self._model, self._quality, self._images = model, quality, images
+        self.results = [Fitted() for _ in images]
+
+    def prepare(self, draw: Draw) -> EachFiltered | None:
+        """Before a correction: a :data:`models.protocol.Prepare`.
+
+        Error that is coded anyway takes fewer bits if there is less of it, but by less than error
+        is worth in the end.
+        """
+        for fitted, planes in zip(self.results, self._fit(draw, share=0.5), strict=True):
+            fitted.before = planes
+        filters = [
+            PictureFilter(fitted.before, UNIT) if any(fitted.before) else None
+            for fitted in self.results
+        ]
+        return EachFiltered(filters) if any(filters) else None
+
+    def complete(self, draw: Draw) -> None:
+        """The filters of the pictures."""
+        for fitted, planes in zip(self.results, self._fit(draw), strict=True):
+            fitted.last = planes
+
+    @torch.no_grad()
+    def _fit(self, draw: Draw, share: float = 1.0) -> list[Planes]:
+        # Tones lower squared error, and contrast with it where little is coded.
+        tones = tuning_of(self._model.name) != "eye"
+        drawings = _drawings([sample.content for sample, _ in self._images], draw)
+        return [
+            fit_planes(
+                sample,
+                drawing,
+                self._model,
+                self._quality,
+                grey=grey,
+                tones=tones,
+                overhead=0 if any(fitted.before) else _CHUNK_BITS,
+                share=share,
+            )
+            for (sample, grey), fitted, drawing in zip(
+                self._images, self.results, drawings, strict=True
+            )
+        ]
 
 
 def fit_planes(
@@ -104,7 +192,7 @@ def fit_planes(
         halves[number % 2].add(drawn, seen, original, box, grey=grey)
     # Bits per unit of squared error, added up over the channels of the pixels looked at.
     pixels = sum(half.pixels for half in halves)
-    worth = share * model.lagrangian(quality) / 3 * sample.pixels / pixels
+    worth = share * model.lagrangian(quality) / 3 * math.prod(sample.content) / pixels
     planes, saved = [], -overhead
     for index in range(1 if grey else len(COUNTS)):
         one, other = (_Cost.of(half, index, worth) for half in halves)
@@ -196,3 +284,23 @@ class _Cost:
             if not moved:
                 break
         return plane
+
+
+def _drawings(sizes: Sequence[tuple[int, int]], draw: Draw) -> list[Callable[[Box], Tensor]]:
+    """For each image of a batch a function that draws a box of it, 1×3×h×w float32.
+
+    Images of one size are asked for the same boxes: each is drawn for all of them at once.
+    """
+    if len(sizes) == 1:
+        return [draw]
+    alike = {size: [i for i, other in enumerate(sizes) if other == size] for size in sizes}
+    drawn: dict[tuple[tuple[int, int], Box], Tensor] = {}
+
+    def of_one(index: int, box: Box) -> Tensor:
+        size = sizes[index]
+        if (size, box) not in drawn:
+            drawn[size, box] = draw(box, alike[size])
+        place = alike[size].index(index)
+        return drawn[size, box][place : place + 1]
+
+    return [partial(of_one, index) for index in range(len(sizes))]

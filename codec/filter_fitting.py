@@ -128,7 +128,7 @@ class Fitting:
         Error that is coded anyway takes fewer bits if there is less of it, but by less than error
         is worth in the end.
         """
-        for fitted, planes in zip(self.results, self._fit(draw, share=0.5), strict=True):
+        for fitted, planes in zip(self.results, self._fit(draw, shown=False), strict=True):
             fitted.before = planes
         filters = [
             PictureFilter(fitted.before, UNIT) if any(fitted.before) else None
@@ -138,13 +138,14 @@ class Fitting:
 
     def complete(self, draw: Draw) -> None:
         """The filters of the pictures."""
-        for fitted, planes in zip(self.results, self._fit(draw), strict=True):
+        for fitted, planes in zip(self.results, self._fit(draw, shown=True), strict=True):
             fitted.last = planes
 
     @torch.no_grad()
-    def _fit(self, draw: Draw, share: float = 1.0) -> list[Planes]:
-        # Tones lower squared error, and contrast with it where little is coded.
-        tones = tuning_of(self._model.name) != "eye"
+    def _fit(self, draw: Draw, *, shown: bool) -> list[Planes]:
+        # Least squared error has less contrast where little is coded. Half the way there brings
+        # three quarters of what it brings, and costs half; tones are not worth it.
+        seen = tuning_of(self._model.name) == "eye"
         drawings = _drawings([sample.content for sample, _ in self._images], draw)
         return [
             fit_planes(
@@ -153,9 +154,10 @@ class Fitting:
                 self._model,
                 self._quality,
                 grey=grey,
-                tones=tones,
+                tones=not seen,
                 overhead=0 if any(fitted.before) else _CHUNK_BITS,
-                share=share,
+                share=1.0 if shown else 0.5,
+                strength=0.5 if shown and seen else 1.0,
             )
             for (sample, grey), fitted, drawing in zip(
                 self._images, self.results, drawings, strict=True
@@ -173,6 +175,7 @@ def fit_planes(
     tones: bool,
     overhead: float,
     share: float = 1.0,
+    strength: float = 1.0,
 ) -> Planes:
     """The filter's coefficients; none where they would cost more than they bring.
 
@@ -183,6 +186,7 @@ def fit_planes(
         tones: whether tones may be filtered, and not differences alone.
         overhead: bits that a filter takes apart from its coefficients.
         share: of what squared error is worth in the end.
+        strength: how far to go from no filter to the one that fits best.
     """
     step = 1 if sample.whole else _STEP
     halves = Statistics(step, tones=tones), Statistics(step, tones=tones)
@@ -199,16 +203,22 @@ def fit_planes(
         both = one + other
         found = [(both.best(places), places) for places in _choices(COUNTS[index], tones)]
         plane, places = max(found, key=lambda pair: both.saved(pair[0]))
-        gain = both.saved(plane)
+        plane = _scaled(plane, strength)
+        gain = both.saved(plane) if any(plane) else 0.0
         if not sample.whole:
             # Pixels not looked at gain less. A fit to half of them loses that twice over on the
             # other half, and gains it on its own: two thirds of what lies between.
-            crossed = one.reduced(other.rounded(places)) + other.reduced(one.rounded(places))
+            first, second = (_scaled(half.rounded(places), strength) for half in (one, other))
+            crossed = one.reduced(second) + other.reduced(first)
             gain -= max(0.0, both.reduced(plane) - crossed) * 2 / 3
         planes.append(plane if gain > 0 else [])
         saved += max(0.0, gain)
     planes += [[] for _ in COUNTS[len(planes) :]]
     return planes if saved > 0 else NONE
+
+
+def _scaled(plane: Sequence[int], strength: float) -> list[int]:
+    return [round(strength * value) for value in plane]
 
 
 def _choices(count: int, tones: bool) -> list[range]:

@@ -179,7 +179,9 @@ class ImageEncoder:
         self.size = picture.rgb.shape[0], picture.rgb.shape[1]
         self.grey = picture.grey
         self._image = pad_image(picture.rgb, model.size_multiple)
-        self.sample = Sample.of(self._image[0], self.size) if options.filter else None
+        self.sample = None
+        if options.filter:
+            self.sample = Sample.of(self._image[0], self.size, picture.replaced)
         self._before = self._metadata([(ICC, picture.icc)], options.strip)
         if picture.alpha is not None:
             self._before.append(Chunk(ALPHA, pack_alpha(picture.alpha)))

@@ -9,10 +9,10 @@ the whole image, what fits half of them is tried on the other half.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -55,43 +55,68 @@ _ROUNDS = 3
 _RIDGE = 1e-5
 
 
+class Piece(NamedTuple):
+    """A part of an image."""
+
+    box: Box
+    pixels: Tensor
+    """uint8 3×h×w."""
+    counted: Tensor | None
+    """Bool h×w: where errors count; None: everywhere."""
+
+
 @dataclass(frozen=True)
 class Sample:
-    """Pieces of an image, kept for the fit: boxes and what the image, uint8 3×h×w, holds there."""
+    """Pieces of an image, kept for the fit."""
 
     frame: Box
-    pieces: list[tuple[Box, Tensor]]
+    pieces: list[Piece]
     content: tuple[int, int]
     """Height and width of the image without padding."""
+    pixels: int
+    """Of the content, those whose errors count."""
     whole: bool
-    """Whether the pieces are the whole image."""
+    """Whether the pieces hold all of these."""
 
     @classmethod
-    def of(cls, image: Tensor, content: tuple[int, int]) -> Sample:
+    def of(
+        cls, image: Tensor, content: tuple[int, int], replaced: np.ndarray | None = None
+    ) -> Sample:
         """Choose pieces.
 
         Args:
             image: 3×H×W uint8, padded.
             content: height and width without padding, which is never looked at.
+            replaced: bool, of that size: where errors do not count.
         """
         height, width = content
+        counted = None if replaced is None else torch.from_numpy(~replaced)
         rows, columns = -(-height // _PIECE), -(-width // _PIECE)
+
+        def box_of(row: int, column: int) -> Box:
+            top, left = row * _PIECE, column * _PIECE
+            return Box(top, left, min(top + _PIECE, height), min(left + _PIECE, width))
+
+        every = {(i, k) for i in range(rows) for k in range(columns)}
         count = max(_FEWEST, min(_MOST, rows * columns // 4))
-        if rows * columns <= count:
-            places = {(i, k) for i in range(rows) for k in range(columns)}
+        if counted is not None:  # those where most of it counts
+            shares = {place: int(box_of(*place).cut(counted).sum()) for place in sorted(every)}
+            every = {place for place in every if shares[place]}
+            places = set(sorted(every, key=lambda place: -shares[place])[:count])
+        elif len(every) <= count:
+            places = every
         else:  # spread out: rows in turn, columns by the golden ratio
             golden = (5**0.5 - 1) / 2
             places = {
                 ((2 * i + 1) * rows // (2 * count), int(golden * i % 1 * columns))
                 for i in range(count)
             }
-        pieces = []
-        for row, column in sorted(places):
-            top, left = row * _PIECE, column * _PIECE
-            box = Box(top, left, min(top + _PIECE, height), min(left + _PIECE, width))
-            pieces.append((box, box.cut(image).clone()))
-        whole = len(places) == rows * columns
-        return cls(Box.of(*image.shape[-2:]), pieces, content, whole)
+        pieces = [
+            Piece(box, box.cut(image).clone(), None if counted is None else box.cut(counted))
+            for box in (box_of(*place) for place in sorted(places))
+        ]
+        pixels = height * width if counted is None else int(counted.sum())
+        return cls(Box.of(*image.shape[-2:]), pieces, content, pixels, places == every)
 
 
 @dataclass
@@ -190,13 +215,15 @@ def fit_planes(
     """
     step = 1 if sample.whole else _STEP
     halves = Statistics(step, tones=tones), Statistics(step, tones=tones)
-    for number, (box, original) in enumerate(sample.pieces):
-        seen = box.grown(REACH, _ALIGN, sample.frame)
+    for number, piece in enumerate(sample.pieces):
+        seen = piece.box.grown(REACH, _ALIGN, sample.frame)
         drawn = draw(seen)
-        halves[number % 2].add(drawn, seen, original, box, grey=grey)
+        halves[number % 2].add(drawn, seen, piece.pixels, piece.box, piece.counted, grey=grey)
     # Bits per unit of squared error, added up over the channels of the pixels looked at.
-    pixels = sum(half.pixels for half in halves)
-    worth = share * model.lagrangian(quality) / 3 * math.prod(sample.content) / pixels
+    pixels = max(1, sum(half.pixels for half in halves))
+    worth = share * model.lagrangian(quality) / 3 * sample.pixels / pixels
+    # What is known of pixels that are not looked at is worth half.
+    known = (1 + min(1.0, pixels * step**2 / max(1, sample.pixels))) / 2
     planes, saved = [], -overhead
     for index in range(1 if grey else len(COUNTS)):
         one, other = (_Cost.of(half, index, worth) for half in halves)
@@ -204,13 +231,14 @@ def fit_planes(
         found = [(both.best(places), places) for places in _choices(COUNTS[index], tones)]
         plane, places = max(found, key=lambda pair: both.saved(pair[0]))
         plane = _scaled(plane, strength)
-        gain = both.saved(plane) if any(plane) else 0.0
+        reduced = both.reduced(plane)
         if not sample.whole:
-            # Pixels not looked at gain less. A fit to half of them loses that twice over on the
-            # other half, and gains it on its own: two thirds of what lies between.
+            # Pixels not looked at gain less. With e the squared error of the coefficients, weighted
+            # like a, and s the strength, by 2s·e; what lies between is (2s + s²)·e.
             first, second = (_scaled(half.rounded(places), strength) for half in (one, other))
             crossed = one.reduced(second) + other.reduced(first)
-            gain -= max(0.0, both.reduced(plane) - crossed) * 2 / 3
+            reduced -= max(0.0, reduced - crossed) * 2 / (2 + strength)
+        gain = known * reduced - plane_bits(plane) if any(plane) else 0.0
         planes.append(plane if gain > 0 else [])
         saved += max(0.0, gain)
     planes += [[] for _ in COUNTS[len(planes) :]]

@@ -168,8 +168,12 @@ def _mixed(
         if size >= limit:
             return None
         options = replace(options, target_bpp=None, target_bytes=limit - size)
+    # Beside the rest of the picture errors count, for what is seen must not end in a seam.
+    softened = to_pixels(~grow(~blocks), height, width)
     try:
-        encoded = encode(replace(picture, rgb=soften(picture.rgb, blocks)), options)
+        encoded = encode(
+            replace(picture, rgb=soften(picture.rgb, blocks), replaced=softened), options
+        )
     except TargetError:
         return None
     return _with_graphics(encoded, payload)

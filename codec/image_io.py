@@ -29,7 +29,8 @@ class Picture:
     """Pixels as the codec wants them.
 
     ``rgb`` is uint8 H×W×3; for grey pictures the three channels are equal. ``alpha`` is uint8 H×W.
-    ``notes`` say what was changed on the way in.
+    ``notes`` say what was changed on the way in. ``replaced``, bool H×W, are the pixels that a
+    lossless part will replace, so that their errors do not count.
     """
 
     rgb: np.ndarray
@@ -39,6 +40,7 @@ class Picture:
     exif: bytes | None = None
     xmp: bytes | None = None
     notes: list[str] = field(default_factory=list)
+    replaced: np.ndarray | None = None
 
 
 def load_picture(source: ImageLike | bytes, *, max_pixels: int | None) -> Picture:

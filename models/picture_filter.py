@@ -115,13 +115,23 @@ class Statistics:
         self.gram: list[Tensor | float] = [0.0, 0.0, 0.0]
         self.target: list[Tensor | float] = [0.0, 0.0, 0.0]
 
-    def add(self, drawn: Tensor, seen: Box, original: Tensor, box: Box, *, grey: bool) -> None:
+    def add(
+        self,
+        drawn: Tensor,
+        seen: Box,
+        original: Tensor,
+        box: Box,
+        counted: Tensor | None = None,
+        *,
+        grey: bool,
+    ) -> None:
         """Take one piece into account.
 
         Args:
             drawn: the decoded picture of ``seen``, 1×3×h×w float32.
             original: the image in ``box``, 3×h×w uint8.
             box: without the border that the filter sees.
+            counted: bool h×w, where errors count; None: everywhere.
             grey: only luma is shown.
         """
         inner = box.grown(REACH, 1, seen)
@@ -141,9 +151,13 @@ class Statistics:
             features += view.tones() if self._tones else []
             x = torch.stack([f[::step, ::step] for f in features]).flatten(1)
             y = error[::step, ::step].reshape(-1)
+            if counted is not None:
+                places = counted[::step, ::step].reshape(-1).to(y.device)
+                x, y = x[:, places], y[places]
             self.gram[index] = self.gram[index] + (x @ x.T).double()
             self.target[index] = self.target[index] + (x @ y).double()
-        self.pixels += errors[0][::step, ::step].numel()
+            count = y.numel()
+        self.pixels += count
 
 
 def _planes(rgb: Tensor) -> Tensor:

@@ -25,7 +25,8 @@ from bitstream.container import (
     Header,
 )
 from codec.errors import LimitError
-from codec.filter_fitting import Fitted, Fitting, Sample
+from codec.filter_fitting import Fitted, Fitting
+from codec.filter_sample import Sample
 from codec.graphics_detection import find_graphics
 from codec.graphics_fitting import encode_graphics, wants_graphics
 from codec.image_io import (

@@ -8,7 +8,8 @@ import codec
 from bitstream.container import FILTER, LAYER, Chunk, Container
 from bitstream.picture_filter import COUNTS, LIMIT, TONES, pack_filter, unpack_filter
 from codec.errors import CorruptError, DamageWarning
-from codec.filter_fitting import Sample, fit_planes
+from codec.filter_fitting import fit_planes
+from codec.filter_sample import Sample
 from codec.installed import get_model
 from models.names import FINE_FROM
 from tests.codec.test_progressive import fed, same

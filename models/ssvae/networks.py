@@ -15,6 +15,17 @@ The image x is explained through smaller pictures of it, y1 at 1/4 and y2 at 1/2
 
     prior (exact): quality ─► u ─► z1 ─► z2 ─► fine, on symbols alone
 
+In the papers y1 and y2 stand between the layers: p(u) p(y1|u) p(z1|u, y1) p(y2|y1, z1)
+p(z2|u, z1, y2) p(x|y2, z2), with q(z1|x, y1) and q(z2|x, y2). Of that bound the loss here keeps the
+bits of the latents and the errors of y1, y2 and x::
+
+    −log p(u) − log p(z1|u) − log p(z2|u, z1)
+    + λ (|y1 − ŷ1(u)|² + |y2 − ŷ2(u, z1)|² + |x − x̂(u, z1, z2)|²)
+
+with weights of their own for y1 and y2. (A uniform posterior of width 1 has no entropy.) But the
+layers pass on features: ŷ1 and ŷ2 are side heads that nothing depends on. The faithful model costs
+5% of the bits at equal time (docs/decisions/0028-conditioning.md).
+
 At high qualities z2 has a second stage, *fine*: a linear transform of the 8×8 blocks of x − x̂. It
 has the channels that high rates need, and costs nothing at qualities below.
 

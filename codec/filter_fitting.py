@@ -40,8 +40,6 @@ from models.picture_filter import (
 from models.protocol import CodingModel, Draw
 from models.tiles import Box
 
-#: Every nth row and column is looked at where the pieces are not the whole image.
-_STEP = 2
 #: Pieces begin at multiples of n pixels.
 _ALIGN = 8
 #: Bits of a filter's chunk without coefficients, those that fill its last byte included.
@@ -146,7 +144,7 @@ def fit_planes(
         share: of what squared error is worth in the end.
         strength: how far to go from no filter to the one that fits best.
     """
-    step = 1 if sample.whole else _STEP
+    step = sample.step
     halves = Statistics(step, tones=tones), Statistics(step, tones=tones)
     for number, piece in enumerate(sample.pieces):
         seen = piece.box.grown(REACH, _ALIGN, sample.frame)

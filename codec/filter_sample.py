@@ -11,9 +11,13 @@ from torch import Tensor
 
 from models.tiles import Box
 
-#: Side of the pieces that are looked at, and how many of them: all of a small image, a quarter of a
-#: large one within these limits.
-_PIECE, _FEWEST, _MOST = 256, 4, 16
+#: All of an image of a megapixel is looked at, in pieces of 256².
+_SIDE, _MOST = 256, 16
+#: Of a larger one as much, or an eighth if that is more, in smaller pieces: spread out they are
+#: more like the whole than as many pixels in a few places.
+_SMALL_SIDE, _FEWEST, _PART = 128, 64, 8
+#: Of small images every pixel is looked at, of others every second row and column.
+_EVERY_PIXEL, _STEP = 4 * _SIDE**2, 2
 
 
 class Piece(NamedTuple):
@@ -39,6 +43,11 @@ class Sample:
     whole: bool
     """Whether the pieces hold all of these."""
 
+    @property
+    def step(self) -> int:
+        """Every nth row and column of the pieces is to be looked at."""
+        return 1 if self.whole and self.pixels <= _EVERY_PIXEL else _STEP
+
     @classmethod
     def of(
         cls, image: Tensor, content: tuple[int, int], replaced: np.ndarray | None = None
@@ -52,14 +61,16 @@ class Sample:
         """
         height, width = content
         counted = None if replaced is None else torch.from_numpy(~replaced)
-        rows, columns = -(-height // _PIECE), -(-width // _PIECE)
+        large = -(-height // _SIDE) * -(-width // _SIDE) > _MOST
+        side = _SMALL_SIDE if large else _SIDE
+        rows, columns = -(-height // side), -(-width // side)
+        count = max(_FEWEST, rows * columns // _PART) if large else _MOST
 
         def box_of(row: int, column: int) -> Box:
-            top, left = row * _PIECE, column * _PIECE
-            return Box(top, left, min(top + _PIECE, height), min(left + _PIECE, width))
+            top, left = row * side, column * side
+            return Box(top, left, min(top + side, height), min(left + side, width))
 
         every = {(i, k) for i in range(rows) for k in range(columns)}
-        count = max(_FEWEST, min(_MOST, rows * columns // 4))
         if counted is not None:  # those where most of it counts
             shares = {place: int(box_of(*place).cut(counted).sum()) for place in sorted(every)}
             every = {place for place in every if shares[place]}

@@ -71,14 +71,19 @@ class Sample:
             return Box(top, left, min(top + side, height), min(left + side, width))
 
         every = {(i, k) for i in range(rows) for k in range(columns)}
-        if counted is not None:  # those where most of it counts
+        golden = (5**0.5 - 1) / 2
+        if counted is not None:  # those where most of it counts; of equal ones some all over
             shares = {place: int(box_of(*place).cut(counted).sum()) for place in sorted(every)}
             every = {place for place in every if shares[place]}
-            places = set(sorted(every, key=lambda place: -shares[place])[:count])
+
+            def rank(place: tuple[int, int]) -> tuple[int, float]:
+                row, column = place
+                return -shares[place], golden * (row * columns + column) % 1
+
+            places = set(sorted(every, key=rank)[:count])
         elif len(every) <= count:
             places = every
         else:  # spread out: rows in turn, columns by the golden ratio
-            golden = (5**0.5 - 1) / 2
             places = {
                 ((2 * i + 1) * rows // (2 * count), int(golden * i % 1 * columns))
                 for i in range(count)

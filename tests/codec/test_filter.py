@@ -220,7 +220,7 @@ def test_a_filter_pays_on_the_whole_picture(photograph, tune, quality, width):
     data = codec.encode(shown, quality=quality, tune=tune)
     plain = codec.encode(shown, quality=quality, tune=tune, filter=False)
     if Container.from_bytes(data).filter is None:
-        assert (tune, quality) == ("eye", 20)
+        assert (tune, quality, width) == ("eye", 20, 768)
         assert data == plain
     else:
         assert cost(data, shown, model) < cost(plain, shown, model)
@@ -250,6 +250,17 @@ def test_what_a_lossless_part_replaces_does_not_count():
 
     assert any(any(plane) for plane in fitted(0.0))
     assert fitted(0.0) == fitted(1.0)
+
+
+def test_pieces_beside_a_large_lossless_part_are_spread():
+    replaced = np.zeros((2048, 2560), dtype=bool)
+    replaced[:1024, :1280] = True
+    sample = Sample.of(torch.zeros((3, 2048, 2560), dtype=torch.uint8), (2048, 2560), replaced)
+    assert not sample.whole
+    assert len(sample.pieces) == 64
+    quarters = [(piece.box.top // 1024, piece.box.left // 1280) for piece in sample.pieces]
+    for quarter in ((0, 1), (1, 0), (1, 1)):
+        assert 16 <= quarters.count(quarter) <= 27
 
 
 @pytest.mark.parametrize(

@@ -142,6 +142,16 @@ class Filters(NamedTuple):
     """Of the picture before it is corrected."""
     last: PictureFilter | None = None
 
+    def towards(self, other: Filters, share: float) -> Filters:
+        """Filters on the way to others: ``share`` 0 gives these, 1 the others."""
+        pairs = zip(self, other, strict=True)
+        return Filters(*(PictureFilter.between(a, b, share) for a, b in pairs))
+
+    @property
+    def prepared(self) -> EachFiltered | None:
+        """That before the correction, for a batch of one."""
+        return None if self.before is None else EachFiltered([self.before])
+
 
 class Decoder:
     """The layers of a file one by one, then the picture. All decoding goes through here.
@@ -200,6 +210,11 @@ class Decoder:
         """The stages that are known, each 1×C×H×W float32 in symbol units."""
         return [] if self._prior is None else self._prior.latents
 
+    @property
+    def filters(self) -> Filters:
+        """Of the picture of the layers that are decoded; none where they were fitted to another."""
+        return self._fitted_filters([])
+
     @out_of_memory_as_limit
     def push(self, layer: Chunk) -> bool:
         """Decode the next layer. False where it is not wanted, or of no use.
@@ -248,7 +263,7 @@ class Decoder:
         """All layers were decoded together with those of other files; ``checksums`` are those of
         their symbols. Gives the filters of the picture."""
         self.count, self._checksums = self._wanted, list(checksums)
-        return self._fitted_filters([])
+        return self.filters
 
     def take_pixels(self, pixels: np.ndarray) -> None:
         """The picture was drawn together with others, filtered: padded, H×W×3 uint8."""
@@ -283,7 +298,7 @@ class Decoder:
     @torch.no_grad()
     def draw(self, scale: int) -> Picture:
         """The picture of what is decoded so far, without what the file holds after its layers."""
-        filters = self._fitted_filters([]) if scale == 1 else Filters()
+        filters = self.filters if scale == 1 else Filters()
         picture = Picture(self._pixels(scale, filters), self.header.grey)
         add_side_data(picture, self._container, scale, [])
         return picture
@@ -419,14 +434,13 @@ class Decoder:
         progress = self._drawing if last else None
         region = self._region
         box = None if region is None else region.times(scale)
-        before, after = filters
         drawn = self.model.synthesize(
             latents,
             self.header.quality,
             scale,
             progress,
-            prepared=None if before is None else EachFiltered([before]),
-            finish=after,
+            prepared=filters.prepared,
+            finish=filters.last,
             box=box,
         )
         del latents

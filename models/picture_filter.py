@@ -20,6 +20,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
+from itertools import zip_longest
 
 import torch
 import torch.nn.functional as F
@@ -56,8 +57,24 @@ class PictureFilter:
 
     reach = REACH
 
-    def __init__(self, planes: Sequence[Sequence[int]], unit: int) -> None:
+    def __init__(self, planes: Sequence[Sequence[float]], unit: int) -> None:
         self._planes = [[value / unit for value in plane] for plane in planes]
+
+    @classmethod
+    def between(
+        cls, first: PictureFilter | None, second: PictureFilter | None, share: float
+    ) -> PictureFilter | None:
+        """A filter on the way from one to another: ``share`` 0 gives the first, 1 the second; None
+        leaves a picture alone."""
+        if first is None and second is None:
+            return None
+        nothing: list[list[float]] = [[] for _ in PLANE_WEIGHTS]
+        a, b = (nothing if each is None else each._planes for each in (first, second))
+        mixed = [
+            [(1 - share) * x + share * y for x, y in zip_longest(*planes, fillvalue=0.0)]
+            for planes in zip(a, b, strict=True)
+        ]
+        return cls(mixed, 1)
 
     def __call__(self, drawn: Tensor) -> Tensor:
         padded = F.pad(drawn.clamp(0, 1).contiguous(), [REACH] * 4, mode="replicate")[0]

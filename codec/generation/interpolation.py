@@ -47,7 +47,8 @@ def interpolate(
         steps: how many pictures, 2…1000, both ends included.
         detail: the layers after u: ``mean`` of the prior, ``sample`` of it (the same random numbers
             for every picture), or ``interpolate`` them as well. The ends then are the
-            reconstructions from u, or from all layers.
+            reconstructions from u, or from all layers; those of .cci files with the filters that
+            were fitted to them.
         seed: makes samples reproducible.
         temperature: 0…10, of the samples.
         quality: 0…100, of images' layers; default that of a .cci file, else 50.
@@ -73,9 +74,8 @@ def interpolate(
     pictures = []
     shares = np.linspace(0.0, 1.0, steps)
     for share, report in zip(shares, split(progress, [1.0] * steps), strict=True):
-        latents = [a.lerp(b, float(share)) for a, b in zip(start.latents, end.latents, strict=True)]
-        rest = Filled(generator(seed) if detail == "sample" else None, temperature)
-        pictures.append(start.with_latents(latents).draw(rest, report))
+        rest = Filled(generator(seed), temperature) if detail == "sample" else None
+        pictures.append(start.towards(end, float(share)).draw(rest, report))
     return pictures
 
 

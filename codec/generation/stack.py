@@ -9,8 +9,11 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from codec.decoding import Filters
 from codec.image_io import Picture, to_pillow
 from models.protocol import CodingModel, Progress
+
+NO_FILTERS = Filters()
 
 
 def generator(seed: int, index: int = 0) -> np.random.Generator:
@@ -25,9 +28,12 @@ def synthesize(
     quality: float,
     size: tuple[int, int],
     progress: Progress | None = None,
+    filters: Filters = NO_FILTERS,
 ) -> Tensor:
     """Latents of all stages → the picture, 3×height×width uint8."""
-    drawn = model.synthesize(latents, quality, 1, progress)
+    drawn = model.synthesize(
+        latents, quality, 1, progress, prepared=filters.prepared, finish=filters.last
+    )
     return drawn[0, :, : size[0], : size[1]]
 
 

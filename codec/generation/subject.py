@@ -11,9 +11,9 @@ from PIL import Image
 from torch import Tensor
 
 from bitstream.container import MAGIC, Container
-from codec.decoding import Decoder
+from codec.decoding import Decoder, Filters
 from codec.errors import ArgumentError, CorruptError, naming
-from codec.generation.stack import as_image, synthesize
+from codec.generation.stack import NO_FILTERS, as_image, synthesize
 from codec.image_io import ImageLike, Picture, load_picture
 from codec.inspection import read_bytes
 from codec.installed import get_model
@@ -30,7 +30,8 @@ class Subject:
     """The first layers of an image.
 
     ``latents`` are those of all stages of the first ``layers`` layers, each 1×C×H×W float32 in
-    symbol units; ``size`` is height and width.
+    symbol units; ``size`` is height and width; ``filters`` those that a file fits to its picture,
+    where all its layers are kept.
     """
 
     model: CodingModel
@@ -39,18 +40,25 @@ class Subject:
     grey: bool
     layers: int
     latents: Sequence[Tensor]
+    filters: Filters = NO_FILTERS
 
-    def with_latents(self, latents: Sequence[Tensor]) -> Subject:
-        """The same with other latents."""
-        return replace(self, latents=latents)
+    def towards(self, other: Subject, share: float) -> Subject:
+        """A subject on the way to another of the same kind: ``share`` 0 gives this, 1 the other."""
+        pairs = zip(self.latents, other.latents, strict=True)
+        latents = [a.lerp(b, share) for a, b in pairs]
+        return replace(self, latents=latents, filters=self.filters.towards(other.filters, share))
 
     def draw(self, rest: Source | None = None, progress: Progress | None = None) -> Image.Image:
-        """The picture; ``rest`` completes the missing layers, by default the mean."""
+        """The picture; ``rest`` completes the missing layers, by default the mean.
+
+        Filters were fitted to the picture with the mean, and are left out with another ``rest``.
+        """
         kept: list[Source] = [Given(self.latents)] * self.layers
         missing = len(self.model.layers) - self.layers
         sources = kept + [rest or Filled()] * missing
         latents = walk(self.model, self.size, self.quality, sources).latents
-        drawn = synthesize(self.model, latents, self.quality, self.size, progress)
+        filters = self.filters if rest is None else NO_FILTERS
+        drawn = synthesize(self.model, latents, self.quality, self.size, progress, filters)
         return as_image(drawn, grey=self.grey)
 
 
@@ -136,4 +144,6 @@ def _of_file(
             f"the .cci file does not hold {keep} whole layers; keep fewer, or take the image itself"
         )
     size = header.height, header.width
-    return Subject(network, header.quality, size, header.grey, keep, decoder.latents)
+    return Subject(
+        network, header.quality, size, header.grey, keep, decoder.latents, decoder.filters
+    )

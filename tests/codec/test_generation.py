@@ -115,6 +115,18 @@ def test_the_ends_of_an_interpolation_are_the_reconstructions(small, model):
         assert not any(same(path[1], end) for end in ends)
 
 
+@pytest.mark.parametrize(("layers", "detail"), [(3, "interpolate"), (1, "mean")])
+def test_the_ends_between_files_are_the_decoded_files_filters_included(crop, layers, detail):
+    """At quality 85 a filter stands before the fine stage too: the correction needs it."""
+    images = crop[:, :160], np.ascontiguousarray(crop[:, -160:])
+    files = [codec.encode(image, quality=85, layers=layers, model="ssvae-psnr") for image in images]
+    assert all(codec.decode_detailed(data).filtered for data in files)
+    path = interpolate(*files, steps=3, detail=detail)
+    for end, data in zip((path[0], path[-1]), files, strict=True):
+        assert same(end, codec.decode(data))
+    assert not same(path[1], path[0])
+
+
 def test_sampled_details_are_those_of_the_seed(small):
     def path(seed):
         return interpolate(small, small[:, ::-1], steps=2, detail="sample", seed=seed)

@@ -65,6 +65,45 @@ def plane_bits(plane: Sequence[int]) -> int:
     return sum(1 + (_RICE_BITS + min(_rice_bits(p)) if any(p) else 0) for p in _parts(plane))
 
 
+class PlaneBits:
+    """:func:`plane_bits` of a plane whose coefficients are changed one at a time.
+
+    Args:
+        plane: at first; never looked at again.
+    """
+
+    def __init__(self, plane: Sequence[int]) -> None:
+        parts = _parts(plane)
+        self._first_tone = len(parts[0])
+        self._sizes = [_rice_bits(part) for part in parts]
+        self._used = [sum(map(bool, part)) for part in parts]
+        self._bits = [*map(self._of_part, self._sizes, self._used)]
+
+    @property
+    def total(self) -> int:
+        return sum(self._bits)
+
+    def after(self, place: int, value: int, other: int) -> int:
+        """The total if the ``value`` at a place becomes another."""
+        part = place >= self._first_tone
+        return self._of_part(*self._changed(part, value, other)) + self._bits[not part]
+
+    def change(self, place: int, value: int, other: int) -> None:
+        """The ``value`` at a place becomes another."""
+        part = place >= self._first_tone
+        self._sizes[part], self._used[part] = self._changed(part, value, other)
+        self._bits[part] = self._of_part(self._sizes[part], self._used[part])
+
+    def _changed(self, part: int, value: int, other: int) -> tuple[list[int], int]:
+        old, new = _UNARY[_unsigned(value)], _UNARY[_unsigned(other)]
+        sizes = [size - a + b for size, a, b in zip(self._sizes[part], old, new, strict=True)]
+        return sizes, self._used[part] - bool(value) + bool(other)
+
+    @staticmethod
+    def _of_part(sizes: Sequence[int], used: int) -> int:
+        return 1 + (_RICE_BITS + min(sizes) if used else 0)
+
+
 def _coded(part: Sequence[int]) -> str:
     if not any(part):
         return "0"
@@ -85,6 +124,10 @@ def _rice_bits(plane: Sequence[int]) -> list[int]:
 def _unsigned(value: int) -> int:
     """0, −1, 1, −2, 2, … → 0, 1, 2, 3, 4, …"""
     return 2 * value if value >= 0 else -2 * value - 1
+
+
+#: Of each number that :func:`_unsigned` gives, how long its unary part is for each parameter.
+_UNARY = [[number >> k for k in range(1 << _RICE_BITS)] for number in range(2 * LIMIT + 1)]
 
 
 def _rice(value: int, k: int) -> str:

@@ -24,6 +24,7 @@ from bitstream.picture_filter import (
     NONE,
     TONES,
     UNIT,
+    PlaneBits,
     Planes,
     pack_filter,
     plane_bits,
@@ -233,7 +234,7 @@ class _Cost:
         """Whole coefficients at ``places`` that save most: the rounded solution, then single steps
         from there."""
         plane = self.rounded(places)
-        bits = plane_bits(plane)
+        bits = PlaneBits(plane)
         slope = self.b - self.a @ np.array(plane, dtype=np.float64)
         for _ in range(_ROUNDS):
             moved = False
@@ -244,12 +245,10 @@ class _Cost:
                     # A coefficient that stays coded becomes at most two bits shorter.
                     if not step or abs(other) > LIMIT or (other and gain <= -2):
                         continue
-                    plane[place] = other
-                    if gain > (now := plane_bits(plane)) - bits:
-                        bits, moved = now, True
+                    if gain > bits.after(place, value, other) - bits.total:
+                        bits.change(place, value, other)
+                        plane[place], moved = other, True
                         slope -= step * self.a[place]
-                    else:
-                        plane[place] = value
             if not moved:
                 break
         return plane

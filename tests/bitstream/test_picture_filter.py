@@ -1,5 +1,6 @@
 """The fitted filter's coefficients as bytes."""
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -9,6 +10,7 @@ from bitstream.picture_filter import (
     COUNTS,
     LIMIT,
     MAX_BYTES,
+    PlaneBits,
     pack_filter,
     plane_bits,
     unpack_filter,
@@ -64,3 +66,21 @@ def test_what_an_encoder_would_not_write_is_refused():
     ):
         with pytest.raises(CorruptError):
             unpack_filter(wrong)
+
+
+@pytest.mark.parametrize("count", COUNTS)
+def test_bits_kept_up_to_date_are_the_bits_of_the_plane(count):
+    """Also where a part becomes all zero, and where it stops being so."""
+    rng = np.random.default_rng(count)
+    plane = [0] * count
+    bits = PlaneBits(plane)
+    for number in range(400):
+        place = int(rng.integers(count))
+        other = int(rng.integers(-LIMIT, LIMIT + 1)) if number % 3 == 0 else 0
+        changed = [*plane[:place], other, *plane[place + 1 :]]
+        assert bits.after(place, plane[place], other) == plane_bits(changed)
+        assert bits.total == plane_bits(plane)
+        if number % 4:
+            bits.change(place, plane[place], other)
+            plane = changed
+    assert bits.total == plane_bits(plane)

@@ -62,7 +62,7 @@ def _parts(plane: Sequence[int]) -> tuple[Sequence[int], Sequence[int]]:
 
 def plane_bits(plane: Sequence[int]) -> int:
     """Bits that the coefficients of one plane take."""
-    return sum(1 + (_RICE_BITS + min(_rice_bits(p)) if any(p) else 0) for p in _parts(plane))
+    return PlaneBits(plane).total
 
 
 class PlaneBits:

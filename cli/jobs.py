@@ -6,7 +6,6 @@ import json
 import os
 import sys
 import time
-from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
@@ -20,7 +19,7 @@ from cli.cores import sensible_threads
 from cli.output import complain, printable, progress_bar, say
 from codec import errors
 from codec.errors import ArgumentError, CodecError, ImageError, ModelError, OutputError
-from codec.files import files_in, write_atomic
+from codec.files import files_in, result_names, write_atomic
 from codec.quiet import libraries_silenced
 
 STANDARD = "-"
@@ -133,15 +132,13 @@ def plan(
             places += [(file, base / file.relative_to(path)) for file in files]
         else:
             places.append((path, base / path.name))
-    targets = [place.with_suffix(suffix) for _, place in places]
-    count = Counter(targets)
-    jobs = []
-    for (file, place), target in zip(places, targets, strict=True):
-        if count[target] > 1:  # a.png and a.jpg must not meet in a.cci
-            target = place.with_name(place.name + suffix)
-        jobs.append(Job(str(file), str(target), keep=output is None and not force))
-    if len({job.target for job in jobs}) < len(jobs):
+    wanted = [str(place) for _, place in places]
+    if len(set(wanted)) < len(wanted):
         raise ArgumentError("two inputs of the same name would be written to the same file")
+    jobs = [
+        Job(str(file), target, keep=output is None and not force)
+        for (file, _), target in zip(places, result_names(wanted, suffix), strict=True)
+    ]
     return jobs, True
 
 
@@ -188,9 +185,11 @@ def errors_as_one_line() -> Iterator[None]:
     except CodecError as error:
         complain(str(error))
         raise typer.Exit(FAILURE) from None
-    except OSError as error:  # the report itself: files are read and written under CodecError
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        complain(f"standard output: cannot be written ({error.strerror})")
+    except OSError as error:
+        if error.filename is None:  # the report itself: closed by its reader, or the disk is full
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        place = "standard output: cannot be written" if error.filename is None else error.filename
+        complain(f"{place} ({error.strerror or error})")
         raise typer.Exit(FAILURE) from None
 
 

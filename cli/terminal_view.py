@@ -21,7 +21,7 @@ from rich.text import Text
 
 import codec
 from cli.output import complain
-from codec.errors import ArgumentError, ImageError
+from codec.errors import ArgumentError, ImageError, naming
 from codec.inspection import read_bytes
 
 _HALF_BLOCK = "▀"
@@ -111,13 +111,11 @@ def _show_one(
         return Group(half_blocks(image, columns, rows, full), Text(caption, overflow="ellipsis"))
 
     with Live(console=console, auto_refresh=False, vertical_overflow="crop") as live:
-        try:
+        with naming(str(file)):
             for piece in _arriving(data, rate):
                 for frame in decoder.frames(piece):
                     live.update(drawn(frame.image, frame.layers, frame.end), refresh=True)
             result = decoder.finish()
-        except codec.errors.CodecError as error:
-            raise type(error)(f"{file}: {error}") from error
         live.update(drawn(result.image, result.layers, len(data)), refresh=True)
     for note in result.notes:
         complain(f"{file}: note: {note}")

@@ -13,7 +13,8 @@ import typer
 from cli.jobs import errors_as_one_line
 from cli.options import Device, MaxPixels
 from cli.output import complain, printable, progress_bar, say
-from codec.errors import ArgumentError, CodecError, ImageError, naming
+from codec.errors import ArgumentError, CodecError, naming
+from codec.inspection import is_coded
 from codec.limits import DEFAULT_MAX_PIXELS
 from codec.sizes import parse_size
 
@@ -81,7 +82,7 @@ def _coded(place: Path, options: dict[str, Any]) -> bytes | None:
 
     Raises CodecError where it is a file, but neither one of ours nor a picture.
     """
-    if place.suffix.lower() == ".cci" or not place.is_file() or _is_ours(place):
+    if place.suffix.lower() == ".cci" or not place.is_file() or is_coded(place):
         return None
     import codec
 
@@ -92,17 +93,6 @@ def _coded(place: Path, options: dict[str, Any]) -> bytes | None:
     summary = f"{len(result.data)} bytes, {result.bpp:.4f} bpp, quality {result.quality:g}"
     say(f"{place}: encoded in memory: {summary}, {seconds:.2f} s", to_stderr=True)
     return result.data
-
-
-def _is_ours(place: Path) -> bool:
-    """Whether it is a .cci file, whatever its name. Raises ImageError."""
-    from bitstream.container import MAGIC
-
-    try:
-        with place.open("rb") as file:
-            return file.read(len(MAGIC)) == MAGIC
-    except OSError as error:
-        raise ImageError(f"{place}: cannot be read ({error.strerror})") from error
 
 
 @contextmanager

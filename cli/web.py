@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import time
 from collections.abc import Callable
 from functools import partial
@@ -11,11 +10,21 @@ from typing import Annotated, Any
 
 import typer
 
-from cli.gallery.site import PICTURES, Entry, check_place, in_words, write_site
+from cli.gallery.site import (
+    PICTURES,
+    Entry,
+    check_model,
+    check_place,
+    check_shown,
+    in_words,
+    write_site,
+)
 from cli.jobs import Job, Outcome, errors_as_one_line, naming, plan, run
 from cli.options import ENCODING, Threads, encoding, takes
 from cli.output import say
-from cli.suffixes import is_picture
+from cli.suffixes import is_coded, is_picture
+from codec.inspection import read_bytes
+from codec.options import EncodeOptions
 
 EXAMPLES = """Examples:
 
@@ -48,6 +57,7 @@ def web(
     with errors_as_one_line():
         check_place(output, force=force)
         keywords = encoding(options)
+        check_model(EncodeOptions(**keywords).weights)
         pictures = output / PICTURES
         jobs, _ = plan(
             inputs, f"{pictures}/", ".cci", accepts=is_picture, recursive=recursive, force=True
@@ -68,7 +78,14 @@ def web(
             )
         except typer.Exit as error:  # of some pictures; the others make a site
             failure = error
-        entries = [Entry(Path(job.target), Path(job.source).stem) for job in jobs]
+        entries = [
+            Entry(
+                Path(job.target),
+                Path(job.target).relative_to(pictures).as_posix(),
+                Path(job.source).stem,
+            )
+            for job in jobs
+        ]
         entries = [entry for entry in entries if entry.path.exists()]
         if failure is not None and not entries:
             raise failure
@@ -84,14 +101,15 @@ def web(
 
 def _add(job: Job, show: Callable[[float], None], *, options: dict[str, Any]) -> Outcome:
     """Put one picture into the site: a .cci file as it is, anything else encoded."""
-    if Path(job.source).suffix.lower() == ".cci":
-        shutil.copyfile(job.source, job.target)
-        return Outcome({}, "")
     import codec
 
     with naming(job.source):
-        result = codec.encode_detailed(job.read(), progress=show, **options)
-    job.write(result.data)
+        if is_coded(Path(job.source).suffix):
+            data = read_bytes(job.source)
+            check_shown(codec.info(data, max_pixels=EncodeOptions(**options).max_pixels))
+        else:
+            data = codec.encode_detailed(job.read(), progress=show, **options).data
+    job.write(data)
     return Outcome({}, "")
 
 

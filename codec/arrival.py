@@ -86,8 +86,8 @@ class Stages:
 class LayerError(CorruptError):
     """The data of layer number ``index`` decode to nothing, or to other symbols than encoded."""
 
-    def __init__(self, index: int, message: str) -> None:
-        super().__init__(message)
+    def __init__(self, message: str, index: int = 0) -> None:
+        super().__init__(message)  # the one argument that an error is made of in another process
         self.index = index
 
     def note(self, header: Header) -> str:

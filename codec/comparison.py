@@ -12,10 +12,10 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from bitstream.container import MAGIC
 from codec.errors import ArgumentError, ImageError
 from codec.files import files_in
-from codec.image_io import ImageLike, load_picture
+from codec.image_io import ImageLike, load_picture, over_white
+from codec.inspection import is_coded
 from codec.limits import DEFAULT_MAX_PIXELS, out_of_memory_as_limit
 
 
@@ -119,34 +119,21 @@ def _by_stem(folder: Path, accepts: Callable[[str], bool], recursive: bool) -> d
 
 def _pixels(picture: ImageLike | bytes, device: str, max_pixels: int | None) -> np.ndarray:
     """H×W×3 uint8."""
-    if isinstance(picture, bytes | str | PathLike) and _is_coded(picture):
+    if isinstance(picture, bytes | str | PathLike) and is_coded(picture):
         from codec.decoding import decode
 
         image = decode(picture, device=device, max_pixels=max_pixels, strict=True)
-        return _over_white(image) if "A" in image.mode else np.asarray(image.convert("RGB"))
+        return _flat(image)
     loaded = load_picture(picture, max_pixels=max_pixels)
     if loaded.alpha is None:
         return loaded.rgb
     image = Image.fromarray(loaded.rgb)
     image.putalpha(Image.fromarray(loaded.alpha))
-    return _over_white(image)
+    return _flat(image)
 
 
-def _is_coded(source: bytes | str | PathLike[str]) -> bool:
-    """Whether it is a .cci file. What cannot be read is told by who reads it."""
-    if isinstance(source, bytes):
-        return source.startswith(MAGIC)
-    try:
-        with open(source, "rb") as file:
-            return file.read(len(MAGIC)) == MAGIC
-    except OSError:
-        return False
-
-
-def _over_white(image: Image.Image) -> np.ndarray:
-    rgba = image.convert("RGBA")
-    white = Image.new("RGBA", rgba.size, "white")
-    return np.asarray(Image.alpha_composite(white, rgba).convert("RGB"))
+def _flat(image: Image.Image) -> np.ndarray:
+    return np.asarray((over_white(image) if "A" in image.mode else image).convert("RGB"))
 
 
 def _named(picture: ImageLike | bytes, otherwise: str) -> str:

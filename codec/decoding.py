@@ -284,7 +284,7 @@ class Decoder:
             if self.cut.read_whole(index + 1):
                 coder.finish()
         except CorruptError as error:
-            raise LayerError(index, f"layer {self._layers[index].name}: {error}") from error
+            raise LayerError(f"layer {self._layers[index].name}: {error}", index) from error
         self._checksums[index:] = source.checksums
 
     def _walk(
@@ -309,8 +309,10 @@ class Decoder:
         """The picture of :meth:`finish`, but for what may still arrive after the lossless part;
         None where there is none, or something would have to be filled first."""
         scale = self._options.scale
+        if self.count < self._upto:  # in a malformed file it may stand before the first layer
+            return None
         graphics = self._graphics([])
-        if graphics is None or self.count < self._upto or not self.cut.whole(self.count):
+        if graphics is None or not self.cut.whole(self.count):
             return None
         if self._drawn is not None and self._drawn[:2] == (self.count, scale):
             picture = Picture(self._drawn[2], self.header.grey)

@@ -4,7 +4,10 @@ seen."""
 from __future__ import annotations
 
 import os
+import stat
 import tempfile
+from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 from codec.errors import ImageError, OutputError
@@ -25,6 +28,26 @@ def files_in(folder: Path, *, recursive: bool) -> list[Path]:
     return sorted(file for file in files if file.is_file())
 
 
+def renamed(path: str, suffix: str) -> str:
+    """The same path with another last suffix."""
+    return os.path.splitext(path)[0] + suffix
+
+
+def result_names(paths: Sequence[str], suffix: str) -> list[str]:
+    """What the results of files are called: no two alike, as long as no two paths are.
+
+    Each has the last suffix replaced; but a.png and a.jpg must not meet in a.cci, and become
+    a.png.cci and a.jpg.cci; which may be the name of a third, that then keeps its suffix too.
+    """
+    names = [renamed(path, suffix) for path in paths]
+    while True:
+        count = Counter(names)
+        longer = [p + suffix if count[n] > 1 else n for p, n in zip(paths, names, strict=True)]
+        if longer == names:
+            return names
+        names = longer
+
+
 def write_atomic(path: Path, data: bytes) -> None:
     """Write beside the target, then rename over it.
 
@@ -39,18 +62,20 @@ def write_atomic(path: Path, data: bytes) -> None:
         target = Path(os.path.realpath(path))
         if target.is_dir():
             raise OutputError(f"{path}: is a folder; name a file")
+        mode = 0o666 & ~_umask()
         if target.exists():
             if not target.is_file():
                 target.write_bytes(data)
                 return
             if not os.access(target, os.W_OK):
                 raise OutputError(f"{path}: is write-protected")
+            mode = stat.S_IMODE(target.stat().st_mode)  # a private file stays one
         with tempfile.NamedTemporaryFile(
             dir=target.parent, prefix=f".{target.name[:40]}.", suffix=".part", delete=False
         ) as file:
             beside = Path(file.name)
             file.write(data)
-        beside.chmod(0o666 & ~_umask())
+        beside.chmod(mode)
         os.replace(beside, target)
         beside = None
     except FileNotFoundError as error:

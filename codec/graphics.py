@@ -95,7 +95,7 @@ def unpack_graphics(payload: bytes, width: int, height: int) -> Graphics:
         raise ImageError("of another size than the image")
     mode = "RGBA" if head.alpha else "RGB"
     try:
-        with open_stored(payload, head.format) as image:
+        with open_stored(payload, head.format, width * height) as image:
             if image.size != (width, height):
                 raise ImageError("of another size than the image")
             pixels = np.array(image.convert(mode))

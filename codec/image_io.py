@@ -365,7 +365,7 @@ def coded_image(
     if form in _WITHOUT_ALPHA and image.mode in ("LA", "RGBA"):
         if image.getchannel("A").getextrema() != (255, 255):
             notes.append(f"laid over white: {suffix} holds no transparency")
-        image = _flatten(image)
+        image = over_white(image)
     if form == "PNG" and "xmp" in metadata:
         text = PngImagePlugin.PngInfo()
         text.add_itxt("XML:com.adobe.xmp", metadata.pop("xmp").decode("utf-8", "replace"))
@@ -396,8 +396,8 @@ def _save(image: Image.Image, form: str, options: dict[str, Any]) -> bytes:
 _WITHOUT_ALPHA = ("JPEG", "MPO", "BMP", "DIB", "PPM", "PCX", "EPS")
 
 
-def _flatten(image: Image.Image) -> Image.Image:
-    """Lay a transparent image over white, for formats without alpha."""
+def over_white(image: Image.Image) -> Image.Image:
+    """Lay a transparent image over white, L or RGB."""
     white = Image.new("RGBA", image.size, "white")
     flat = Image.alpha_composite(white, image.convert("RGBA"))
     return flat.convert("L" if image.mode == "LA" else "RGB")
@@ -416,7 +416,7 @@ def pack_alpha(alpha: np.ndarray) -> bytes:
 def unpack_alpha(data: bytes, width: int, height: int) -> np.ndarray:
     """Inverse of :func:`pack_alpha`. Raises ImageError on other data."""
     try:
-        with open_stored(data, "PNG") as image:
+        with open_stored(data, "PNG", width * height) as image:
             if image.size != (width, height):
                 raise ImageError("the alpha plane has another size than the image")
             return np.array(image.convert("L"))
@@ -427,9 +427,9 @@ def unpack_alpha(data: bytes, width: int, height: int) -> np.ndarray:
 
 
 @contextmanager
-def open_stored(data: bytes, form: str) -> Iterator[Image.Image]:
-    """An image in Pillow's format ``form``, whose size is checked elsewhere. Raises anything."""
-    with _pillow_limit.of(None), Image.open(io.BytesIO(data), formats=[form]) as image:
+def open_stored(data: bytes, form: str, pixels: int) -> Iterator[Image.Image]:
+    """An image of so many pixels in Pillow's format ``form``. Raises anything."""
+    with _pillow_limit.of(pixels), Image.open(io.BytesIO(data), formats=[form]) as image:
         yield image
 
 

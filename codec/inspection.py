@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
 
-from bitstream.container import ALPHA, EXIF, ICC, XMP, Chunk, Container
+from bitstream.container import ALPHA, EXIF, ICC, MAGIC, XMP, Chunk, Container
 from codec.errors import ArgumentError, CorruptError, ImageError, TruncatedError
 from codec.limits import DEFAULT_MAX_PIXELS
 from models.names import LAYER_NAMES, MODEL_IDS, stages_at
@@ -53,6 +53,20 @@ class FileInfo:
     appended_bytes: int = 0
     filter_bytes: int = 0
     graphics_bytes: int = 0
+
+
+def is_coded(source: object) -> bool:
+    """Whether bytes or a file are .cci, whatever the name. What cannot be read is told by who reads
+    it."""
+    if isinstance(source, bytes):
+        return source.startswith(MAGIC)
+    if not isinstance(source, str | PathLike):
+        return False
+    try:
+        with open(source, "rb") as file:
+            return file.read(len(MAGIC)) == MAGIC
+    except OSError:
+        return False
 
 
 def read_bytes(source: bytes | bytearray | memoryview | str | PathLike[str]) -> bytes:

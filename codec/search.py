@@ -98,7 +98,10 @@ def highest_within(
             # The same end twice: the curve bends, and halving is safer.
             middle = low + (round(step) if side != moved else (high - low) // 2)
         else:
-            middle += round((goal - reached) / slope) or side
+            # Of an exact picture the measure is infinite.
+            far = high - low
+            step = min(max((goal - reached) / slope, -far), far)
+            middle += round(step) or side
         middle, moved = min(max(middle, low + 1), high - 1), side
     return low
 

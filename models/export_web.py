@@ -15,18 +15,17 @@ behind the other. Tensors have the names and types of the weights file (``docs/f
 from __future__ import annotations
 
 import argparse
-import hashlib
 import json
 import zlib
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from safetensors.numpy import load
 
-from models.names import FINE_FROM, MODEL_IDS, stages_at
+from models.names import FINE_FROM, MODEL_IDS, WEIGHTS_FOLDER, fingerprint_of, stages_at
 
-WEIGHTS_FOLDER = Path(__file__).parent / "weights"
 #: What the encoder alone needs.
 _ENCODER = ("analysis.", "heads.", "fine.take.")
 #: What the first layer and its picture need.
@@ -46,23 +45,22 @@ _FIRST = (
 _CHANNEL_MULTIPLE = 8
 
 
+@lru_cache(maxsize=4)
+def web_fingerprint(name: str) -> str:
+    """Of an installed model that the browser decodes, as its files name it in hex. Raises
+    ValueError as :func:`web_weights`."""
+    data, _ = _decoder(name)
+    return fingerprint_of(data).hex()
+
+
 def web_weights(name: str) -> dict[str, bytes]:
     """The files of an installed model, by file name.
 
     Raises:
         ValueError: the model is not installed, or of a family that the browser cannot decode.
     """
-    path = WEIGHTS_FOLDER / f"{name}.safetensors"
-    if name not in MODEL_IDS or not path.exists():
-        raise ValueError(f"no model named {name!r} is installed")
-    data = path.read_bytes()
-    tensors = {k: v for k, v in load(data).items() if not k.startswith(_ENCODER)}
-    if "synthesis.head_y1.mix.weight" not in tensors:
-        raise ValueError(f"{name} is of a family that the browser's decoder does not know")
-    odd = [k for k, v in tensors.items() if k.endswith("knots") and v.shape[1] % _CHANNEL_MULTIPLE]
-    if odd:
-        raise ValueError(f"{odd[0]}: channels are not a multiple of {_CHANNEL_MULTIPLE}")
-    fingerprint = hashlib.sha256(data).hexdigest()[:8]
+    data, tensors = _decoder(name)
+    fingerprint = fingerprint_of(data).hex()
     header = {
         "model": name,
         "model_id": MODEL_IDS[name],
@@ -76,6 +74,21 @@ def web_weights(name: str) -> dict[str, bytes]:
         f"{fingerprint}-u.bin": _packed(header, first),
         f"{fingerprint}-rest.bin": _packed(header, rest),
     }
+
+
+def _decoder(name: str) -> tuple[bytes, dict[str, np.ndarray]]:
+    """The weights file of a model, and what of it decodes. Raises ValueError."""
+    path = WEIGHTS_FOLDER / f"{name}.safetensors"
+    if name not in MODEL_IDS or not path.exists():
+        raise ValueError(f"no model named {name!r} is installed")
+    data = path.read_bytes()
+    tensors = {k: v for k, v in load(data).items() if not k.startswith(_ENCODER)}
+    if "synthesis.head_y1.mix.weight" not in tensors:
+        raise ValueError(f"{name} is of a family that the browser's decoder does not know")
+    odd = [k for k, v in tensors.items() if k.endswith("knots") and v.shape[1] % _CHANNEL_MULTIPLE]
+    if odd:
+        raise ValueError(f"{odd[0]}: channels are not a multiple of {_CHANNEL_MULTIPLE}")
+    return data, tensors
 
 
 def _skip_index(data: bytes) -> int:

@@ -11,7 +11,7 @@ from string import Template
 from urllib.parse import quote
 
 from codec import __version__
-from codec.errors import ModelError, OutputError
+from codec.errors import ModelError, OutputError, UnsupportedFileError
 from codec.files import write_atomic
 from codec.inspection import FileInfo, info
 
@@ -32,9 +32,11 @@ _SHOWN = 900
 
 @dataclass(frozen=True)
 class Entry:
-    """One picture of a gallery: its file, and what that is called there."""
+    """One picture of a gallery: its file, where that lies among the site's pictures, and what it is
+    called there."""
 
     path: Path
+    place: str
     name: str
 
 
@@ -47,6 +49,31 @@ def check_place(folder: Path, *, force: bool) -> None:
         raise OutputError(f"{folder}: holds other files; name another folder, or --force")
 
 
+def check_model(model: str) -> None:
+    """Raises ModelError where no browser shows what a model codes."""
+    from models.export_web import web_fingerprint
+
+    try:
+        web_fingerprint(model)
+    except ValueError as error:
+        raise ModelError(f"pictures of model {model} cannot be shown: {error}") from error
+
+
+def check_shown(found: FileInfo) -> None:
+    """Raises UnsupportedFileError where the site's decoder would not show a file."""
+    from models.export_web import web_fingerprint
+
+    try:
+        installed = web_fingerprint(found.model)
+    except ValueError as error:
+        raise UnsupportedFileError(f"cannot be shown in a browser: {error}") from error
+    if found.weights != installed:
+        raise UnsupportedFileError(
+            f"the file was written with weights {found.weights} of model {found.model}; the site "
+            f"would have {installed}: install the program version that wrote it"
+        )
+
+
 def write_site(folder: Path, entries: Sequence[Entry], *, title: str) -> int:
     """Write all but the pictures, which lie in the site's folder of pictures already.
 
@@ -54,13 +81,16 @@ def write_site(folder: Path, entries: Sequence[Entry], *, title: str) -> int:
         Bytes of decoder and weights.
 
     Raises:
-        OutputError: the folder cannot be written; ModelError: a picture's model is not one that the
-        browser decodes.
+        OutputError: the folder cannot be written.
     """
+    from models.export_web import web_weights
+
     infos = [info(entry.path, max_pixels=None) for entry in entries]
     models = {found.model for found in infos}
     try:
-        weights = {name: data for model in sorted(models) for name, data in _weights(model).items()}
+        weights = {
+            name: data for model in sorted(models) for name, data in web_weights(model).items()
+        }
         (folder / PROGRAM / "weights").mkdir(parents=True, exist_ok=True)
         for name in ASSETS:
             shutil.copyfile(STATIC / name, folder / PROGRAM / name)
@@ -72,15 +102,6 @@ def write_site(folder: Path, entries: Sequence[Entry], *, title: str) -> int:
     write_atomic(folder / "index.html", page.encode())
     program = sum((STATIC / name).stat().st_size for name in ASSETS)
     return program + sum(len(data) for data in weights.values())
-
-
-def _weights(model: str) -> dict[str, bytes]:
-    from models.export_web import web_weights
-
-    try:
-        return web_weights(model)
-    except ValueError as error:
-        raise ModelError(f"pictures of model {model} cannot be shown: {error}") from error
 
 
 def _page(entries: Sequence[Entry], infos: Sequence[FileInfo], title: str) -> str:
@@ -98,8 +119,8 @@ def _page(entries: Sequence[Entry], infos: Sequence[FileInfo], title: str) -> st
 def _picture(entry: Entry, found: FileInfo) -> str:
     longest = max(found.width, found.height)
     return Template(_PICTURE).substitute(
-        href=html.escape(f"{PICTURES}/{quote(entry.path.name)}"),
-        name=html.escape(entry.path.stem),
+        href=html.escape(f"{PICTURES}/{quote(entry.place)}"),
+        name=html.escape(entry.place.removesuffix(".cci")),
         alt=html.escape(entry.name),
         width=found.width,
         height=found.height,

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import io
 import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from codec.batch.planning import Entry
+from codec.batch.planning import Entry, accepted
 from codec.batch.records import Row
 from codec.batch.settings import DECODE, ENCODE, VERIFY, Settings
 from codec.errors import CodecError, CorruptError
+from codec.image_io import load_picture
+from codec.limits import DEFAULT_MAX_PIXELS
 from codec.options import DecodeOptions, EncodeOptions
 
 if TYPE_CHECKING:
@@ -43,6 +44,8 @@ class Coder:
             self._prepare_encoding()
         elif settings.kind == DECODE:
             self._prepare_decoding()
+        else:
+            self._limit = settings.options.get("max_pixels", DEFAULT_MAX_PIXELS)
 
     def _prepare_encoding(self) -> None:
         from codec.installed import get_model
@@ -167,11 +170,6 @@ class Coder:
         if entry.path.endswith(".cci"):
             verify(data, **self._settings.options)
             return {"bytes": len(data)}, None
-        from PIL import Image
-
-        try:
-            with Image.open(io.BytesIO(data)) as image:
-                image.load()
-        except Exception as error:
-            raise CorruptError(f"the image is damaged ({error})") from error
+        if accepted(ENCODE)(entry.path):  # PDF, say, is written but not read
+            load_picture(data, max_pixels=self._limit)
         return {"bytes": len(data)}, None

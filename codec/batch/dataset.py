@@ -14,7 +14,7 @@ from torch.utils.data import Dataset
 from codec.batch import extra
 from codec.batch.stores import Store
 from codec.decoding import decode
-from codec.errors import ArgumentError, CodecError, ImageError
+from codec.errors import ArgumentError, ImageError, naming
 from codec.limits import DEFAULT_MAX_PIXELS
 from codec.options import DecodeOptions
 
@@ -88,9 +88,8 @@ class CodedImages(Dataset):
         threads = torch.get_num_threads()
         try:
             torch.set_num_threads(1)
-            image = decode(self._store.read(name), **vars(self._options))
-        except CodecError as error:
-            raise type(error)(f"{name}: {error}") from error
+            with naming(name):
+                image = decode(self._store.read(name), **vars(self._options))
         finally:
             torch.set_num_threads(threads)
         pixels = np.array(image.convert("RGB"))

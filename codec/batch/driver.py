@@ -8,7 +8,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from types import FrameType
 from typing import Any
 
@@ -123,7 +123,9 @@ def run(
     plan = make_plan(settings)
     place = manifest or f"{settings.destination.rstrip('/')}/manifest.parquet"
     record = Manifest(place, settings.lasting(), resume=resume, force=force)
-    Store(settings.destination).clear_staging()
+    settings = replace(settings, staging=record.staging)
+    results = Store(settings.destination, settings.staging)
+    results.clear_staging()
     summary = Summary(manifest=place)
     try:
         record.pin("root", absolute(plan.root))
@@ -142,7 +144,7 @@ def run(
             _drive(workforce, todo, record, summary, started, watch, on_stop)
         if not summary.interrupted:
             record.finish()
-            Store(settings.destination).clear_staging()
+            results.clear_staging()
     finally:
         record.close()
     summary.seconds = time.monotonic() - started

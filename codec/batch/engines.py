@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any, Protocol
@@ -13,6 +11,7 @@ from codec.batch.planning import Unit
 from codec.batch.settings import VERIFY, Settings
 from codec.batch.stores import absolute
 from codec.batch.worker import Done
+from codec.cores import cores_allowed, has_gpu
 from codec.errors import ArgumentError
 
 #: Each has its own copy of the network and of what CUDA takes.
@@ -36,10 +35,9 @@ class Engine(Protocol):
 
 def default_workers(settings: Settings) -> int:
     """One per core that this process may use; few where they share a GPU."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    # Asking torch would cost this process its import, which only the workers need.
-    gpu = settings.options.get("device", "auto") != "cpu" and os.path.exists("/dev/nvidia0")
-    return min(cores or 1, GPU_WORKERS if gpu and settings.kind != VERIFY else sys.maxsize)
+    cores = cores_allowed()
+    may_use_gpu = settings.kind != VERIFY and settings.options.get("device", "auto") != "cpu"
+    return min(cores, GPU_WORKERS) if may_use_gpu and has_gpu() else cores
 
 
 def make_engine(

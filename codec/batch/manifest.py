@@ -10,17 +10,20 @@ often, and a killed run repeats what it did since the last one.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import tempfile
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TextIO
 
 from codec.batch.records import (
     COLUMNS,
     Row,
+    journal_rows,
     newest_first,
     read_settings,
     recordable,
@@ -28,7 +31,7 @@ from codec.batch.records import (
     stored_rows,
 )
 from codec.batch.settings import lasting_options
-from codec.batch.stores import Store, is_local, split_place
+from codec.batch.stores import Store, absolute, is_local, reason, split_place
 from codec.errors import ArgumentError, OutputError
 
 _PART_ROWS = 20_000
@@ -54,8 +57,8 @@ class Manifest:
     ) -> None:
         self.place = place
         folder, self._name = split_place(place)
-        self._home = Store(folder)
-        self._parts = Store(f"{place}.parts")
+        self._home = Store(folder, self.staging)
+        self._parts = Store(f"{place}.parts", self.staging)
         self._local = is_local(place)
         self._journal: TextIO | None = None
         self._rows: list[Row] = []
@@ -68,12 +71,20 @@ class Manifest:
             if known is not None:
                 self.settings = self._compared(known, settings)
             self._write_settings()
+            self._next = 1 + max((int(p[5:-8]) for p in self._part_names()), default=0)
+            if self._local:
+                with self._writing():
+                    self._repair_journal()
         except BaseException:
             self.close()
             raise
-        self._next = 1 + max((int(p[5:-8]) for p in self._part_names()), default=0)
-        if self._local:
-            self._repair_journal()
+
+    @property
+    def staging(self) -> str:
+        """What the run's half-written files go by: the same when it is resumed, and of no other
+        run, since one alone may write a manifest."""
+        place = absolute(self.place).encode("utf-8", "surrogateescape")
+        return hashlib.sha256(place).hexdigest()[:8]
 
     def _known(self, resume: bool, force: bool) -> dict[str, Any] | None:
         """The settings of the run that is to be resumed; None where there is none."""
@@ -158,11 +169,11 @@ class Manifest:
         path = Path(self.place_of_parts) / "journal.jsonl"
         if path.exists():
             data = path.read_bytes()
-            whole = data[: data.rfind(b"\n") + 1]
-            if len(whole) < len(data):
-                os.truncate(path, len(whole))
-            for line in whole.splitlines():
-                self._rows += json.loads(line)
+            whole = data.rfind(b"\n") + 1
+            if whole < len(data):
+                os.truncate(path, whole)
+            for rows in journal_rows(data):
+                self._rows += rows
         self._journal = path.open("a", encoding="utf-8")
 
     def rows(self) -> Iterator[Row]:
@@ -174,20 +185,25 @@ class Manifest:
         """Put the rows of a finished unit on record. Raises OutputError."""
         rows = [{name: _cell(row.get(name)) for name in COLUMNS} for row in rows]
         self._rows += rows
-        try:
+        with self._writing():
             if self._journal is not None:
                 self._journal.write(json.dumps(rows) + "\n")
                 self._journal.flush()  # from here on it outlives this process
-        except OSError as error:
-            raise OutputError(f"{self.place}: cannot be written ({error.strerror})") from error
         late = time.monotonic() - self._flushed > _REMOTE_SECONDS
         if len(self._rows) >= (_PART_ROWS if self._local else _REMOTE_ROWS) or (
             late and not self._local
         ):
             self.flush()
 
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise OutputError(f"{self.place}: cannot be written ({reason(error)})") from error
+
     def flush(self) -> None:
-        """Make a part of the rows at hand."""
+        """Make a part of the rows at hand. Raises OutputError."""
         import pyarrow as pa
         import pyarrow.parquet as pq
 
@@ -202,7 +218,8 @@ class Manifest:
         self._rows.clear()
         if self._journal is not None:
             # Killed before this, its rows are there twice, which does no harm.
-            self._journal.truncate(0)
+            with self._writing():
+                self._journal.truncate(0)
 
     def finish(self) -> None:
         """Put everything together in the manifest. Raises OutputError."""
@@ -213,7 +230,7 @@ class Manifest:
         seen: set[str] = set()
         batch: list[Row] = []
         whole = schema(self.settings)
-        with tempfile.NamedTemporaryFile(suffix=".parquet") as file:
+        with self._writing(), tempfile.NamedTemporaryFile(suffix=".parquet") as file:
             with pq.ParquetWriter(file.name, whole) as writer:
                 for row in self.rows():
                     if row["path"] in seen:
@@ -236,7 +253,8 @@ class Manifest:
         self._closed = True
         for file in (self._journal, self._lock):
             if file is not None:
-                file.close()
+                with suppress(OSError):  # a full disk, of which `add` has told
+                    file.close()
         self._journal = self._lock = None
         if not self._local:
             self.flush()

@@ -7,7 +7,6 @@ is done already, so that a resumed run plans the same units and leaves those out
 from __future__ import annotations
 
 import hashlib
-from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatch
@@ -18,6 +17,7 @@ from codec.batch.records import recordable
 from codec.batch.settings import DECODE, Settings
 from codec.batch.stores import Found, Store, split_place
 from codec.errors import ArgumentError, ImageError
+from codec.files import result_names
 from codec.limits import NEVER_READ
 
 SHARD = ".tar"
@@ -105,7 +105,10 @@ def _listed(source: str) -> tuple[str, list[Found]]:
     if not source.rstrip("/").endswith(SHARD):
         return source, Store(source).list()
     root, pattern = split_place(source)
-    files = [f for f in Store(root).list() if fnmatch(f.path, pattern) and "/" not in f.path]
+    files = [f for f in Store(root).list() if "/" not in f.path]
+    # A name is taken as it is before it is taken for a pattern: s[1].tar may be a file.
+    named = [f for f in files if f.path == pattern]
+    files = named or [f for f in files if fnmatch(f.path, pattern)]
     if not files:
         raise ImageError(f"{source}: no such tar shard")
     return root, files
@@ -146,14 +149,5 @@ def _file_units(files: list[Found], settings: Settings) -> list[Unit]:
 
 def _entries(files: Iterable[Found], suffix: str) -> Iterable[Entry]:
     files = list(files)
-    count = Counter(renamed(f.path, suffix) for f in files)
-    for f in files:
-        target = renamed(f.path, suffix)
-        # The manifest must be able to name results; and a.png and a.jpg must not meet in a.cci.
-        target = target if count[target] == 1 else f.path + suffix
-        yield Entry(f.path, f.size, recordable(target))
-
-
-def renamed(path: str, suffix: str) -> str:
-    """The same path with another last suffix."""
-    return str(PurePosixPath(path).with_suffix(suffix))
+    for f, target in zip(files, result_names([f.path for f in files], suffix), strict=True):
+        yield Entry(f.path, f.size, recordable(target))  # the manifest must be able to name it

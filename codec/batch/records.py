@@ -89,10 +89,24 @@ def read_rows(place: str) -> Iterator[Row]:
 
 def _all_rows(home: Store, name: str, parts: Store, names: list[str]) -> Iterator[Row]:
     if "journal.jsonl" in names:
-        lines = parts.read("journal.jsonl").split(b"\n")[:-1]
-        for line in reversed(lines):
-            yield from reversed(json.loads(line))
+        for rows in reversed(list(journal_rows(parts.read("journal.jsonl")))):
+            yield from reversed(rows)
     yield from stored_rows(home, name, parts, newest_first(names))
+
+
+def journal_rows(data: bytes) -> Iterator[list[Row]]:
+    """The rows of each line of a journal, oldest first.
+
+    Lines that are half written, or that a failing machine has spoilt, are left out: a resumed run
+    does again what is not on record.
+    """
+    for line in data.split(b"\n")[:-1]:
+        try:
+            rows = json.loads(line)
+            known = [{name: row[name] for name in COLUMNS} for row in rows]
+        except (ValueError, TypeError, KeyError):
+            continue
+        yield known
 
 
 def stored_rows(home: Store, name: str, parts: Store, names: list[str]) -> Iterator[Row]:

@@ -7,6 +7,7 @@ from codec.batch.records import OK, Row, recordable
 from codec.batch.settings import Settings
 from codec.batch.stores import Store
 from codec.batch.verification import check_results, shard_of
+from codec.limits import DEFAULT_MAX_PIXELS
 
 
 def units_to_repair(
@@ -26,7 +27,12 @@ def units_to_repair(
     rows = [row for row in rows if row["status"] == OK]
     shards = any(unit.shard_out for unit in plan.units)
     findings = check_results(
-        rows, settings.destination, shards=shards, workers=workers, engine=engine
+        rows,
+        settings.destination,
+        shards=shards,
+        options={"max_pixels": settings.options.get("max_pixels", DEFAULT_MAX_PIXELS)},
+        workers=workers,
+        engine=engine,
     )
     unsound = {name for name, _ in findings.problems}  # results, or shards that cannot be read
     changed = _Changes(plan, settings)

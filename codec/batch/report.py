@@ -86,8 +86,9 @@ def write_report(out: str, destination: str, *, manifest: str | None = None) -> 
         f"<style>{_STYLE}</style>{''.join(body)}</html>"
     )
     folder, file = split_place(out)
-    Store(folder).write(file, page.encode())
-    Store(folder).clear_staging()
+    store = Store(folder)
+    store.write(file, page.encode())
+    store.clear_staging()
 
 
 def _overview(totals: Totals, settings: dict) -> str:

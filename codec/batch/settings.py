@@ -33,6 +33,7 @@ class Settings:
         output_quality: when decoding, of the pictures, as of :class:`codec.options.SaveOptions`.
         shards: write tar shards of n pictures each; None: shards in give shards out, files
             give files; 0: files always.
+        staging: of the run, see :class:`codec.batch.stores.Store`.
 
     Raises:
         ArgumentError: a value is out of range.
@@ -46,6 +47,7 @@ class Settings:
     psnr: bool = False
     output_quality: int | None = None
     shards: int | None = None
+    staging: str | None = None
 
     def __post_init__(self) -> None:
         if self.kind not in (ENCODE, DECODE, VERIFY):

@@ -6,14 +6,16 @@ Reading and writing are streams: neither side holds more than one picture.
 from __future__ import annotations
 
 import io
+import os
 import tarfile
 import tempfile
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
-from typing import BinaryIO
+from typing import IO, BinaryIO
 
 from codec.batch.stores import Store, reason
-from codec.errors import ImageError
+from codec.errors import ImageError, OutputError
 
 
 def read_members(file: BinaryIO) -> Iterator[tuple[str, bytes]]:
@@ -44,29 +46,55 @@ def clean_name(name: str) -> str:
 class ShardWriter:
     """A shard that grows in a local file and goes to its store at once.
 
-    Owner, mode and time are fixed: equal pictures give equal shards.
+    Owner, mode and time are fixed: equal pictures give equal shards. Where the local file cannot be
+    written, :meth:`finish` says so.
     """
 
-    def __init__(self) -> None:
-        self._file = tempfile.NamedTemporaryFile(suffix=".tar")  # noqa: SIM115 - until finish
-        # PAX: names of any length and script.
-        self._tar = tarfile.open(  # noqa: SIM115
-            fileobj=self._file, mode="w", format=tarfile.PAX_FORMAT
-        )
+    def __init__(self, store: Store, path: str) -> None:
+        self._store, self._path = store, path
+        self._file: IO[bytes] | None = None
+        self._failure: OSError | None = None
+        try:
+            os.makedirs(store.scratch, exist_ok=True)
+            self._file = tempfile.NamedTemporaryFile(  # noqa: SIM115 - until finish
+                dir=store.scratch, suffix=".tar"
+            )
+            # PAX: names of any length and script.
+            self._tar = tarfile.open(  # noqa: SIM115
+                fileobj=self._file, mode="w", format=tarfile.PAX_FORMAT
+            )
+        except OSError as error:
+            self._failure = error
 
     def add(self, name: str, data: bytes) -> None:
         """Append a file."""
+        if self._failure is not None:
+            return
         member = tarfile.TarInfo(name)
         member.size = len(data)
-        self._tar.addfile(member, io.BytesIO(data))
+        try:
+            self._tar.addfile(member, io.BytesIO(data))
+        except OSError as error:
+            self._failure = error
 
-    def finish(self, store: Store, path: str) -> None:
+    def finish(self) -> None:
         """Put the shard in its place. Raises OutputError."""
-        self._tar.close()
-        self._file.flush()
-        store.put(path, Path(self._file.name))
-        self._file.close()
+        if self._failure is None and self._file is not None:
+            try:
+                self._tar.close()
+                self._file.flush()
+            except OSError as error:
+                self._failure = error
+            else:
+                self._store.put(self._path, Path(self._file.name))
+                self._file.close()
+        if self._failure is not None:
+            raise OutputError(
+                f"{self._path}: cannot be written ({self._store.scratch}: {reason(self._failure)})"
+            ) from self._failure
 
     def discard(self) -> None:
         """Drop what was written."""
-        self._file.close()
+        if self._file is not None:
+            with suppress(OSError):
+                self._file.close()

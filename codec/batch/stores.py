@@ -5,8 +5,11 @@ from __future__ import annotations
 import io
 import itertools
 import os
+import secrets
 import shutil
+import tempfile
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -14,9 +17,11 @@ from typing import BinaryIO
 from codec.batch.retrying import retrying
 from codec.errors import ArgumentError, ImageError, OutputError
 
-#: Folder for results that are being written; a rename puts them in their place.
+#: Folder for results that are being written; a rename puts them in their place. Every run, and
+#: whoever else writes, has a folder of its own in it.
 STAGING = ".codec-batch"
 _READ_AHEAD = 2**22
+_TRIES = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,14 +38,20 @@ class Store:
     Paths are relative to it, with ``/``. Stores of URLs try again where a request fails. A result
     appears whole or not at all: on disk by a rename, on object stores by the nature of a put.
 
+    Args:
+        place: path or URL.
+        staging: name that whoever belongs together shares for what is half written; only they
+            clear it away. Default: one of its own.
+
     Raises:
         ArgumentError: no driver for such a URL is installed.
     """
 
-    def __init__(self, place: str) -> None:
+    def __init__(self, place: str, staging: str | None = None) -> None:
         import fsspec
 
         self.place = place
+        self._staging = staging or secrets.token_hex(4)
         self.local = is_local(place)
         if self.local:
             self._fs = fsspec.filesystem("file")
@@ -140,18 +151,25 @@ class Store:
 
     def _rename(self, path: str, fill) -> None:
         target = self._full(path)
-        staging = self._full(STAGING)
-        for folder in (staging, os.path.dirname(target)):
+        for folder in (self.scratch, os.path.dirname(target)):
             if folder not in self._made:
-                os.makedirs(folder, exist_ok=True)
+                _make_folder(folder)
                 self._made.add(folder)
-        staged = f"{staging}/{os.getpid()}-{id(self)}-{next(self._numbers)}"
+        staged = f"{self.scratch}/{os.getpid()}-{id(self)}-{next(self._numbers)}"
         try:
             fill(staged)
             os.replace(staged, target)
         except BaseException:
             Path(staged).unlink(missing_ok=True)
             raise
+
+    @property
+    def scratch(self) -> str:
+        """A folder of this machine for what is half written, which :meth:`clear_staging` clears; it
+        need not exist."""
+        if self.local:
+            return f"{self._full(STAGING)}/{self._staging}"
+        return os.path.join(tempfile.gettempdir(), f"{STAGING.lstrip('.')}-{self._staging}")
 
     def remove(self, path: str) -> None:
         """Delete a file, or a folder with all in it; none is fine."""
@@ -163,9 +181,11 @@ class Store:
 
     def clear_staging(self) -> None:
         """Delete what killed workers left half written."""
+        shutil.rmtree(self.scratch, ignore_errors=True)
+        self._made.clear()
         if self.local:
-            shutil.rmtree(self._full(STAGING), ignore_errors=True)
-            self._made.clear()
+            with suppress(OSError):  # others write there too, or nobody ever did
+                os.rmdir(self._full(STAGING))
 
 
 class _Ranges(io.RawIOBase):
@@ -185,6 +205,14 @@ class _Ranges(io.RawIOBase):
         buffer[: len(data)] = data
         self._at += len(data)
         return len(data)
+
+
+def _make_folder(folder: str) -> None:
+    for _ in range(_TRIES):
+        with suppress(FileNotFoundError):  # another run removed the empty folder around it
+            os.makedirs(folder, exist_ok=True)
+            return
+    os.makedirs(folder, exist_ok=True)
 
 
 def _below(root: str) -> Iterator[tuple[str, int]]:

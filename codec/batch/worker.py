@@ -15,12 +15,13 @@ from threading import Thread
 from typing import Any
 
 from codec.batch.coding import Coder
-from codec.batch.planning import Entry, Unit, accepted, renamed
+from codec.batch.planning import Entry, Unit, accepted
 from codec.batch.records import FAILED, OK, Row
 from codec.batch.settings import VERIFY, Settings
 from codec.batch.shards import ShardWriter, read_members
 from codec.batch.stores import Store, reason
 from codec.errors import CodecError, ImageError, OutputError
+from codec.files import renamed
 
 #: Pictures that are coded together at most: those that are at hand, no others are waited for.
 TOGETHER = 8
@@ -65,7 +66,9 @@ class Worker:
     def __init__(self, settings: Settings, root: str) -> None:
         self._settings = settings
         self._source = Store(root)
-        self._sink = None if settings.kind == VERIFY else Store(settings.destination)
+        self._sink = (
+            None if settings.kind == VERIFY else Store(settings.destination, settings.staging)
+        )
         self._accepts = accepted(settings.kind)
         self._coder = Coder(settings)
         #: What the run's manifest should know, such as the fingerprint of the weights.
@@ -134,7 +137,7 @@ class Worker:
     def _members(self, unit: Unit) -> Iterator[_Loaded]:
         if unit.shard_in is None:
             raise AssertionError("only units with a shard have members")
-        shard, used = unit.shard_in, set()
+        shard, used = unit.shard_in, set[str]()
         expected = {entry.path: entry for entry in unit.entries}  # for verifying: known beforehand
         try:
             with self._source.open(shard) as file:
@@ -142,20 +145,29 @@ class Worker:
                     path = f"{shard}/{name}"
                     if self._settings.kind == VERIFY:
                         entry = expected.pop(path, None)
-                    elif self._accepts(name):
-                        target = renamed(name, self._settings.suffix)
-                        if target in used:
-                            target = name + self._settings.suffix
-                        used.add(target)
-                        entry = Entry(path, len(data), target)
                     else:
-                        entry = None
+                        entry = self._entry(path, name, data, used)
                     error = unit.skip.get(path) if unit.skip else None
+                    if self._settings.kind != VERIFY and entry and not entry.target:
+                        error = "another result of its shard has the name already"
                     yield _Loaded(path if entry else name, None if error else data, entry, error)
         except CodecError as error:
             yield _Loaded(shard, None, Entry(shard, 0, ""), str(error))
         for path, entry in expected.items():
             yield _Loaded(path, None, entry, "no such file in the shard")
+
+    def _entry(self, path: str, name: str, data: bytes, used: set[str]) -> Entry | None:
+        """Of a member of a shard; None where it is no picture and goes along.
+
+        ``used`` are the names of results so far, to which its own is added. The target is empty
+        where none is left, since two files of one name would be one.
+        """
+        suffix = self._settings.suffix
+        coded = self._accepts(name)
+        wanted = [renamed(name, suffix), name + suffix] if coded else [name]
+        target = next((target for target in wanted if target not in used), "")
+        used.add(target)
+        return Entry(path, len(data), target) if coded or not target else None
 
     # -- coding ------------------------------------------------------------------------------------
 
@@ -203,12 +215,12 @@ class Worker:
             unit, part, row, result = item
             if isinstance(part, _End):
                 if shard is not None:
-                    stuck |= not self._finish_shard(shard, unit, rows)
+                    stuck |= not self._finish_shard(shard, rows)
                 done(Done(unit, rows, stuck))
                 rows, shard, stuck = [], None, False
                 continue
             if unit.shard_out and shard is None and self._sink is not None:
-                shard = ShardWriter()
+                shard = ShardWriter(self._sink, unit.shard_out)
             content = part.data if part.entry is None else result
             if content is not None and self._sink is not None:
                 target = part.entry.target if part.entry else part.name
@@ -229,10 +241,9 @@ class Worker:
         row["result"] = target
         return self._try(lambda: self._sink.write(target, content), [row])  # type: ignore[union-attr]
 
-    def _finish_shard(self, shard: ShardWriter, unit: Unit, rows: list[Row]) -> bool:
+    def _finish_shard(self, shard: ShardWriter, rows: list[Row]) -> bool:
         try:
-            good = [row for row in rows if row["status"] == OK]
-            return self._try(lambda: shard.finish(self._sink, unit.shard_out), good)  # type: ignore[arg-type]
+            return self._try(shard.finish, [row for row in rows if row["status"] == OK])
         finally:
             shard.discard()
 

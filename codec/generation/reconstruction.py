@@ -88,7 +88,13 @@ def reconstruct(
     plain = to_pillow(Picture(picture.rgb, picture.grey))
     encoding, *decoding, halving, refining = split(progress, [2.0, 1.0, 1.0, 1.0, 6.0, 3.0])
     coded = encode_detailed(
-        plain, quality=quality, model=model, device=device, max_pixels=None, progress=encoding
+        plain,
+        quality=quality,
+        model=model,
+        device=device,
+        graphics=False,  # what is shown is what the layers know
+        max_pixels=None,
+        progress=encoding,
     )
     data, quality = coded.data, coded.quality
     ends = [layer.end for layer in info(data, max_pixels=None).layers]

@@ -10,12 +10,12 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from bitstream.container import MAGIC, Container
+from bitstream.container import Container
 from codec.decoding import Decoder, Filters
 from codec.errors import ArgumentError, CorruptError, naming
 from codec.generation.stack import NO_FILTERS, as_image, synthesize
 from codec.image_io import ImageLike, Picture, load_picture
-from codec.inspection import read_bytes
+from codec.inspection import is_coded, read_bytes
 from codec.installed import get_model
 from codec.options import DEFAULT_MODEL, DEFAULT_QUALITY, DecodeOptions, quality_of, whole_number
 from codec.walk import Coded, Filled, Given, Source, pad_image, walk
@@ -43,9 +43,13 @@ class Subject:
     filters: Filters = NO_FILTERS
 
     def towards(self, other: Subject, share: float) -> Subject:
-        """A subject on the way to another of the same kind: ``share`` 0 gives this, 1 the other."""
-        pairs = zip(self.latents, other.latents, strict=True)
-        latents = [a.lerp(b, share) for a, b in pairs]
+        """A subject on the way to another of the same kind: ``share`` 0 gives this, 1 the other.
+
+        Between one with a correction and one without, there is none.
+        """
+        if share in (0, 1):
+            return other if share else self
+        latents = [a.lerp(b, share) for a, b in zip(self.latents, other.latents, strict=False)]
         return replace(self, latents=latents, filters=self.filters.towards(other.filters, share))
 
     def draw(self, rest: Source | None = None, progress: Progress | None = None) -> Image.Image:
@@ -56,23 +60,12 @@ class Subject:
         kept: list[Source] = [Given(self.latents)] * self.layers
         missing = len(self.model.layers) - self.layers
         sources = kept + [rest or Filled()] * missing
-        latents = walk(self.model, self.size, self.quality, sources).latents
+        # A file need not have the correction: a picture of all its layers is drawn without.
+        stages = None if missing else len(self.latents)
+        latents = walk(self.model, self.size, self.quality, sources, stages=stages).latents
         filters = self.filters if rest is None else NO_FILTERS
         drawn = synthesize(self.model, latents, self.quality, self.size, progress, filters)
         return as_image(drawn, grey=self.grey)
-
-
-def is_coded(source: SourceLike) -> bool:
-    """Whether the source is a .cci file. What cannot be read is none."""
-    if isinstance(source, bytes):
-        return source.startswith(MAGIC)
-    if not isinstance(source, str | PathLike):
-        return False
-    try:
-        with open(source, "rb") as file:
-            return file.read(len(MAGIC)) == MAGIC
-    except OSError:
-        return False
 
 
 def subject_of(
@@ -134,6 +127,11 @@ def _of_file(
         raise ArgumentError(f"the .cci file has quality {header.quality}: leave out the quality")
     if model not in (None, network.name):
         raise ArgumentError(f"the .cci file is of model {network.name}: leave out the model")
+    if container.graphics is not None:
+        raise ArgumentError(
+            "the .cci file keeps text or graphics beside its layers, which do not show them: take "
+            "the image itself, or a file of it made with --no-graphics"
+        )
     stored = container.layers[:keep]
     if len(stored) < keep and container.damage is not None:
         raise CorruptError(f"{container.damage}; {len(stored)} of its layers are whole")

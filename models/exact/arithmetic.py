@@ -211,7 +211,7 @@ class ExactBias(_ExactConstant):
 class ExactQualityCurve(_ExactConstant):
     """Per-channel function of quality, linear between knots: (B,) → B×C×1×1.
 
-    The frozen face takes whole-numbered qualities; 100 must be a multiple of ``knots - 1``.
+    100 must be a multiple of ``knots - 1``. The frozen face is exact at multiples of a quarter.
     """
 
     units: ClassVar[dict[str, int]] = {"knots": ACTIVATION_BITS}

@@ -4,8 +4,10 @@ import importlib.util
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,8 +16,13 @@ from PIL import Image
 import codec
 from cli.batch import EXAMPLES
 from codec.batch import Settings
+from codec.batch.coding import Coder
 from codec.batch.manifest import Manifest
+from codec.batch.planning import Entry
 from codec.batch.records import COLUMNS
+from codec.batch.stores import Store
+from codec.errors import CodecError
+from codec.files import result_names
 from tests.batch.conftest import figures, results, rows_of, run
 from tests.codec.test_files import profile_with_other_gamma
 from tests.conftest import psnr
@@ -104,6 +111,44 @@ def test_files_of_one_stem_do_not_meet(tmp_path, crop):
     assert sorted(results(tmp_path / "out")) == ["a.png.cci", "a.webp.cci", "b.cci"]
 
 
+def test_names_of_results_are_never_shared():
+    paths = ["a.png", "a.jpg", "a.png.jpg", "a.png.jpg.gif", "b.png", "d/b.png"]
+    names = result_names(paths, ".cci")
+    assert names == [
+        "a.png.cci",
+        "a.jpg.cci",
+        "a.png.jpg.cci",
+        "a.png.jpg.gif.cci",
+        "b.cci",
+        "d/b.cci",
+    ]
+    assert result_names(paths[::-1], ".cci") == names[::-1]
+
+
+def test_a_report_or_another_run_leaves_a_running_one_alone(coded_set, tmp_path):
+    out = tmp_path / "out"
+    shutil.copytree(coded_set[0] / "out", out)
+    running = Store(str(out), "of-a-run")
+    running.write("one.bin", b"1")  # its workers have made the folder, and rely on it
+    half = Path(running.scratch) / "half written"
+    half.write_bytes(b"2")
+    assert run("--report", out / "page.html", out).exit_code == 0
+    other = ("--manifest", tmp_path / "other.parquet", "-w", 1)
+    assert run(coded_set[0] / "in", out, *other).exit_code == 1  # the broken one
+    assert half.exists()
+    running.write("two.bin", b"2")
+    running.clear_staging()
+    assert not (out / ".codec-batch").exists()
+
+
+def test_a_folder_that_another_run_removed_is_made_again(tmp_path, monkeypatch):
+    store = Store(str(tmp_path / "out"))
+    store.write("a", b"1")
+    shutil.rmtree(tmp_path / "out" / ".codec-batch")
+    Store(str(tmp_path / "out")).write("b", b"2")
+    assert sorted(results(tmp_path / "out")) == ["a", "b"]
+
+
 def test_a_finished_run_is_neither_overwritten_nor_repeated(coded_set):
     folder, _ = coded_set
     before = results(folder / "out")
@@ -163,6 +208,18 @@ def test_verify_finds_what_is_missing_cut_or_damaged(tmp_path, crop):
     assert "no such file" in problems[str(files[0].relative_to(out))]
     assert "the manifest says" in problems[str(files[1].relative_to(out))]
     assert figures(result)["sound"] == 1
+
+
+def test_verify_reads_pictures_as_large_as_are_decoded_and_as_what_is_written(tmp_path):
+    """179 megapixels are where Pillow alone gives up; PDF is written, but not read."""
+    Image.new("1", (16384, 11200)).save(tmp_path / "large.png")
+    data = (tmp_path / "large.png").read_bytes()
+    coder = Coder(Settings(".", ".", kind="verify"))
+    assert coder.code(data, Entry("large.png", len(data), ""))[0] == {"bytes": len(data)}
+    assert coder.code(b"%PDF", Entry("a.pdf", 4, ""))[0] == {"bytes": 4}
+    less = Coder(Settings(".", ".", kind="verify", options={"max_pixels": 10**6}))
+    with pytest.raises(CodecError, match="limit of 1000000"):
+        less.code(data, Entry("large.png", len(data), ""))
 
 
 def test_repair_makes_again_what_is_missing_cut_damaged_or_outdated(tmp_path, crop):

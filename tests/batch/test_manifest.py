@@ -1,13 +1,14 @@
 """The manifest on its own: what happens to rows whenever the process ends."""
 
 import json
+from pathlib import Path
 
 import pytest
 
 from codec.batch import manifest as manifest_module
 from codec.batch.manifest import Manifest
 from codec.batch.records import COLUMNS, read_rows
-from codec.errors import ArgumentError, ImageError
+from codec.errors import ArgumentError, ImageError, OutputError
 
 SETTINGS = {"kind": "encode", "options": {"quality": 50}}
 
@@ -72,6 +73,33 @@ def test_killed_between_the_part_and_the_journal_nothing_is_counted_twice(place,
     assert paths(place) == ["a", "b"]
     Manifest(place, SETTINGS, resume=True).finish()
     assert paths(place) == ["a", "b"]
+
+
+def test_a_line_that_a_power_cut_spoilt_is_done_again(place, tmp_path):
+    record = Manifest(place, SETTINGS)
+    for name in "abc":
+        record.add([row(name)])
+    record.close()
+    journal = tmp_path / "m.parquet.parts" / "journal.jsonl"
+    lines = journal.read_bytes().splitlines(keepends=True)
+    journal.write_bytes(bytes(len(lines[0]) - 1) + b"\n" + b"".join(lines[1:]))
+    assert paths(place) == ["b", "c"]
+    record = Manifest(place, SETTINGS, resume=True)
+    record.add([row("a")])
+    record.finish()
+    assert paths(place) == ["a", "b", "c"]
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no full disk to write to")
+def test_a_full_disk_is_an_error_of_the_output(place, tmp_path):
+    record = Manifest(place, SETTINGS)
+    record.add([row("a")])
+    record._journal.close()
+    record._journal = open("/dev/full", "a", encoding="utf-8")  # noqa: SIM115 - close does it
+    with pytest.raises(OutputError, match="cannot be written"):
+        record.add([row("b")])
+    record.close()
+    assert record._lock is None
 
 
 def test_a_manifest_is_of_one_run_s_settings(place):

@@ -1,13 +1,17 @@
 """Tar shards in and out, in the manner of WebDataset."""
 
+import errno
 import io
+import os
 import tarfile
 
 import pytest
 from PIL import Image
 
 import codec
-from codec.batch.shards import clean_name
+from codec.batch.shards import ShardWriter, clean_name
+from codec.batch.stores import Store
+from codec.errors import OutputError
 from tests.batch.conftest import figures, make_pictures, results, rows_of, run, start
 from tests.batch.test_interruptions import journal_rows, wait_until
 
@@ -150,3 +154,33 @@ def test_pictures_of_one_key_do_not_meet(tmp_path, crop):
     found = members_of(tmp_path / "out" / "a.tar")
     assert sorted(found) == ["a.cci", "a.webp.cci"]
     assert codec.info(found["a.webp.cci"]).width == 50
+
+
+def test_no_two_results_of_a_shard_have_one_name(tmp_path, crop):
+    """What has no name left is on record; nothing is lost without a word."""
+    picture = coded(crop[:40, :40])
+    members = {"0.cci": b"mine", "0.png": picture, "a.png.jpg": picture, "a.jpg": picture}
+    make_shard(tmp_path / "in" / "s[1].tar", members | {"a.png": picture, "a.png.cci": b"mine"})
+    assert run(tmp_path / "in" / "s[1].tar", tmp_path / "out", "-w", 1).exit_code == 1
+    with tarfile.open(tmp_path / "out" / "s[1].tar") as tar:
+        names = tar.getnames()
+    assert names == ["0.cci", "0.png.cci", "a.png.cci", "a.cci"]
+    rows = rows_of(tmp_path / "out" / "manifest.parquet")
+    failed = [path for path, row in rows.items() if row["status"] == "failed"]
+    assert failed == ["s[1].tar/a.png", "s[1].tar/a.png.cci"]
+    assert "has the name already" in rows["s[1].tar/a.png"]["error"]
+
+
+def test_a_shard_that_the_disk_does_not_take_is_on_record(tmp_path, monkeypatch):
+    store = Store(str(tmp_path / "out"), "run")
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    shard = ShardWriter(store, "a.tar")
+    monkeypatch.setattr(tarfile.TarFile, "addfile", full)
+    shard.add("a.cci", b"data")
+    with pytest.raises(OutputError, match=r"a\.tar: cannot be written .*No space left"):
+        shard.finish()
+    shard.discard()
+    assert results(tmp_path / "out") == {}

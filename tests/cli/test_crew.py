@@ -89,9 +89,14 @@ def test_errors_come_back_as_they_are():
     assert [str(error) for _, error in found] == [f"{name}: no picture" for name in "abcd"]
 
 
-def test_a_process_that_dies_ends_the_run_with_a_way_out():
-    with pytest.raises(BatchError, match="--threads 1 works on one picture at a time"):
-        outcomes("death")
+def test_a_process_that_dies_costs_its_own_job_alone():
+    found, shown = outcomes("death")
+    assert [getattr(outcome, "line", None) for _, outcome in found] == ["a", None, "c", "d"]
+    error = found[1][1]
+    assert isinstance(error, BatchError)
+    assert str(error).startswith("b: the process that worked on it has ended")
+    assert "--threads 1 works on one picture at a time" in str(error)
+    assert shown == [1, 2, 3, 4]
 
 
 def test_what_cannot_be_begun_is_not_handed_out(tmp_path):
@@ -106,7 +111,7 @@ def test_what_cannot_be_begun_is_not_handed_out(tmp_path):
 
 
 def test_few_files_one_thread_and_gpus_need_no_processes(monkeypatch):
-    monkeypatch.setattr(crew.os, "sched_getaffinity", lambda _: set(range(8)), raising=False)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)), raising=False)
     assert processes_for(FEWEST_JOBS - 1, None, "cpu") == 1
     assert processes_for(100, None, "cpu") == 8
     assert processes_for(FEWEST_JOBS, None, "cpu") == min(8, FEWEST_JOBS)

@@ -2,6 +2,9 @@
 
 import html
 import re
+import shutil
+from dataclasses import replace
+from urllib.parse import unquote
 
 import numpy as np
 import pytest
@@ -9,6 +12,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 import codec
+from bitstream.container import HEADER_BYTES, Header
 from cli.main import app
 from cli.web import EXAMPLES
 
@@ -78,8 +82,42 @@ def test_a_site_is_written_anew_but_not_beside_other_files(site, pictures, tmp_p
 def test_what_cannot_be_shown_is_said(tmp_path, photograph):
     (tmp_path / "draw.cci").write_bytes(codec.encode(photograph[:64, :64], model="convdraw"))
     result = run(tmp_path / "draw.cci", "-o", tmp_path / "site")
+    assert result.exit_code == 1
+    assert "draw.cci: cannot be shown in a browser: convdraw" in result.stderr
+    photo = tmp_path / "photo.png"
+    Image.fromarray(photograph[:64, :64]).save(photo)
+    result = run(photo, "-o", tmp_path / "site", "--model", "convdraw")
     assert result.exit_code == 2
+    assert not (tmp_path / "site").exists()
     assert run(tmp_path / "nothing", "-o", tmp_path / "site").exit_code != 0
+
+
+def test_one_bad_file_costs_itself_alone(pictures, tmp_path):
+    folder = tmp_path / "in"
+    shutil.copytree(pictures, folder / "sub" / "deeper")
+    shutil.copytree(pictures, folder / "other")
+    whole = (pictures / "coded.cci").read_bytes()
+    (folder / "cut.cci").write_bytes(whole[:20])
+    (folder / "old.cci").write_bytes(other_weights(whole))
+    result = run(folder, "-o", tmp_path / "site", "--recursive")
+    assert result.exit_code == 1
+    assert "cut.cci: the file ends inside its header" in result.stderr
+    assert "old.cci: the file was written with weights 00000000" in result.stderr
+    page = (tmp_path / "site" / "index.html").read_text("utf-8")
+    assert "6 pictures" in page
+    shown = {unquote(html.unescape(name)) for name in re.findall(r'<a href="([^"]*)"', page)}
+    assert len(shown) == 6
+    assert all((tmp_path / "site" / name).exists() for name in shown)
+    assert len(set(re.findall(r'data-name="([^"]*)"', page))) == 6
+    missing = run(pictures / "one.png", tmp_path / "gone.cci", "-o", tmp_path / "second")
+    assert missing.exit_code == 1
+    assert "gone.cci: cannot be read (No such file or directory)" in missing.stderr
+    assert (tmp_path / "second" / "index.html").exists()
+
+
+def other_weights(data):
+    header = replace(Header.from_bytes(data), fingerprint=bytes(4))
+    return header.to_bytes() + data[HEADER_BYTES:]
 
 
 def test_the_help_ends_with_examples(tmp_path):

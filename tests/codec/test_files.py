@@ -2,6 +2,7 @@
 
 import gc
 import io
+import os
 import struct
 import subprocess
 import sys
@@ -15,6 +16,7 @@ from PIL import Image, ImageCms
 
 import codec
 from codec import errors, image_io
+from codec.files import write_atomic
 from codec.image_io import load_picture
 from tests.conftest import psnr
 
@@ -612,3 +614,20 @@ def test_postscript_is_never_run():
     data = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\n{} loop\n%%EOF\n"
     with pytest.raises(errors.ImageError, match="PostScript"):
         codec.encode(data)
+
+
+def test_a_file_that_is_overwritten_keeps_its_mode(tmp_path):
+    private, fresh = tmp_path / "private", tmp_path / "fresh"
+    private.touch()
+    private.chmod(0o600)
+    for path in (private, fresh):
+        write_atomic(path, b"data")
+    assert private.stat().st_mode & 0o777 == 0o600
+    assert fresh.stat().st_mode & 0o777 == 0o666 & ~umask()
+    assert private.read_bytes() == b"data"
+
+
+def umask():
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

@@ -13,6 +13,7 @@ from codec.generation.projection import enlarge, settle, shrink
 from codec.generation.stack import generator
 from codec.generation.subject import subject_of
 from codec.walk import Filled, Given, walk
+from tests.codec import drawings
 from tests.conftest import psnr
 
 
@@ -127,6 +128,25 @@ def test_the_ends_between_files_are_the_decoded_files_filters_included(crop, lay
     assert not same(path[1], path[0])
 
 
+def test_files_without_the_correction_are_drawn_without_it(crop):
+    """A target makes such files: quality 65 and above, three stages of four."""
+    images = crop[:, :128], np.ascontiguousarray(crop[:, -128:])
+    without, other = (codec.encode(image, quality=70, stages=3) for image in images)
+    whole = codec.encode(images[1], quality=70)
+    for second in (other, whole, images[1]):
+        path = interpolate(without, second, steps=3, detail="interpolate")
+        assert same(path[0], codec.decode(without))
+        assert not same(path[1], path[0])
+    assert same(interpolate(without, whole, steps=3, detail="interpolate")[-1], codec.decode(whole))
+
+
+def test_a_file_with_graphics_is_refused_with_the_way_out(photograph):
+    data = codec.encode(drawings.captioned(photograph), quality=40)
+    for draw_from in (lambda: vary(data), lambda: interpolate(data, data)):
+        with pytest.raises(ArgumentError, match="take the image itself"):
+            draw_from()
+
+
 def test_sampled_details_are_those_of_the_seed(small):
     def path(seed):
         return interpolate(small, small[:, ::-1], steps=2, detail="sample", seed=seed)
@@ -155,6 +175,14 @@ def test_files_that_do_not_match_are_refused(small):
     cut = codec.encode(small, layers=1)
     with pytest.raises(ArgumentError, match="does not hold 3 whole layers"):
         interpolate(cut, cut, detail="interpolate")
+
+
+def test_reconstructions_of_graphics_are_of_the_layers(photograph):
+    """Stored losslessly, the layers would show a stand-in."""
+    image = np.array(drawings.captioned(photograph))[-128:, :128]
+    panels = {panel.name: np.array(panel.image) for panel in reconstruct(image, quality=60)}
+    whole = codec.decode(codec.encode(image, quality=60, graphics=False, filter=False))
+    assert psnr(image, panels["u + z1 + z2"]) > psnr(image, np.array(whole)) - 1
 
 
 # -- upscale ---------------------------------------------------------------------------------------

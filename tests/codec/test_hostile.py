@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import warnings
 
 import numpy as np
@@ -83,6 +84,14 @@ def with_broken_layer(data, index, *, sealed):
             coded = broken if sealed else coded[: -len(payload)] + bytes(payload)
         chunks.append(coded)
     return container.header.to_bytes() + b"".join(chunks)
+
+
+def test_errors_survive_the_way_between_processes(coded):
+    broken = with_broken_layer(coded, 0, sealed=True)
+    with pytest.raises(CorruptError) as found:
+        codec.decode(broken)
+    copy = pickle.loads(pickle.dumps(found.value))
+    assert (type(copy), str(copy), copy.index) == (type(found.value), str(found.value), 0)
 
 
 @pytest.mark.parametrize("sealed", [False, True], ids=["bytes", "symbols"])

@@ -9,7 +9,9 @@ import pytest
 from PIL import Image
 
 import codec
+from bitstream.container import GRAPHICS, Container
 from codec import errors
+from tests.codec import drawings
 from tests.codec.test_hostile import with_broken_layer
 from tests.conftest import psnr
 
@@ -282,3 +284,12 @@ def test_no_picture_comes_twice_from_a_file_at_hand(decorated):
 def test_what_cannot_be_read_is_one_clean_error(source):
     with pytest.raises(errors.CodecError):
         list(codec.progressive(source))
+
+
+def test_graphics_before_the_first_layer_are_no_frame(photograph):
+    container = Container.from_bytes(codec.encode(drawings.captioned(photograph), quality=30))
+    chunks = sorted(container.chunks, key=lambda chunk: chunk.type != GRAPHICS)
+    data = container.header.to_bytes() + b"".join(chunk.to_bytes() for chunk in chunks)
+    frames, result = fed(data, 1000)
+    assert frames
+    assert same(result, codec.decode_detailed(data))

@@ -1,5 +1,7 @@
 """Targets are met: sizes from below and closely, looks from above, closely too."""
 
+import math
+
 import numpy as np
 import pytest
 
@@ -91,6 +93,18 @@ def test_the_highest_index_within_a_goal_is_found_in_few_steps(bend, start):
         assert found == max((i for i in range(400) if bend(i) <= goal), default=-1)
         assert len(tried) <= 20
         assert len(set(tried)) == len(tried)
+
+
+def test_a_measure_without_end_is_searched_too():
+    found = highest_within(
+        lambda index: math.inf if index > 5 else index,
+        3.5,
+        low=-1,
+        high=400,
+        slope=1.0,
+        start=200,
+    )
+    assert found == 3
 
 
 def test_a_target_takes_the_number_of_layers_that_is_best(photograph):

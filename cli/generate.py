@@ -331,7 +331,7 @@ def _run(
 
     def work(job: Job, show: Progress) -> Outcome:
         from codec.generation import grid
-        from codec.image_io import check_writable
+        from codec.picture_writing import check_writable
 
         suffix = ".png" if job.target == STANDARD else Path(job.target).suffix
         check_writable(suffix)
@@ -357,7 +357,7 @@ def _numbered(job: Job, count: int) -> list[Job]:
 
 
 def _write(target: Job, picture: Image.Image, suffix: str) -> None:
-    from codec.image_io import coded_image
+    from codec.picture_writing import coded_image
 
     with naming(target.target):
         data, lost = coded_image(picture, suffix)

@@ -216,7 +216,7 @@ def _decode_one(
 ) -> Outcome:
     source = job.read()
     suffix = ".png" if job.target == STANDARD else Path(job.target).suffix
-    from codec.image_io import check_writable, coded_image
+    from codec.picture_writing import check_writable, coded_image
 
     check_writable(suffix, saving.output_quality)
     started = time.perf_counter()

@@ -9,8 +9,9 @@ from PIL import Image
 
 from bitstream.container import ALPHA, EXIF, ICC, XMP, Container, Header
 from codec.errors import ArgumentError, CorruptError, ImageError
-from codec.image_io import Picture, unpack_alpha, unpack_metadata
 from codec.inspection import stages_of
+from codec.picture import Picture
+from codec.side_data import unpack_alpha, unpack_metadata
 from models.protocol import CodingModel
 from models.tiles import Box
 

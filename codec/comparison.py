@@ -14,9 +14,10 @@ from PIL import Image
 
 from codec.errors import ArgumentError, ImageError
 from codec.files import files_in
-from codec.image_io import ImageLike, load_picture, over_white
 from codec.inspection import is_coded
 from codec.limits import DEFAULT_MAX_PIXELS, out_of_memory_as_limit
+from codec.picture_reading import ImageLike, load_picture
+from codec.picture_writing import over_white
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from os import PathLike
-from typing import NamedTuple, Unpack
+from typing import Unpack
 
 import numpy as np
 import torch
@@ -17,6 +17,7 @@ from bitstream.container import Chunk, Container, Header
 from bitstream.picture_filter import UNIT, unpack_filter
 from bitstream.range_coder import layer_decoder
 from codec.arrival import LayerError, Stages, add_side_data, arrival_notes
+from codec.decoding_plan import Plan
 from codec.errors import (
     ArgumentError,
     CorruptError,
@@ -25,15 +26,16 @@ from codec.errors import (
     TruncatedWarning,
     UnsupportedFileError,
 )
+from codec.filters import Filters
 from codec.graphics import Graphics, unpack_graphics
-from codec.image_io import Picture, to_pillow
 from codec.inspection import read_bytes, require_whole
 from codec.installed import model_for_file
 from codec.limits import out_of_memory_as_limit
 from codec.options import DecodeKeywords, DecodeOptions
+from codec.picture import Picture, to_pillow
 from codec.progress import split
 from codec.walk import Filled, Source, Stored, tables_of, walk
-from models.picture_filter import EachFiltered, PictureFilter
+from models.picture_filter import PictureFilter
 from models.protocol import CodingModel, PriorState, Progress
 from models.tiles import Box
 
@@ -112,45 +114,6 @@ def decode_with(data: bytes | str | PathLike[str], options: DecodeOptions) -> De
     for layer in container.layers:
         decoder.push(layer)
     return decoder.finish()
-
-
-class Plan(NamedTuple):
-    """What there is to do for a file. Files of equal plans can be decoded together."""
-
-    model: CodingModel
-    size: tuple[int, int]
-    """Padded height and width."""
-    quality: float
-    ends: tuple[int, ...]
-    """Per layer that is wanted: after how many stages, counted over all layers, its part ends."""
-    whole: tuple[bool, ...]
-    """Per layer: whether its data are read to their end."""
-    upto: int
-    """Layers that the picture depends on."""
-    scale: int
-
-    @property
-    def pixels(self) -> int:
-        """Padded."""
-        return self.size[0] * self.size[1]
-
-
-class Filters(NamedTuple):
-    """The filters of one picture."""
-
-    before: PictureFilter | None = None
-    """Of the picture before it is corrected."""
-    last: PictureFilter | None = None
-
-    def towards(self, other: Filters, share: float) -> Filters:
-        """Filters on the way to others: ``share`` 0 gives these, 1 the others."""
-        pairs = zip(self, other, strict=True)
-        return Filters(*(PictureFilter.between(a, b, share) for a, b in pairs))
-
-    @property
-    def prepared(self) -> EachFiltered | None:
-        """That before the correction, for a batch of one."""
-        return None if self.before is None else EachFiltered([self.before])
 
 
 class Decoder:

@@ -29,22 +29,16 @@ from codec.filter_fitting import Fitted, Fitting
 from codec.filter_sample import Sample
 from codec.graphics_detection import find_graphics
 from codec.graphics_fitting import encode_graphics, wants_graphics
-from codec.image_io import (
-    ImageLike,
-    Picture,
-    convert_to_srgb,
-    load_picture,
-    pack_alpha,
-    pack_metadata,
-    reduce_to_side,
-)
 from codec.inspection import metadata_of
 from codec.installed import get_model
 from codec.limits import out_of_memory_as_limit
 from codec.measures import Measured, measure_for
 from codec.options import DEFAULT_QUALITY, EncodeKeywords, EncodeOptions, quality_of
+from codec.picture import Picture, convert_to_srgb, reduce_to_side
+from codec.picture_reading import ImageLike, load_picture
 from codec.progress import split
 from codec.search import Rung, Search, ladder
+from codec.side_data import pack_alpha, pack_metadata
 from codec.walk import Coded, Filled, Recorder, pad_image, tables_of, walk
 from models.names import tuning_of
 from models.protocol import CodingModel, LayerSpec, Progress

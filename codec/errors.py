@@ -70,6 +70,12 @@ class TruncatedWarning(UserWarning):
     or without metadata."""
 
 
+def reason_of(error: Exception) -> str:
+    """What an exception says, in one line. Pillow's plugins raise anything, some of it without a
+    word."""
+    return " ".join(str(error).split()) or type(error).__name__
+
+
 @contextmanager
 def naming(name: str) -> Iterator[None]:
     """Make the messages of errors about a file begin with its name."""

@@ -12,7 +12,7 @@ from PIL import Image, features
 from bitstream.errors import CorruptError
 from bitstream.graphics import WEBP_SIDE, read_head
 from codec.errors import ImageError
-from codec.image_io import open_stored
+from codec.side_data import open_stored
 
 if TYPE_CHECKING:  # brings torch, which a quick check can do without
     from models.tiles import Box

@@ -27,9 +27,9 @@ from codec.decoding import decode_detailed
 from codec.errors import TargetError
 from codec.graphics import Graphics, pack_graphics
 from codec.graphics_detection import BLOCK, block_sums, grow, lossless_bits, opened, to_pixels
-from codec.image_io import Picture
 from codec.measures import Measured
 from codec.options import EncodeOptions
+from codec.picture import Picture
 from codec.progress import split
 from codec.search import STEPS, highest_within
 from models.protocol import CodingModel

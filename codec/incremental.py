@@ -21,10 +21,10 @@ from bitstream.container import GRAPHICS, LAYER, Chunk, Header
 from bitstream.incremental import ContainerReader
 from codec.decoding import Decoded, Decoder
 from codec.errors import ArgumentError, CodecError, ImageError
-from codec.image_io import to_pillow
 from codec.inspection import require_whole
 from codec.limits import out_of_memory_as_limit
 from codec.options import SCALES, DecodeKeywords, DecodeOptions
+from codec.picture import to_pillow
 
 _PIECE = 1 << 16
 

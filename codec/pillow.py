@@ -30,8 +30,8 @@ from PIL import Image, ImageFile
 
 from bitstream.container import ALPHA, EXIF, HEADER_BYTES, ICC, MAGIC, XMP, Container, Header
 from codec.errors import CodecError, DamageWarning, ImageError
-from codec.image_io import unpack_metadata
 from codec.options import EncodeOptions, names_of
+from codec.side_data import unpack_metadata
 
 FORMAT = "CCI"
 MIME = "image/x-cci"

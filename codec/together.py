@@ -21,7 +21,8 @@ from PIL import Image
 
 from bitstream.container import Container
 from bitstream.range_coder import layer_decoder
-from codec.decoding import Decoded, Decoder, Plan, decode_with, warn_of
+from codec.decoding import Decoded, Decoder, decode_with, warn_of
+from codec.decoding_plan import Plan
 from codec.encoding import (
     Encoded,
     ImageEncoder,
@@ -32,11 +33,11 @@ from codec.encoding import (
     rung_of,
 )
 from codec.errors import CodecError, naming
-from codec.image_io import ImageLike
 from codec.inspection import read_bytes, require_whole
 from codec.installed import get_model, resolve_device
 from codec.limits import out_of_memory_as_limit
 from codec.options import DecodeKeywords, DecodeOptions, EncodeKeywords, EncodeOptions
+from codec.picture_reading import ImageLike
 from codec.walk import Filled, Source, Stored, tables_of, walk
 from models.picture_filter import EachFiltered
 from models.protocol import PriorState, Progress

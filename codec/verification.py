@@ -75,7 +75,7 @@ def _verify_side_data(container: Container) -> None:
     if alpha is None and graphics is None and all(payload is None for payload in metadata.values()):
         return
     from codec.graphics import unpack_graphics  # brings numpy and Pillow
-    from codec.image_io import unpack_alpha, unpack_metadata
+    from codec.side_data import unpack_alpha, unpack_metadata
 
     part = "the alpha plane"
     try:

@@ -15,7 +15,7 @@ from PIL import Image
 import codec
 from cli.viewer.memory import Item
 from codec.errors import ImageError
-from codec.image_io import load_picture
+from codec.picture_reading import load_picture
 
 
 def message(head: dict[str, Any], payload: bytes = b"") -> bytes:

@@ -10,9 +10,9 @@ from codec.batch.planning import Entry, accepted
 from codec.batch.records import Row
 from codec.batch.settings import DECODE, ENCODE, VERIFY, Settings
 from codec.errors import CodecError, CorruptError
-from codec.image_io import load_picture
 from codec.limits import DEFAULT_MAX_PIXELS
 from codec.options import DecodeOptions, EncodeOptions
+from codec.picture_reading import load_picture
 
 if TYPE_CHECKING:
     from codec.decoding import Decoded
@@ -142,8 +142,8 @@ class Coder:
 
     def _decoded(self, data: bytes, decoded: Decoded, seconds: float) -> tuple[Row, bytes]:
         """Row and picture of a file that took ``seconds``."""
-        from codec.image_io import coded_image
         from codec.inspection import info
+        from codec.picture_writing import coded_image
 
         about = info(data, max_pixels=self._limit)
         result, lost = coded_image(

@@ -214,7 +214,7 @@ def read_picture(store: Store, path: str) -> bytes:
 
 def _opened(data: bytes) -> Image.Image:
     from codec.decoding import decode
-    from codec.image_io import load_picture
+    from codec.picture_reading import load_picture
 
     if data.startswith(MAGIC):
         return decode(data, warn=False).convert("RGB")

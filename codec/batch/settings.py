@@ -7,8 +7,8 @@ from typing import Any
 
 from codec.batch.stores import absolute
 from codec.errors import ArgumentError
-from codec.image_io import check_writable
 from codec.options import DecodeOptions, EncodeOptions, SaveOptions
+from codec.picture_writing import check_writable
 
 ENCODE, DECODE, VERIFY = "encode", "decode", "verify"
 #: Options that decide about results, by kind.

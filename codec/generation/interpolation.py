@@ -12,10 +12,11 @@ from codec.generation.checks import check_randomness, check_room
 from codec.generation.sampling import MAX_COUNT
 from codec.generation.stack import generator
 from codec.generation.subject import SourceLike, Subject, subject_of, subject_of_picture
-from codec.image_io import Picture, load_picture
 from codec.inspection import is_coded
 from codec.limits import DEFAULT_MAX_PIXELS, out_of_memory_as_limit
 from codec.options import whole_number
+from codec.picture import Picture
+from codec.picture_reading import load_picture
 from codec.progress import split
 from codec.walk import Filled
 from models.protocol import Progress

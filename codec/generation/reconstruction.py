@@ -15,11 +15,12 @@ from codec.generation.checks import check_randomness, check_room
 from codec.generation.projection import settle, shrink
 from codec.generation.stack import as_image, synthesize
 from codec.generation.upscaling import completed, layers_of
-from codec.image_io import ImageLike, Picture, load_picture, to_pillow
 from codec.inspection import info
 from codec.installed import get_model
 from codec.limits import DEFAULT_MAX_PIXELS, out_of_memory_as_limit
 from codec.options import DEFAULT_MODEL, DEFAULT_QUALITY, DEFAULT_TEMPERATURE
+from codec.picture import Picture, to_pillow
+from codec.picture_reading import ImageLike, load_picture
 from codec.progress import split
 from codec.walk import Coded, Source, pad_image, walk
 from models.protocol import CodingModel, Progress

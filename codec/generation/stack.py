@@ -9,8 +9,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from codec.decoding import Filters
-from codec.image_io import Picture, to_pillow
+from codec.filters import Filters
+from codec.picture import Picture, to_pillow
 from models.protocol import CodingModel, Progress
 
 NO_FILTERS = Filters()

@@ -11,13 +11,15 @@ from PIL import Image
 from torch import Tensor
 
 from bitstream.container import Container
-from codec.decoding import Decoder, Filters
+from codec.decoding import Decoder
 from codec.errors import ArgumentError, CorruptError, naming
+from codec.filters import Filters
 from codec.generation.stack import NO_FILTERS, as_image, synthesize
-from codec.image_io import ImageLike, Picture, load_picture
 from codec.inspection import is_coded, read_bytes
 from codec.installed import get_model
 from codec.options import DEFAULT_MODEL, DEFAULT_QUALITY, DecodeOptions, quality_of, whole_number
+from codec.picture import Picture
+from codec.picture_reading import ImageLike, load_picture
 from codec.walk import Coded, Filled, Given, Source, pad_image, walk
 from models.protocol import CodingModel, Progress
 

@@ -19,10 +19,11 @@ from codec.errors import ArgumentError
 from codec.generation.checks import check_room
 from codec.generation.projection import enlarge, project, settle
 from codec.generation.stack import synthesize
-from codec.image_io import ImageLike, Picture, load_picture, to_pillow
 from codec.installed import get_model
 from codec.limits import DEFAULT_MAX_PIXELS, out_of_memory_as_limit
 from codec.options import DEFAULT_MODEL
+from codec.picture import Picture, to_pillow
+from codec.picture_reading import ImageLike, load_picture
 from codec.progress import split
 from codec.walk import Analysed, Filled, Source, pad_image, walk
 from models.protocol import CodingModel, Progress

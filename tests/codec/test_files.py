@@ -15,9 +15,10 @@ import torch
 from PIL import Image, ImageCms
 
 import codec
-from codec import errors, image_io
+from codec import errors
 from codec.files import write_atomic
-from codec.image_io import load_picture
+from codec.picture_reading import load_picture
+from codec.pillow_limit import PillowLimit
 from tests.conftest import psnr
 
 
@@ -599,7 +600,7 @@ def test_the_pixel_limit_holds_for_the_tiles_of_a_tiff():
 
 
 def test_limits_of_readers_at_the_same_time():
-    limit = image_io._PillowLimit()
+    limit = PillowLimit()
     before = Image.MAX_IMAGE_PIXELS
     with limit.of(10):
         with limit.of(20):

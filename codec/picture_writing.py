@@ -1,0 +1,87 @@
+"""Decoded pictures in the formats that Pillow writes."""
+
+from __future__ import annotations
+
+import io
+from typing import Any
+
+from PIL import Image, PngImagePlugin
+
+from codec.errors import ArgumentError, ImageError, reason_of
+
+#: Formats whose files have a quality.
+_WITH_QUALITY = ("JPEG", "WEBP", "AVIF", "JXL")
+
+
+def check_writable(suffix: str, quality: int | None = None) -> str:
+    """Pillow's name of the format of a suffix. Raises ArgumentError if it cannot be written, or not
+    with a quality."""
+    form = Image.registered_extensions().get(suffix.lower())
+    if form is None or form not in Image.SAVE:
+        name = f"{suffix!r} is" if suffix else "a name without a suffix is"
+        raise ArgumentError(f"{name} not an image format Pillow can write; try .png")
+    if quality is not None and form not in _WITH_QUALITY:
+        raise ArgumentError(
+            f"{suffix} files have no quality; leave out --output-quality, or write .jpg, .webp or "
+            ".avif"
+        )
+    return form
+
+
+def coded_image(
+    image: Image.Image, suffix: str, *, quality: int | None = None
+) -> tuple[bytes, list[str]]:
+    """The image in the format of a file name's suffix, and notes on what did not fit into it.
+
+    Metadata goes along where the format takes it. ``quality``: as of
+    :class:`codec.options.SaveOptions`.
+
+    Raises:
+        ArgumentError: the format has no quality.
+        ImageError: Pillow cannot write that format, or not this kind of image.
+    """
+    form = check_writable(suffix, quality)
+    metadata = {k: image.info[k] for k in ("icc_profile", "exif", "xmp") if k in image.info}
+    options: dict[str, Any] = {"quality": 95, "subsampling": 0} if form == "JPEG" else {}
+    if quality is not None:
+        options["quality"] = quality
+    notes = []
+    if form in _WITHOUT_ALPHA and image.mode in ("LA", "RGBA"):
+        if image.getchannel("A").getextrema() != (255, 255):
+            notes.append(f"laid over white: {suffix} holds no transparency")
+        image = over_white(image)
+    if form == "PNG" and "xmp" in metadata:
+        text = PngImagePlugin.PngInfo()
+        text.add_itxt("XML:com.adobe.xmp", metadata.pop("xmp").decode("utf-8", "replace"))
+        options["pnginfo"] = text
+    try:
+        return _save(image, form, options | metadata), notes
+    except Exception as error:  # noqa: BLE001 - Pillow's plugins raise anything
+        reason = reason_of(error)
+    options.pop("pnginfo", None)
+    notes.append(f"metadata left out: {suffix} refused it ({reason})")
+    try:
+        return _save(image, form, options), notes
+    except Exception as error:
+        raise ImageError(
+            f"{suffix}: cannot hold this {image.mode} image ({reason_of(error)})"
+        ) from error
+
+
+def _save(image: Image.Image, form: str, options: dict[str, Any]) -> bytes:
+    buffer = io.BytesIO()
+    plain = image.copy()
+    plain.info = {}  # what to write is said by the options alone
+    plain.save(buffer, form, **options)
+    return buffer.getvalue()
+
+
+#: Pillow refuses transparent images for these, or drops their alpha without a word.
+_WITHOUT_ALPHA = ("JPEG", "MPO", "BMP", "DIB", "PPM", "PCX", "EPS")
+
+
+def over_white(image: Image.Image) -> Image.Image:
+    """Lay a transparent image over white, L or RGB."""
+    white = Image.new("RGBA", image.size, "white")
+    flat = Image.alpha_composite(white, image.convert("RGBA"))
+    return flat.convert("L" if image.mode == "LA" else "RGB")

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import dataclasses
-import json
 import os
 import sys
 import time
 from collections.abc import Callable
-from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
@@ -23,13 +20,12 @@ from cli.compare import EXAMPLES as COMPARE_EXAMPLES
 from cli.compare import compare
 from cli.help import EXAMPLES as FIRST_EXAMPLES
 from cli.help import Group
+from cli.inspection import INFO_EXAMPLES, VERIFY_EXAMPLES, info, verify
 from cli.jobs import (
-    FAILURE,
     STANDARD,
     Job,
     Outcome,
     Work,
-    computing_on,
     errors_as_one_line,
     naming,
     plan,
@@ -41,21 +37,17 @@ from cli.options import (
     DECODING,
     ENCODING,
     SAVING,
-    Device,
-    MaxPixels,
+    Json,
     Threads,
     decoding,
     encoding,
     takes,
 )
-from cli.output import complain, say
 from cli.suffixes import is_coded, is_image
 from cli.view import EXAMPLES as VIEW_EXAMPLES
 from cli.view import view
 from cli.web import EXAMPLES as WEB_EXAMPLES
 from cli.web import web
-from codec.errors import CodecError, ModelError
-from codec.limits import DEFAULT_MAX_PIXELS
 from codec.options import SaveOptions
 
 app = typer.Typer(
@@ -91,21 +83,8 @@ _DECODE_EXAMPLES = """Examples:
   codec decode photo.cci -o part.png --region 20,30,60,40
   codec decode coded/ -o decoded/ --recursive
 """
-_VERIFY_EXAMPLES = """Examples:
-
-\b
-  codec verify photo.cci
-  codec verify --deep archive/*.cci
-"""
-_INFO_EXAMPLES = """Examples:
-
-\b
-  codec info photo.cci
-  codec info photo.cci --json
-"""
 
 
-_Json = Annotated[bool, typer.Option("--json", help="Print figures as JSON, one object per file.")]
 _Recursive = Annotated[bool, typer.Option("--recursive", "-r", help="Look into subfolders.")]
 _Force = Annotated[bool, typer.Option("--force", help="Overwrite files found beside the input.")]
 _Output = Annotated[
@@ -126,7 +105,7 @@ def encode(
     threads: Threads = None,
     recursive: _Recursive = False,
     force: _Force = False,
-    as_json: _Json = False,
+    as_json: Json = False,
 ) -> None:
     """Encode images into .cci files."""
     with errors_as_one_line():
@@ -199,7 +178,7 @@ def decode(
     threads: Threads = None,
     recursive: _Recursive = False,
     force: _Force = False,
-    as_json: _Json = False,
+    as_json: Json = False,
 ) -> None:
     """Decode .cci files into images; the suffix of the output chooses the format."""
     with errors_as_one_line():
@@ -255,111 +234,13 @@ def _in_stages(result: codec.Decoded) -> str:
     return f" ({result.stages} of {result.stages_declared} stages)"
 
 
-@app.command(epilog=_VERIFY_EXAMPLES)
-def verify(
-    files: Annotated[list[str], typer.Argument(metavar="FILE...", help=".cci files.")],
-    deep: Annotated[
-        bool, typer.Option("--deep", help="Decode the symbols too and compare their checksums.")
-    ] = False,
-    device: Device = "auto",
-    threads: Threads = None,
-    max_pixels: MaxPixels = DEFAULT_MAX_PIXELS,
-    as_json: _Json = False,
-) -> None:
-    """Check that .cci files are complete and undamaged; the exit status is 1 if any is not."""
-    with errors_as_one_line():
-        options: dict[str, Any] = {"deep": deep, "device": device, "max_pixels": max_pixels}
-        with computing_on(threads) if deep else nullcontext():  # only deep checks compute
-            failed = [name for name in files if not _verify_one(name, as_json, options)]
-        sys.stdout.flush()
-    if failed:
-        raise typer.Exit(FAILURE)
-
-
-def _verify_one(name: str, as_json: bool, options: dict[str, Any]) -> bool:
-    """Print that one file is sound, or complain; whether it is."""
-    problem = None
-    try:
-        with naming(name):
-            about = codec.verify(Job(name, STANDARD).read(), **options)
-    except ModelError:
-        raise
-    except CodecError as error:
-        problem = str(error)
-        complain(problem)
-    if as_json:
-        print(json.dumps({"file": name, "sound": problem is None, "problem": problem}))
-    elif problem is None:
-        say(f"{name}: sound, {len(about.layers)} layers, {about.bytes} bytes")
-    return problem is None
-
-
-@app.command(epilog=_INFO_EXAMPLES)
-def info(
-    files: Annotated[list[str], typer.Argument(metavar="FILE...", help=".cci files.")],
-    as_json: _Json = False,
-) -> None:
-    """Show what .cci files contain, without decoding them."""
-    with errors_as_one_line():
-        failed = [name for name in files if not _info_one(name, as_json)]
-        sys.stdout.flush()
-    if failed:
-        raise typer.Exit(FAILURE)
-
-
+app.command(epilog=VERIFY_EXAMPLES)(verify)
+app.command(epilog=INFO_EXAMPLES)(info)
 app.command(epilog=COMPARE_EXAMPLES)(compare)
 app.command(epilog=MODELS_EXAMPLES)(models)
 app.command(epilog=batch_command.EXAMPLES)(batch_command.batch)
 app.command(epilog=bench_command.EXAMPLES)(bench_command.bench)
 generate.register(app)
-
-
-def _info_one(name: str, as_json: bool) -> bool:
-    """Print what one file contains, or complain; whether it could be read."""
-    try:
-        with naming(name):
-            about = codec.info(Job(name, STANDARD).read(), max_pixels=None)
-    except CodecError as error:
-        complain(str(error))
-        return False
-    if as_json:
-        print(json.dumps({"file": name} | dataclasses.asdict(about)))
-    else:
-        for line in _describe(name, about):
-            say(line)
-    return True
-
-
-def _describe(name: str, about: codec.FileInfo) -> list[str]:
-    grey = ", grey" if about.grey else ""
-    lines = [
-        f"{name}: {about.width}×{about.height}{grey}, {about.bytes} bytes, {about.bpp:.4f} bpp",
-        f"  model {about.model}, weights {about.weights}, quality {about.quality}",
-    ]
-    first = 1
-    for layer in about.layers:
-        stages = ""
-        if layer.stages is not None and layer.stages > 1:
-            stages = f", stages {first}–{first + layer.stages - 1}"
-        first += layer.stages or 1
-        lines.append(
-            f"  layer {layer.name:3s} {layer.bytes:8d} bytes, ends at byte {layer.end}{stages}"
-        )
-    if len(about.layers) < about.layers_declared:
-        lines.append(f"  cut: {about.layers_declared} layers were written")
-    if about.filter_bytes:
-        lines.append(f"  filter    {about.filter_bytes:8d} bytes")
-    if about.graphics_bytes:
-        lines.append(f"  graphics  {about.graphics_bytes:8d} bytes, lossless")
-    for kind, size in about.metadata.items():
-        lines.append(f"  {kind:9s} {size:8d} bytes")
-    if about.damage:
-        lines.append(f"  damaged: {about.damage}")
-    if about.appended_bytes:
-        lines.append(f"  ignored   {about.appended_bytes:8d} bytes after the end of the file")
-    return lines
-
-
 app.command(epilog=VIEW_EXAMPLES)(view)
 app.command(epilog=WEB_EXAMPLES)(web)
 

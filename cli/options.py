@@ -19,6 +19,7 @@ from codec.errors import ArgumentError
 from codec.options import DecodeOptions, EncodeOptions, SaveOptions
 
 Device = Annotated[str, typer.Option(help="auto, cpu or cuda.", metavar="auto|cpu|cuda")]
+Json = Annotated[bool, typer.Option("--json", help="Print figures as JSON, one object per file.")]
 MaxPixels = Annotated[int, typer.Option(min=1, help="Refuse larger images.")]
 Threads = Annotated[
     int | None,

@@ -18,6 +18,7 @@ from typer.testing import CliRunner
 
 import codec
 from cli import main as cli_main
+from cli.inspection import INFO_EXAMPLES
 from cli.main import app
 from codec.errors import ArgumentError
 from codec.sizes import parse_size
@@ -412,7 +413,7 @@ def test_examples_of_the_help_run(here):
     (here / "holiday").mkdir()
     Image.open("photo.png").save(here / "holiday" / "beach.png")
     (here / "photo.cci").unlink()
-    texts = cli_main._ENCODE_EXAMPLES + cli_main._DECODE_EXAMPLES + cli_main._INFO_EXAMPLES
+    texts = cli_main._ENCODE_EXAMPLES + cli_main._DECODE_EXAMPLES + INFO_EXAMPLES
     lines = [line.strip() for line in texts.splitlines() if line.strip().startswith("codec ")]
     assert len(lines) >= 10
     for line in lines:

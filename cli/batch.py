@@ -161,6 +161,8 @@ def _run(settings: Settings, running: dict[str, Any], as_json: bool) -> None:
 def _take(places: list[str], count: int, what: str) -> list[str]:
     if len(places) != count:
         raise ArgumentError(f"give {what}, not {len(places)} places")
+    if "" in places:
+        raise ArgumentError("an empty name: perhaps a variable is not set")
     return places
 
 

@@ -14,7 +14,7 @@ import typer
 from cli.jobs import STANDARD, Job, Outcome, errors_as_one_line, naming, run
 from cli.options import Device, Fill, Threads
 from cli.output import complain
-from codec.errors import ArgumentError
+from codec.errors import ArgumentError, ImageError
 from codec.limits import DEFAULT_MAX_PIXELS
 from codec.options import DEFAULT_MODEL, DEFAULT_QUALITY, DEFAULT_TEMPERATURE
 from models.protocol import Progress
@@ -301,8 +301,12 @@ def vary(
 
 def _job(source: str, output: str | None, what: str, force: bool) -> Job:
     """Without ``output``, the result goes beside the source, and over nothing that exists."""
+    if "" in (source, output):
+        raise ArgumentError("an empty name: perhaps a variable is not set")
     if source == STANDARD:
         return Job(source, output or STANDARD)
+    if os.path.isdir(source):
+        raise ImageError(f"{source}: is a folder; name one file in it")
     name = f"{Path(source).stem}-{what}.png"
     if output is None:
         return Job(source, str(Path(source).with_name(name)), keep=not force)
@@ -337,6 +341,7 @@ def _run(
         check_writable(suffix)
         for target in targets:
             target.check()
+            target.check_folder()
         started = time.perf_counter()
         pictures, titles = draw(show)
         seconds = time.perf_counter() - started

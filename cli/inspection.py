@@ -112,8 +112,10 @@ def _describe(name: str, about: codec.FileInfo) -> list[str]:
         lines.append(
             f"  layer {layer.name:3s} {layer.bytes:8d} bytes, ends at byte {layer.end}{stages}"
         )
-    if len(about.layers) < about.layers_declared:
+    if len(about.layers) < about.layers_declared and not about.damage:
         lines.append(f"  cut: {about.layers_declared} layers were written")
+    elif not about.complete and not about.damage:
+        lines.append("  cut after the last layer: graphics or metadata are missing")
     if about.filter_bytes:
         lines.append(f"  filter    {about.filter_bytes:8d} bytes")
     if about.graphics_bytes:

@@ -40,6 +40,8 @@ class Job:
     def check(self) -> None:
         """Raises OutputError or ArgumentError where the result must not be written, before any work
         is done."""
+        if self.target == STANDARD and sys.__stdout__ is None:
+            raise OutputError("standard output: is closed; name a file with -o")
         if self.target == STANDARD and sys.stdout.isatty():
             raise ArgumentError(
                 "standard output is a terminal, which cannot show the bytes of a file; "
@@ -49,6 +51,17 @@ class Job:
             raise OutputError(f"{self.target}: exists already; use -o to name it, or --force")
         if self.target != STANDARD and _same(self.source, self.target):
             raise OutputError(f"{self.target}: is the input itself; name another output")
+
+    def check_folder(self) -> None:
+        """Raises OutputError where the folder of the result is missing or takes no files, likewise
+        before any work is done."""
+        if self.target == STANDARD:
+            return
+        folder = Path(self.target).parent
+        if not folder.is_dir():
+            raise OutputError(f"{self.target}: the folder {folder} does not exist")
+        if not os.access(folder, os.W_OK) and not os.path.exists(self.target):
+            raise OutputError(f"{self.target}: the folder {folder} takes no new files")
 
     def read(self) -> bytes | Path:
         """Bytes of standard input, or the path of the file."""
@@ -101,11 +114,14 @@ def plan(
     """Jobs for a command line, and whether they form a batch.
 
     One file goes to ``output`` (into it, if that is a folder) or beside itself with ``suffix``.
-    Several files, or a folder, go below the folder ``output``.
+    Several files, or a folder, go below the folder ``output``. What lies beside an input is not
+    overwritten without ``force``, unless it is named itself: it may be an original.
 
     Raises:
         ArgumentError, ImageError, OutputError.
     """
+    if "" in inputs or output == "":
+        raise ArgumentError("an empty name: perhaps a variable is not set")
     folders = [name for name in inputs if name != STANDARD and os.path.isdir(name)]
     if len(inputs) == 1 and not folders:
         return [_single(inputs[0], output, suffix, force)], False
@@ -132,14 +148,24 @@ def plan(
             places += [(file, base / file.relative_to(path)) for file in files]
         else:
             places.append((path, base / path.name))
-    wanted = [str(place) for _, place in places]
-    if len(set(wanted)) < len(wanted):
-        raise ArgumentError("two inputs of the same name would be written to the same file")
+    wanted: dict[str, Path] = {}
+    for file, place in places:
+        if str(place) in wanted:
+            raise ArgumentError(
+                f"{wanted[str(place)]} and {file} would be written to the same file; work on them "
+                "one after the other, into two folders"
+            )
+        wanted[str(place)] = file
     jobs = [
-        Job(str(file), target, keep=output is None and not force)
-        for (file, _), target in zip(places, result_names(wanted, suffix), strict=True)
+        Job(str(file), target, keep=_beside(file, target) and not force)
+        for file, target in zip(wanted.values(), result_names(list(wanted), suffix), strict=True)
     ]
     return jobs, True
+
+
+def _beside(source: str | Path, target: str | Path) -> bool:
+    """Whether both lie in one folder."""
+    return os.path.realpath(Path(source).parent) == os.path.realpath(Path(target).parent)
 
 
 def _names_a_file(output: str) -> bool:
@@ -160,12 +186,15 @@ def _single(source: str, output: str | None, suffix: str, force: bool) -> Job:
     if output is None:
         if source == STANDARD:
             return Job(source, STANDARD)
+        if not Path(source).name:
+            raise ImageError(f"{source}: is a folder; name the files in it")
         return Job(source, str(Path(source).with_suffix(suffix)), keep=not force)
     folder = output.endswith(os.sep) or os.path.isdir(output)
     if output != STANDARD and folder:
         if source == STANDARD:
             raise ArgumentError(f"{output}: is a folder; standard input needs a file name")
-        return Job(source, str(Path(output) / Path(source).with_suffix(suffix).name))
+        target = Path(output) / Path(source).with_suffix(suffix).name
+        return Job(source, str(target), keep=_beside(source, target) and not force)
     if suffix == ".cci" and _names_a_picture(output) and not _same(source, output):
         raise ArgumentError(
             f"{output}: coded files end in .cci; name it {Path(output).with_suffix(suffix).name}, "
@@ -257,6 +286,7 @@ def _run_single(job: Job, work: Work, *, as_json: bool, verb: str) -> None:
     from rich.progress import BarColumn, SpinnerColumn, TextColumn
 
     job.check()
+    job.check_folder()
     text = TextColumn("{task.description}", markup=False)
     with progress_bar(SpinnerColumn(), text, BarColumn()) as progress:
         task = progress.add_task(printable(f"{verb} {job.source}"), total=None)
@@ -304,12 +334,15 @@ def _run_batch(jobs: list[Job], do: Doing, *, as_json: bool, verb: str) -> None:
                 written += os.path.getsize(job.target)
                 _report(outcome, job, as_json, quiet=not as_json)
                 continue
-            if isinstance(outcome, ArgumentError | ModelError):  # of all jobs alike
+            if isinstance(outcome, ModelError):  # of all jobs alike
                 raise outcome
             failed += 1
-            complain(str(outcome))
+            message = str(outcome)
+            if isinstance(outcome, ArgumentError):  # does not suit this picture, and has no name
+                message = f"{job.source}: {message}"
+            complain(message)
             if as_json:
-                print(json.dumps({"input": job.source, "error": str(outcome)}))
+                print(json.dumps({"input": job.source, "error": message}))
     seconds = time.perf_counter() - started
     say(
         f"{len(jobs) - failed} of {len(jobs)} files, {read} → {written} bytes, {seconds:.1f} s",

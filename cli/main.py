@@ -205,7 +205,12 @@ def _decode_one(
     with naming(job.target):
         data, lost = coded_image(result.image, suffix, quality=saving.output_quality)
     job.write(data)
-    notes = tuple(f"{job.source}: note: {note}" for note in (*result.notes, *lost))
+    remarks = [*result.notes, *lost]
+    if result.graphics_missing:
+        remarks.append(
+            "text or graphics, which the file stores losslessly after its layers, are not shown"
+        )
+    notes = tuple(f"{job.source}: note: {note}" for note in remarks)
     width, height = result.image.size
     figures = {
         "width": width,
@@ -217,7 +222,7 @@ def _decode_one(
         "stages_declared": result.stages_declared,
         "quality": result.quality,
         "symbol_checksums": [f"{crc:08x}" for crc in result.symbol_checksums],
-        "notes": [*result.notes, *lost],
+        "notes": remarks,
         "seconds": round(seconds, 3),
     }
     line = (
@@ -258,6 +263,9 @@ def main(
     ] = False,
 ) -> None:
     """Layered, learned image compression: .cci files that decode the same everywhere."""
+    for name in ("stdin", "stdout", "stderr"):  # a daemon's may be closed
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "r" if name == "stdin" else "w"))  # noqa: SIM115
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from codec.errors import ArgumentError, ImageError
+from codec.errors import ArgumentError, ImageError, naming
 from codec.files import files_in
 from codec.inspection import is_coded
 from codec.limits import DEFAULT_MAX_PIXELS, out_of_memory_as_limit
@@ -123,7 +123,8 @@ def _pixels(picture: ImageLike | bytes, device: str, max_pixels: int | None) -> 
     if isinstance(picture, bytes | str | PathLike) and is_coded(picture):
         from codec.decoding import decode
 
-        image = decode(picture, device=device, max_pixels=max_pixels, strict=True)
+        with naming(_named(picture, "the data")):
+            image = decode(picture, device=device, max_pixels=max_pixels, strict=True)
         return _flat(image)
     loaded = load_picture(picture, max_pixels=max_pixels)
     if loaded.alpha is None:

@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from bitstream.container import Chunk, Container, Header
+from bitstream.container import FLAG_GRAPHICS, Chunk, Container, Header
 from bitstream.picture_filter import UNIT, unpack_filter
 from bitstream.range_coder import layer_decoder
 from codec.arrival import LayerError, Stages, add_side_data, arrival_notes
@@ -49,7 +49,7 @@ class Decoded:
     declares are used. ``notes`` name what was missing or damaged; ``damaged``
     tells damage from a mere cut, ``cut`` that the file ends before what was asked for.
     ``filtered``: the file's fitted filter was applied; ``graphics``: its lossless part was laid
-    over the picture.
+    over the picture; ``graphics_missing``: it has one that was not.
     """
 
     image: Image.Image
@@ -63,6 +63,7 @@ class Decoded:
     damaged: bool = False
     filtered: bool = False
     graphics: bool = False
+    graphics_missing: bool = False
     cut: bool = False
 
 
@@ -309,6 +310,7 @@ class Decoder:
             pixels = graphics.over(pixels, self._options.scale)
         picture = Picture(pixels, self.header.grey)
         add_side_data(picture, self._container, self._options.scale, notes, self._region)
+        damaged = self._container.damage is not None or len(notes) > before
         if self._options.strict and len(notes) > before:
             raise CorruptError("; ".join(notes[before:]))
         return Decoded(
@@ -320,9 +322,10 @@ class Decoder:
             self.header.quality,
             tuple(self._checksums),
             tuple(notes),
-            damaged=self._container.damage is not None or len(notes) > before,
+            damaged=damaged,
             filtered=filters != Filters(),
             graphics=graphics is not None,
+            graphics_missing=graphics is None and bool(self.header.flags & FLAG_GRAPHICS),
             cut=self._cut_short(),
         )
 

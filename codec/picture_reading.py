@@ -152,6 +152,9 @@ def _from_pillow(image: Image.Image, name: str, sixteen: bool) -> Picture:
         image = shown or image.convert("RGB")
         icc = None  # it described the CMYK values
         notes.append("converted from CMYK" + (" by its ICC profile to sRGB" if converted else ""))
+    if image.mode == "LAB":
+        icc = None  # likewise
+        notes.append("converted from Lab to sRGB")
     alpha = None
     if image.mode in ("LA", "La", "PA", "RGBA", "RGBa") or "transparency" in image.info:
         grey_alpha = image.mode in ("L", "LA", "La", "1")
@@ -203,8 +206,10 @@ def _reduce_depth(image: Image.Image, name: str) -> tuple[Image.Image, bool]:
         if 0 < values.max() <= 1:
             raise ImageError(f"{name}: floating-point pixels of 0…1; convert the image to 8 bits")
         return Image.fromarray(np.round(values).astype(np.uint8), "L"), False
+    if values.min() < 0 or values.max() > 65535:
+        raise ImageError(f"{name}: pixels outside 0…65535; convert the image to 8 or 16 bits first")
     deep = image.mode.startswith("I;16") or values.max() > 255
-    wide = np.clip(values.astype(np.int64), 0, 65535)
+    wide = values.astype(np.int64)
     reduced = ((wide * 255 + 32767) // 65535 if deep else wide).astype(np.uint8)
     grey = Image.fromarray(reduced, "L")
     transparent = image.info.get("transparency")

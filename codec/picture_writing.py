@@ -42,6 +42,7 @@ def coded_image(
     """
     form = check_writable(suffix, quality)
     metadata = {k: image.info[k] for k in ("icc_profile", "exif", "xmp") if k in image.info}
+    wanted = set(metadata)
     options: dict[str, Any] = {"quality": 95, "subsampling": 0} if form == "JPEG" else {}
     if quality is not None:
         options["quality"] = quality
@@ -54,18 +55,50 @@ def coded_image(
         text = PngImagePlugin.PngInfo()
         text.add_itxt("XML:com.adobe.xmp", metadata.pop("xmp").decode("utf-8", "replace"))
         options["pnginfo"] = text
+    if form == "ICO":  # by default it holds icons of some sizes, the picture itself not among them
+        options["sizes"] = [image.size]
     try:
-        return _save(image, form, options | metadata), notes
+        data = _save(image, form, options | metadata)
     except Exception as error:  # noqa: BLE001 - Pillow's plugins raise anything
         reason = reason_of(error)
+    else:
+        return data, notes + _not_held(data, image, wanted, suffix)
     options.pop("pnginfo", None)
     notes.append(f"metadata left out: {suffix} refused it ({reason})")
     try:
-        return _save(image, form, options), notes
+        data = _save(image, form, options)
     except Exception as error:
         raise ImageError(
             f"{suffix}: cannot hold this {image.mode} image ({reason_of(error)})"
         ) from error
+    return data, notes + _not_held(data, image, set(), suffix)
+
+
+def _not_held(data: bytes, image: Image.Image, metadata: set[str], suffix: str) -> list[str]:
+    """What of a picture and its metadata is not in its file, in words.
+
+    Raises:
+        ImageError: the file holds a picture of another size.
+    """
+    try:
+        written = Image.open(io.BytesIO(data))
+    except Exception:  # noqa: BLE001 - of formats that are written but not read
+        return []
+    with written:
+        if written.size != image.size:
+            width, height = image.size
+            raise ImageError(f"{suffix}: cannot hold a picture of {width}×{height} pixels")
+        there = {
+            "icc_profile": "icc_profile" in written.info,
+            "exif": bool(written.info.get("exif") or written.getexif()),
+            "xmp": "xmp" in written.info or "XML:com.adobe.xmp" in written.info,
+        }
+        titles = {"icc_profile": "ICC profile", "exif": "EXIF", "xmp": "XMP"}
+        lost = [titles[key] for key, held in there.items() if key in metadata and not held]
+        notes = [f"{', '.join(lost)} left out: {suffix} does not hold it"] if lost else []
+        if written.mode == "P" and image.mode != "P":
+            notes.append(f"reduced to 256 colours: {suffix} holds no more")
+        return notes
 
 
 def _save(image: Image.Image, form: str, options: dict[str, Any]) -> bytes:
@@ -77,7 +110,7 @@ def _save(image: Image.Image, form: str, options: dict[str, Any]) -> bytes:
 
 
 #: Pillow refuses transparent images for these, or drops their alpha without a word.
-_WITHOUT_ALPHA = ("JPEG", "MPO", "BMP", "DIB", "PPM", "PCX", "EPS")
+_WITHOUT_ALPHA = ("JPEG", "MPO", "BMP", "DIB", "PPM", "PCX", "EPS", "GIF")
 
 
 def over_white(image: Image.Image) -> Image.Image:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from os import PathLike
 
 import numpy as np
 from PIL import Image, ImageOps
@@ -12,7 +13,7 @@ from codec.generation.checks import check_randomness, check_room
 from codec.generation.sampling import MAX_COUNT
 from codec.generation.stack import generator
 from codec.generation.subject import SourceLike, Subject, subject_of, subject_of_picture
-from codec.inspection import is_coded
+from codec.inspection import info, is_coded
 from codec.limits import DEFAULT_MAX_PIXELS, out_of_memory_as_limit
 from codec.options import whole_number
 from codec.picture import Picture
@@ -106,11 +107,18 @@ def _pair(
 def _beside(leader: Subject, source: SourceLike, device: str, max_pixels: int | None) -> Subject:
     """The other picture, made to match."""
     quality, model = leader.quality, leader.model.name
-    if not is_coded(source):
+    if not (isinstance(source, bytes | str | PathLike) and is_coded(source)):
         picture = load_picture(source, max_pixels=max_pixels)
         fitted = Picture(fit(picture.rgb, leader.size), picture.grey)
         return subject_of_picture(
             fitted, leader.layers, quality=quality, model=model, device=device
+        )
+    about = info(source, max_pixels=max_pixels)
+    if (about.model, about.quality) != (model, quality):
+        raise ArgumentError(
+            f"the .cci files are of model {model}, quality {quality:g}, and of model "
+            f"{about.model}, quality {about.quality:g}; decode one to an image, which is then "
+            "analysed like the other"
         )
     subject = subject_of(
         source, leader.layers, quality=quality, model=model, device=device, max_pixels=max_pixels

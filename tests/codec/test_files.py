@@ -632,3 +632,20 @@ def umask():
     mask = os.umask(0)
     os.umask(mask)
     return mask
+
+
+@pytest.mark.parametrize("values", [(-128, 127), (0, 245740)])
+def test_numbers_that_are_no_pixels_are_refused(values):
+    data = saved(
+        Image.fromarray(np.linspace(*values, 600).astype(np.int32).reshape(20, 30)), "TIFF"
+    )
+    with pytest.raises(errors.ImageError, match=r"pixels outside 0…65535"):
+        codec.encode(data)
+
+
+def test_a_profile_of_lab_is_not_one_of_the_rgb_pixels():
+    lab = ImageCms.ImageCmsProfile(ImageCms.createProfile("LAB")).tobytes()
+    data = saved(Image.new("LAB", (40, 30), (120, 140, 100)), "TIFF", icc_profile=lab)
+    coded = codec.encode_detailed(data)
+    assert "icc_profile" not in codec.decode(coded.data).info
+    assert "converted from Lab to sRGB" in coded.notes

@@ -78,6 +78,9 @@ _Quality = Annotated[
     float | None,
     typer.Option("--quality", "-q", min=0, max=100, help="Default 50, or that of a .cci file."),
 ]
+_PlainQuality = Annotated[
+    float, typer.Option("--quality", "-q", min=0, max=100, help="Of the layers.")
+]
 _Model = Annotated[str | None, typer.Option(help="Which installed model. Default ssvae.")]
 _MaxPixels = Annotated[int, typer.Option(min=1, help="Refuse more, all pictures together.")]
 _Force = Annotated[bool, typer.Option("--force", help="Overwrite a result beside the input.")]
@@ -107,7 +110,7 @@ def reconstruct(
     ] = Fill.mean,
     seed: _Seed = 0,
     temperature: _Temperature = DEFAULT_TEMPERATURE,
-    quality: _Quality = None,
+    quality: _PlainQuality = DEFAULT_QUALITY,
     model: _Model = None,
     device: Device = "auto",
     threads: Threads = None,
@@ -128,7 +131,7 @@ def reconstruct(
                 fill=fill.value,
                 seed=seed,
                 temperature=temperature,
-                quality=DEFAULT_QUALITY if quality is None else quality,
+                quality=quality,
                 model=model or DEFAULT_MODEL,
                 device=device,
                 max_pixels=max_pixels,
@@ -178,7 +181,7 @@ def sample(
     size: Annotated[int, typer.Option(min=1, max=65535, help="Side of each, in pixels.")] = 256,
     seed: _Seed = 0,
     temperature: _Temperature = 1.0,
-    quality: _Quality = None,
+    quality: _PlainQuality = DEFAULT_QUALITY,
     model: _Model = None,
     device: Device = "auto",
     threads: Threads = None,
@@ -198,7 +201,7 @@ def sample(
                 size=size,
                 seed=seed,
                 temperature=temperature,
-                quality=DEFAULT_QUALITY if quality is None else quality,
+                quality=quality,
                 model=model or DEFAULT_MODEL,
                 device=device,
                 max_pixels=max_pixels,

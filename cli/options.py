@@ -113,7 +113,7 @@ DECODING = _flags(
     seed=flag(int, min=0, help="Of the sample."),
     temperature=flag(float, min=0.0, max=10.0, help="Of the sample; lower is calmer."),
     scale=flag(int, help="1, or 2 and 4 for a smaller picture."),
-    region=flag(str, help="Only this part of the picture.", metavar="X,Y,W,H"),
+    region=flag(str, help="Only this part, in pixels at --scale.", metavar="X,Y,W,H"),
     strict=flag(bool, "--strict", help="Fail on files that are cut or damaged."),
     device=_DEVICE,
     max_pixels=_MAX_PIXELS,

@@ -75,7 +75,7 @@ def _load(image: Image.Image, name: str, max_pixels: int | None) -> Picture:
 def _open(path: Path) -> io.BufferedReader:
     try:
         if os.path.isdir(path):
-            raise ImageError(f"{path}: is a folder; give the files in it or use --recursive")
+            raise ImageError(f"{path}: is a folder; name the files in it")
         file = path.open("rb")
         if os.path.isfile(path) and os.path.getsize(path) == 0:
             file.close()

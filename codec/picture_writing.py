@@ -42,7 +42,7 @@ def coded_image(
     """
     form = check_writable(suffix, quality)
     metadata = {k: image.info[k] for k in ("icc_profile", "exif", "xmp") if k in image.info}
-    wanted = set(metadata)
+    wanted: set[str] = set(metadata)
     options: dict[str, Any] = {"quality": 95, "subsampling": 0} if form == "JPEG" else {}
     if quality is not None:
         options["quality"] = quality

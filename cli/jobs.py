@@ -53,15 +53,13 @@ class Job:
             raise OutputError(f"{self.target}: is the input itself; name another output")
 
     def check_folder(self) -> None:
-        """Raises OutputError where the folder of the result is missing or takes no files, likewise
-        before any work is done."""
+        """Raises OutputError where the folder of the result is missing, likewise before any work is
+        done."""
         if self.target == STANDARD:
             return
         folder = Path(self.target).parent
         if not folder.is_dir():
             raise OutputError(f"{self.target}: the folder {folder} does not exist")
-        if not os.access(folder, os.W_OK) and not os.path.exists(self.target):
-            raise OutputError(f"{self.target}: the folder {folder} takes no new files")
 
     def read(self) -> bytes | Path:
         """Bytes of standard input, or the path of the file."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cli.jobs import FAILURE, errors_as_one_line
+from cli.jobs import FAILURE, errors_as_one_line, refuse_empty
 from cli.options import DECODING, ENCODING, SAVING, decoding, encoding, flag, refuse, takes
 from cli.output import complain, progress_bar, say
 from codec.errors import ArgumentError
@@ -161,8 +161,7 @@ def _run(settings: Settings, running: dict[str, Any], as_json: bool) -> None:
 def _take(places: list[str], count: int, what: str) -> list[str]:
     if len(places) != count:
         raise ArgumentError(f"give {what}, not {len(places)} places")
-    if "" in places:
-        raise ArgumentError("an empty name: perhaps a variable is not set")
+    refuse_empty(*places)
     return places
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cli.jobs import STANDARD, Job, Outcome, errors_as_one_line, naming, run
+from cli.jobs import STANDARD, Job, Outcome, errors_as_one_line, naming, refuse_empty, run
 from cli.options import Device, Fill, Threads
 from cli.output import complain
 from codec.errors import ArgumentError, ImageError
@@ -304,8 +304,7 @@ def vary(
 
 def _job(source: str, output: str | None, what: str, force: bool) -> Job:
     """Without ``output``, the result goes beside the source, and over nothing that exists."""
-    if "" in (source, output):
-        raise ArgumentError("an empty name: perhaps a variable is not set")
+    refuse_empty(source, output)
     if source == STANDARD:
         return Job(source, output or STANDARD)
     if os.path.isdir(source):
@@ -344,7 +343,6 @@ def _run(
         check_writable(suffix)
         for target in targets:
             target.check()
-            target.check_folder()
         started = time.perf_counter()
         pictures, titles = draw(show)
         seconds = time.perf_counter() - started

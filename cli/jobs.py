@@ -118,8 +118,7 @@ def plan(
     Raises:
         ArgumentError, ImageError, OutputError.
     """
-    if "" in inputs or output == "":
-        raise ArgumentError("an empty name: perhaps a variable is not set")
+    refuse_empty(*inputs, output)
     folders = [name for name in inputs if name != STANDARD and os.path.isdir(name)]
     if len(inputs) == 1 and not folders:
         return [_single(inputs[0], output, suffix, force)], False
@@ -159,6 +158,12 @@ def plan(
         for file, target in zip(wanted.values(), result_names(list(wanted), suffix), strict=True)
     ]
     return jobs, True
+
+
+def refuse_empty(*names: str | None) -> None:
+    """Raises ArgumentError for an empty name, which would be taken for the working folder."""
+    if "" in names:
+        raise ArgumentError("an empty name: perhaps a variable is not set")
 
 
 def _beside(source: str | Path, target: str | Path) -> bool:

@@ -70,6 +70,14 @@ class TruncatedWarning(UserWarning):
     or without metadata."""
 
 
+def other_weights(written: str, model: str, installed: str) -> UnsupportedFileError:
+    """Of a file whose weights, by their fingerprints in hex, are not the installed ones."""
+    return UnsupportedFileError(
+        f"the file was written with weights {written} of model {model}; installed are "
+        f"{installed}: install the program version that wrote it"
+    )
+
+
 def reason_of(error: Exception) -> str:
     """What an exception says, in one line. Pillow's plugins raise anything, some of it without a
     word."""

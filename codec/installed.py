@@ -7,7 +7,7 @@ from functools import lru_cache
 
 import torch
 
-from codec.errors import ModelError, UnsupportedFileError
+from codec.errors import ModelError, UnsupportedFileError, other_weights
 from models.protocol import CodingModel
 from models.weights_file import WeightsError, load_coding_model, model_name, weights_info
 
@@ -47,8 +47,5 @@ def model_for_file(model_id: int, fingerprint: bytes, device: str) -> CodingMode
         raise UnsupportedFileError(str(error)) from error
     model = get_model(name, device)
     if model.fingerprint != fingerprint:
-        raise UnsupportedFileError(
-            f"the file was written with weights {fingerprint.hex()} of model {name}; installed are "
-            f"{model.fingerprint.hex()}: install the program version that wrote it"
-        )
+        raise other_weights(fingerprint.hex(), name, model.fingerprint.hex())
     return model

@@ -11,7 +11,7 @@ from string import Template
 from urllib.parse import quote
 
 from codec import __version__
-from codec.errors import ModelError, OutputError, UnsupportedFileError
+from codec.errors import ModelError, OutputError, UnsupportedFileError, other_weights
 from codec.files import write_atomic
 from codec.inspection import FileInfo, info
 
@@ -49,29 +49,25 @@ def check_place(folder: Path, *, force: bool) -> None:
         raise OutputError(f"{folder}: holds other files; name another folder, or --force")
 
 
-def check_model(model: str) -> None:
-    """Raises ModelError where no browser shows what a model codes."""
+def check_model(model: str) -> str:
+    """Fingerprint of the weights that a site has for a model. Raises ModelError where no browser
+    shows what it codes."""
     from models.export_web import web_fingerprint
 
     try:
-        web_fingerprint(model)
+        return web_fingerprint(model)
     except ValueError as error:
-        raise ModelError(f"pictures of model {model} cannot be shown: {error}") from error
+        raise ModelError(f"cannot be shown in a browser: {error}") from error
 
 
 def check_shown(found: FileInfo) -> None:
     """Raises UnsupportedFileError where the site's decoder would not show a file."""
-    from models.export_web import web_fingerprint
-
     try:
-        installed = web_fingerprint(found.model)
-    except ValueError as error:
-        raise UnsupportedFileError(f"cannot be shown in a browser: {error}") from error
+        installed = check_model(found.model)
+    except ModelError as error:
+        raise UnsupportedFileError(str(error)) from error
     if found.weights != installed:
-        raise UnsupportedFileError(
-            f"the file was written with weights {found.weights} of model {found.model}; the site "
-            f"would have {installed}: install the program version that wrote it"
-        )
+        raise other_weights(found.weights, found.model, installed)
 
 
 def write_site(folder: Path, entries: Sequence[Entry], *, title: str) -> int:

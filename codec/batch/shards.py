@@ -6,11 +6,10 @@ Reading and writing are streams: neither side holds more than one picture.
 from __future__ import annotations
 
 import io
-import os
 import tarfile
 import tempfile
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, BinaryIO
 
@@ -54,17 +53,22 @@ class ShardWriter:
         self._store, self._path = store, path
         self._file: IO[bytes] | None = None
         self._failure: OSError | None = None
-        try:
-            os.makedirs(store.scratch, exist_ok=True)
+        with self._local():
             self._file = tempfile.NamedTemporaryFile(  # noqa: SIM115 - until finish
-                dir=store.scratch, suffix=".tar"
+                dir=store.make_scratch(), suffix=".tar"
             )
             # PAX: names of any length and script.
             self._tar = tarfile.open(  # noqa: SIM115
                 fileobj=self._file, mode="w", format=tarfile.PAX_FORMAT
             )
+
+    @contextmanager
+    def _local(self) -> Iterator[None]:
+        """Keeps what goes wrong with the local file, for the end."""
+        try:
+            yield
         except OSError as error:
-            self._failure = error
+            self._failure = self._failure or error
 
     def add(self, name: str, data: bytes) -> None:
         """Append a file."""
@@ -72,26 +76,22 @@ class ShardWriter:
             return
         member = tarfile.TarInfo(name)
         member.size = len(data)
-        try:
+        with self._local():
             self._tar.addfile(member, io.BytesIO(data))
-        except OSError as error:
-            self._failure = error
 
     def finish(self) -> None:
         """Put the shard in its place. Raises OutputError."""
         if self._failure is None and self._file is not None:
-            try:
+            with self._local():
                 self._tar.close()
                 self._file.flush()
-            except OSError as error:
-                self._failure = error
-            else:
-                self._store.put(self._path, Path(self._file.name))
-                self._file.close()
         if self._failure is not None:
             raise OutputError(
                 f"{self._path}: cannot be written ({self._store.scratch}: {reason(self._failure)})"
             ) from self._failure
+        if self._file is not None:
+            self._store.put(self._path, Path(self._file.name))
+            self._file.close()
 
     def discard(self) -> None:
         """Drop what was written."""

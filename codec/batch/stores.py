@@ -151,11 +151,8 @@ class Store:
 
     def _rename(self, path: str, fill) -> None:
         target = self._full(path)
-        for folder in (self.scratch, os.path.dirname(target)):
-            if folder not in self._made:
-                _make_folder(folder)
-                self._made.add(folder)
-        staged = f"{self.scratch}/{os.getpid()}-{id(self)}-{next(self._numbers)}"
+        self._make(os.path.dirname(target))
+        staged = f"{self.make_scratch()}/{os.getpid()}-{id(self)}-{next(self._numbers)}"
         try:
             fill(staged)
             os.replace(staged, target)
@@ -170,6 +167,16 @@ class Store:
         if self.local:
             return f"{self._full(STAGING)}/{self._staging}"
         return os.path.join(tempfile.gettempdir(), f"{STAGING.lstrip('.')}-{self._staging}")
+
+    def make_scratch(self) -> str:
+        """:attr:`scratch`, which is there from now on."""
+        return self._make(self.scratch)
+
+    def _make(self, folder: str) -> str:
+        if folder not in self._made:
+            _make_folder(folder)
+            self._made.add(folder)
+        return folder
 
     def remove(self, path: str) -> None:
         """Delete a file, or a folder with all in it; none is fine."""

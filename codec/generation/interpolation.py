@@ -12,12 +12,17 @@ from codec.errors import ArgumentError
 from codec.generation.checks import check_randomness, check_room
 from codec.generation.sampling import MAX_COUNT
 from codec.generation.stack import generator
-from codec.generation.subject import SourceLike, Subject, subject_of, subject_of_picture
+from codec.generation.subject import (
+    SourceLike,
+    Subject,
+    load_in_srgb,
+    subject_of,
+    subject_of_picture,
+)
 from codec.inspection import info, is_coded
 from codec.limits import DEFAULT_MAX_PIXELS, out_of_memory_as_limit
 from codec.options import whole_number
 from codec.picture import Picture
-from codec.picture_reading import load_picture
 from codec.progress import split
 from codec.walk import Filled
 from models.protocol import Progress
@@ -61,7 +66,7 @@ def interpolate(
         progress: called with the share done, 0…1.
 
     Returns:
-        ``steps`` images of one size; L where both pictures are grey, else RGB.
+        ``steps`` images of one size; L where both pictures are grey, else RGB; in sRGB.
 
     Raises:
         codec.errors.CodecError: unreadable input, bad argument, .cci files that do not match, too
@@ -99,6 +104,11 @@ def _pair(
         leading, keep, quality=quality, model=model, device=device, max_pixels=max_pixels
     )
     follower = _beside(leader, following, device, max_pixels)
+    if leader.icc != follower.icc:
+        raise ArgumentError(
+            "a .cci file whose ICC profile the other does not have: decode it to an image, whose "
+            "colours are converted"
+        )
     grey = leader.grey and follower.grey
     pair = replace(leader, grey=grey), replace(follower, grey=grey)
     return (pair[1], pair[0]) if swapped else pair
@@ -108,7 +118,7 @@ def _beside(leader: Subject, source: SourceLike, device: str, max_pixels: int | 
     """The other picture, made to match."""
     quality, model = leader.quality, leader.model.name
     if not (isinstance(source, bytes | str | PathLike) and is_coded(source)):
-        picture = load_picture(source, max_pixels=max_pixels)
+        picture = load_in_srgb(source, max_pixels=max_pixels)
         fitted = Picture(fit(picture.rgb, leader.size), picture.grey)
         return subject_of_picture(
             fitted, leader.layers, quality=quality, model=model, device=device

@@ -14,13 +14,14 @@ from codec.encoding import encode_detailed
 from codec.generation.checks import check_randomness, check_room
 from codec.generation.projection import settle, shrink
 from codec.generation.stack import as_image, synthesize
+from codec.generation.subject import load_in_srgb
 from codec.generation.upscaling import completed, layers_of
 from codec.inspection import info
 from codec.installed import get_model
 from codec.limits import DEFAULT_MAX_PIXELS, out_of_memory_as_limit
 from codec.options import DEFAULT_MODEL, DEFAULT_QUALITY, DEFAULT_TEMPERATURE
 from codec.picture import Picture, to_pillow
-from codec.picture_reading import ImageLike, load_picture
+from codec.picture_reading import ImageLike
 from codec.progress import split
 from codec.walk import Coded, Source, pad_image, walk
 from models.protocol import CodingModel, Progress
@@ -77,13 +78,13 @@ def reconstruct(
         progress: called with the share done, 0…1.
 
     Returns:
-        Panels with images of the original's size, RGB or L.
+        Panels with images of the original's size, RGB or L, in sRGB.
 
     Raises:
         codec.errors.CodecError: unreadable image, bad argument, missing model.
     """
     check_randomness(seed, temperature)
-    picture = load_picture(image, max_pixels=max_pixels)
+    picture = load_in_srgb(image, max_pixels=max_pixels)
     height, width = picture.rgb.shape[:2]
     check_room(1, width, height, max_pixels)
     plain = to_pillow(Picture(picture.rgb, picture.grey))

@@ -97,7 +97,7 @@ def vary(
         progress: called with the share done, 0…1.
 
     Returns:
-        ``count`` images of the source's size, RGB or L.
+        ``count`` images of the source's size, RGB or L, in sRGB.
 
     Raises:
         codec.errors.CodecError: unreadable input, bad argument, too many pixels, missing model.

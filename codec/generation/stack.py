@@ -10,7 +10,7 @@ from PIL import Image
 from torch import Tensor
 
 from codec.filters import Filters
-from codec.picture import Picture, to_pillow
+from codec.picture import Picture, convert_to_srgb, to_pillow
 from models.protocol import CodingModel, Progress
 
 NO_FILTERS = Filters()
@@ -37,6 +37,8 @@ def synthesize(
     return drawn[0, :, : size[0], : size[1]]
 
 
-def as_image(pixels: Tensor, *, grey: bool = False) -> Image.Image:
-    """3×H×W uint8 → RGB image, or L."""
-    return to_pillow(Picture(pixels.permute(1, 2, 0).contiguous().cpu().numpy(), grey))
+def as_image(pixels: Tensor, *, grey: bool = False, icc: bytes | None = None) -> Image.Image:
+    """3×H×W uint8 → RGB image, or L, in sRGB; ``icc`` is the profile of the pixels, None: sRGB."""
+    picture = Picture(pixels.permute(1, 2, 0).contiguous().cpu().numpy(), grey, icc=icc)
+    convert_to_srgb(picture)
+    return to_pillow(picture)

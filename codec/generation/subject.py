@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from os import PathLike
 
@@ -10,16 +11,17 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from bitstream.container import Container
+from bitstream.container import ICC, Container
 from codec.decoding import Decoder
-from codec.errors import ArgumentError, CorruptError, naming
+from codec.errors import ArgumentError, CorruptError, ImageError, naming
 from codec.filters import Filters
 from codec.generation.stack import NO_FILTERS, as_image, synthesize
 from codec.inspection import is_coded, read_bytes
 from codec.installed import get_model
 from codec.options import DEFAULT_MODEL, DEFAULT_QUALITY, DecodeOptions, quality_of, whole_number
-from codec.picture import Picture
+from codec.picture import Picture, convert_to_srgb
 from codec.picture_reading import ImageLike, load_picture
+from codec.side_data import unpack_metadata
 from codec.walk import Coded, Filled, Given, Source, pad_image, walk
 from models.protocol import CodingModel, Progress
 
@@ -33,7 +35,7 @@ class Subject:
 
     ``latents`` are those of all stages of the first ``layers`` layers, each 1×C×H×W float32 in
     symbol units; ``size`` is height and width; ``filters`` those that a file fits to its picture,
-    where all its layers are kept.
+    where all its layers are kept; ``icc`` the profile of the colours that are drawn, None: sRGB.
     """
 
     model: CodingModel
@@ -43,6 +45,7 @@ class Subject:
     layers: int
     latents: Sequence[Tensor]
     filters: Filters = NO_FILTERS
+    icc: bytes | None = None
 
     def towards(self, other: Subject, share: float) -> Subject:
         """A subject on the way to another of the same kind: ``share`` 0 gives this, 1 the other.
@@ -55,7 +58,7 @@ class Subject:
         return replace(self, latents=latents, filters=self.filters.towards(other.filters, share))
 
     def draw(self, rest: Source | None = None, progress: Progress | None = None) -> Image.Image:
-        """The picture; ``rest`` completes the missing layers, by default the mean.
+        """The picture in sRGB; ``rest`` completes the missing layers, by default the mean.
 
         Filters were fitted to the picture with the mean, and are left out with another ``rest``.
         """
@@ -67,7 +70,7 @@ class Subject:
         latents = walk(self.model, self.size, self.quality, sources, stages=stages).latents
         filters = self.filters if rest is None else NO_FILTERS
         drawn = synthesize(self.model, latents, self.quality, self.size, progress, filters)
-        return as_image(drawn, grey=self.grey)
+        return as_image(drawn, grey=self.grey, icc=self.icc)
 
 
 def subject_of(
@@ -95,8 +98,16 @@ def subject_of(
         assert isinstance(source, bytes | str | PathLike)
         with naming("" if isinstance(source, bytes) else str(source)):
             return _of_file(source, keep, quality, model, device, max_pixels)
-    picture = load_picture(source, max_pixels=max_pixels)
+    picture = load_in_srgb(source, max_pixels=max_pixels)
     return subject_of_picture(picture, keep, quality=quality, model=model, device=device)
+
+
+def load_in_srgb(source: ImageLike | bytes, *, max_pixels: int | None) -> Picture:
+    """An image by :func:`codec.picture_reading.load_picture`, converted by its ICC profile: what
+    is drawn goes without one."""
+    picture = load_picture(source, max_pixels=max_pixels)
+    convert_to_srgb(picture)
+    return picture
 
 
 def subject_of_picture(
@@ -145,5 +156,20 @@ def _of_file(
         )
     size = header.height, header.width
     return Subject(
-        network, header.quality, size, header.grey, keep, decoder.latents, decoder.filters
+        network,
+        header.quality,
+        size,
+        header.grey,
+        keep,
+        decoder.latents,
+        decoder.filters,
+        _profile_of(container),
     )
+
+
+def _profile_of(container: Container) -> bytes | None:
+    """The ICC profile that a file keeps; a damaged one is none."""
+    payload = container.first(ICC)
+    with suppress(ImageError):
+        return None if payload is None else unpack_metadata(payload)
+    return None

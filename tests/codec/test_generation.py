@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from PIL import Image
 
 import codec
+from codec.colour import pixels_to_srgb
 from codec.errors import ArgumentError, ImageError, LimitError, ModelError
 from codec.generation import grid, interpolate, projection, reconstruct, sample, upscale, vary
 from codec.generation.projection import enlarge, settle, shrink
@@ -14,6 +15,7 @@ from codec.generation.stack import generator
 from codec.generation.subject import subject_of
 from codec.walk import Filled, Given, walk
 from tests.codec import drawings
+from tests.codec.test_files import profile_with_other_gamma
 from tests.conftest import psnr
 
 
@@ -183,6 +185,41 @@ def test_reconstructions_of_graphics_are_of_the_layers(photograph):
     panels = {panel.name: np.array(panel.image) for panel in reconstruct(image, quality=60)}
     whole = codec.decode(codec.encode(image, quality=60, graphics=False, filter=False))
     assert psnr(image, panels["u + z1 + z2"]) > psnr(image, np.array(whole)) - 1
+
+
+# -- colours ---------------------------------------------------------------------------------------
+
+
+def with_profile(pixels, profile) -> Image.Image:
+    image = Image.fromarray(pixels)
+    image.info["icc_profile"] = profile
+    return image
+
+
+def test_pictures_with_a_profile_are_drawn_in_srgb(small):
+    linear = profile_with_other_gamma()
+    image, shown = with_profile(small, linear), pixels_to_srgb(small, linear, grey=False)
+    assert abs(shown.mean() - small.mean()) > 20
+    file = codec.encode(image, quality=90)
+    drawn = [
+        vary(image, 1, keep=2, temperature=0, quality=90)[0],
+        vary(file, 1, keep=2, temperature=0)[0],
+        interpolate(file, file, steps=2, detail="interpolate")[1],
+        interpolate(small, image, steps=2, detail="interpolate", quality=90)[1],
+        reconstruct(image)[0].image,
+    ]
+    for picture in drawn:
+        assert "icc_profile" not in picture.info
+        assert abs(np.asarray(picture).mean() - shown.mean()) < 4
+
+
+def test_files_of_other_colours_are_not_mixed(small):
+    image = with_profile(small, profile_with_other_gamma())
+    file = codec.encode(image)
+    assert len(interpolate(file, file, steps=3)) == 3
+    for other in (small, image, codec.encode(small)):
+        with pytest.raises(ArgumentError, match="decode it to an image"):
+            interpolate(file, other)
 
 
 # -- upscale ---------------------------------------------------------------------------------------

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 
 import torch
 import torch.nn.functional as F
@@ -59,6 +60,9 @@ class TrainableModel(nn.Module):
     #: Weight of the errors of pictures at 1/4 and 1/2 of the size relative to λ, so that early
     #: stops stay good.
     small_share: Mapping[int, float] = {4: 0.02, 2: 0.1}
+    #: Factor of the weight of the errors of pictures at 1/f of the size, 1 the full one, where an
+    #: image ends in the first layer; 1 where there is none.
+    first_layer_share: Mapping[int, float] = MappingProxyType({})
     #: Costs of each stage's symbols by the tables of a weights file; empty while there are none.
     costs: Sequence[Costs] = ()
 

@@ -264,6 +264,9 @@ class SSVAE(TrainableModel):
         self._y1_alone = config.representation != "downscale"
         if self._y1_alone:  # strokes are finer than the forms of a reduced image
             self.small_share = {4: 0.06, 2: 0.1}
+            # u holds no colours. Guesses at them go wrong by so much that the gradients of one such
+            # image would drown those of all others.
+            self.first_layer_share = {1: 0.02, 2: 0.02}
         w, c = config.widths, config.latents
         self.analysis = Analysis(config)
         self.synthesis = Synthesis(config)

@@ -115,13 +115,18 @@ def rate_distortion_loss(
     """Per image ``(bpp + λ_k MSE_x + Σ min(λ_k, a_j λ) MSE_yj) / sqrt(λ_k)``, averaged.
 
     λ_k is the image's λ times the share of its number of stages, a_j the model's ``small_share``
-    times ``config.small``; the division keeps all qualities at a comparable weight. With
+    times ``config.small``; the division keeps all qualities at a comparable weight. Errors of
+    images that end in the first layer are multiplied by the model's ``first_layer_share``. With
     ``config.eye`` = m, (1 − m) MSE_x + m · unit · D_x stands for MSE_x, where D is the eye loss;
     ``Loss.mse`` stays the squared error.
     """
 
     def error(a: Tensor, b: Tensor) -> Tensor:
         return (a.float() - b).square().mean(dim=(1, 2, 3))
+
+    def weighed(distortion: Tensor, factor: int) -> Tensor:
+        share = model.first_layer_share.get(factor, 1.0)
+        return torch.where(kept > model.stages[0], distortion, share * distortion)
 
     full = model.lagrangian(quality)
     shares = torch.tensor(lambda_shares(config, model.stages), device=full.device)
@@ -132,9 +137,11 @@ def rate_distortion_loss(
         eye = EYE_LOSSES[config.eye_loss]
         seen = eye.unit * eye.distance(image, result.image)
         distortion = lam * ((1 - config.eye) * mse + config.eye * seen)
+    distortion = weighed(distortion, 1)
     for factor, picture in result.small.items():
         weight = torch.minimum(lam, full * model.small_share[factor] * config.small)
-        distortion = distortion + weight * error(picture, model.small_target(image, factor))
+        small = weight * error(picture, model.small_target(image, factor))
+        distortion = distortion + weighed(small, factor)
     bpp = result.bits / (image.shape[-1] * image.shape[-2])
     total = ((bpp.sum(1) + distortion) / lam.sqrt()).mean()
     return Loss(total, bpp, mse)

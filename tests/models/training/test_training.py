@@ -261,6 +261,31 @@ def test_small_weighs_the_errors_of_the_small_pictures_alone():
     assert three - none == pytest.approx(3 * (one - none), rel=1e-4)  # no weight is above λ yet
 
 
+@pytest.mark.parametrize("kept", [1, 2])
+def test_errors_count_less_where_an_image_ends_in_the_first_layer(kept):
+    torch.manual_seed(0)
+    model = BUILDERS["ssvae-tiny"]()
+    image, quality, stages = (
+        torch.rand(2, 3, 64, 64),
+        torch.full((2,), 50.0),
+        torch.tensor([kept] * 2),
+    )
+    with torch.no_grad():
+        result = model(image, quality, stages, noisy=False)
+
+    def loss(share: dict[int, float]) -> float:
+        model.first_layer_share = share
+        return float(
+            rate_distortion_loss(model, result, image, quality, stages, LossConfig()).total
+        )
+
+    lam = float(model.lagrangian(quality[:1])) * lambda_shares(LossConfig(), model.stages)[kept - 1]
+    error = float((result.image - image).square().mean())
+    expected = 0.75 * lam**0.5 * error if kept == 1 else 0.0
+    assert loss({}) - loss({1: 0.25}) == pytest.approx(expected, rel=1e-4)
+    assert (loss({1: 0.25}) > loss({1: 0.25, 2: 0.0})) == (kept == 1)
+
+
 def test_whole_is_the_share_of_images_with_all_layers():
     config = LossConfig(keep_probability=with_whole(0.8))
     torch.manual_seed(0)

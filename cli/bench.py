@@ -8,6 +8,7 @@ from typing import Annotated, TypeVar
 import typer
 
 from cli.jobs import errors_as_one_line
+from cli.options import named
 from cli.output import complain
 from codec.errors import ArgumentError
 from codec.options import DEFAULT_MODEL
@@ -34,10 +35,12 @@ each has one thread; --processes 1 measures in this process with all of its thre
 
 def bench(
     folder: Annotated[
-        Path | None, typer.Argument(metavar="[DIR]", help="Folder of images; not for --speed.")
+        Path | None,
+        typer.Argument(metavar="DIR", help="Folder of images; not for --speed.", parser=named),
     ] = None,
     output: Annotated[
-        Path, typer.Option("--output", "-o", help="Folder for the results.", metavar="OUT")
+        Path,
+        typer.Option("--output", "-o", help="Folder for the results.", metavar="OUT", parser=named),
     ] = Path("bench"),
     codecs: Annotated[
         str,

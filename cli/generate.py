@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Sequence
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -377,6 +377,13 @@ def _summary(
 ) -> tuple[dict, str]:
     width, height = pictures[0].size
     files = [target.target for target in targets]
-    figures = {"files": files, "width": width, "height": height, "seconds": round(seconds, 3)}
+    figures: dict[str, Any] = {
+        "files": files,
+        "width": width,
+        "height": height,
+        "seconds": round(seconds, 3),
+    }
+    if len(files) > 1:
+        figures["output"] = None
     where = job.target if len(files) == 1 else f"{files[0]} … {files[-1]}"
     return figures, f"{where}: {width}×{height}, {seconds:.2f} s"

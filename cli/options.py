@@ -11,10 +11,12 @@ from collections.abc import Callable, Container, Mapping
 from dataclasses import fields
 from enum import StrEnum
 from functools import wraps
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from cli.jobs import errors_as_one_line, refuse_empty
 from codec.errors import ArgumentError
 from codec.options import DecodeOptions, EncodeOptions, SaveOptions
 
@@ -47,6 +49,13 @@ class Fill(StrEnum):
 
     mean = "mean"
     sample = "sample"
+
+
+def named(text: str | Path) -> Path:
+    """Parser of arguments that are folders: an empty one would be the working folder."""
+    with errors_as_one_line():
+        refuse_empty(str(text))
+    return Path(text)
 
 
 def flag(kind: Any, *names: str, **how: Any) -> Any:

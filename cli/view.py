@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from cli.jobs import errors_as_one_line
-from cli.options import Device, MaxPixels
+from cli.options import Device, MaxPixels, named
 from cli.output import complain, printable, progress_bar, say
 from codec.errors import ArgumentError, CodecError, naming
 from codec.inspection import is_coded
@@ -39,12 +39,16 @@ def view(
     place: Annotated[
         Path,
         typer.Argument(
-            metavar="FILE_OR_FOLDER", help="A .cci file, a folder of them, or a picture to encode."
+            metavar="FILE_OR_FOLDER",
+            help="A .cci file, a folder of them, or a picture to encode.",
+            parser=named,
         ),
     ],
     originals: Annotated[
         Path | None,
-        typer.Option(help="Where originals lie, if not beside their files.", metavar="DIR"),
+        typer.Option(
+            help="Where originals lie, if not beside their files.", metavar="DIR", parser=named
+        ),
     ] = None,
     port: Annotated[
         int, typer.Option(min=0, max=65535, help="Of the address; 0 takes a free one.")

@@ -20,7 +20,7 @@ from cli.gallery.site import (
     write_site,
 )
 from cli.jobs import Job, Outcome, errors_as_one_line, naming, plan, run
-from cli.options import ENCODING, Threads, encoding, takes
+from cli.options import ENCODING, Threads, encoding, named, takes
 from cli.output import say
 from cli.suffixes import is_coded, is_picture
 from codec.inspection import read_bytes
@@ -41,7 +41,9 @@ def web(
     inputs: Annotated[
         list[str], typer.Argument(metavar="IN...", help="Images and .cci files, or a folder.")
     ],
-    output: Annotated[Path, typer.Option("--output", "-o", help="Folder of the site.")],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="Folder of the site.", parser=named)
+    ],
     title: Annotated[
         str | None, typer.Option(help="Of the page. Default the name of the folder.")
     ] = None,

@@ -54,6 +54,7 @@ def test_the_file_holds_what_the_library_gives(here):
     result = run("vary", "photo.cci", *options, "-o", "v.png", "--separate", "--json")
     found = json.loads(result.stdout)
     assert found["files"] == ["v-1.png", "v-2.png"]
+    assert found["output"] is None
     expected = vary("photo.cci", 2, seed=3, temperature=0.5, keep=2)
     for name, image in zip(found["files"], expected, strict=True):
         assert np.array_equal(np.array(Image.open(name)), np.array(image))

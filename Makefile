@@ -5,6 +5,8 @@ BIN := $(VENV)/bin
 DATA ?= data
 RUN ?= runs/ssvae
 DEVICE ?= cuda
+# Without a folder, the bundled photograph.
+GPU_DATA = $(if $(filter-out file,$(origin DATA)),$(DATA),$(wildcard $(DATA)))
 PEER_TESTS := tests/models/studies/test_peers.py tests/models/studies/test_priors.py \
 	tests/benchmarks/test_bench.py::test_a_learned_peer_is_a_codec_like_any_other \
 	tests/benchmarks/test_bench_speed.py::test_a_learned_peer_returns_a_picture_of_the_same_size
@@ -53,7 +55,7 @@ speed: $(BIN)/.installed  ## time encode and decode of 768x512 on this machine
 	$(BIN)/codec bench --speed --megapixels 0.4 -o bench_output
 
 gpu-bench: $(BIN)/.installed  ## rate, exactness, speed on the GPU (DEVICE=cpu: on the CPU), of the images in DATA=folder
-	$(BIN)/python -m benchmarks.gpu --device $(DEVICE) --out bench_output/gpu $(wildcard $(DATA))
+	$(BIN)/python -m benchmarks.gpu --device $(DEVICE) --out bench_output/gpu $(GPU_DATA)
 
 web:  ## build the decoder for browsers from web/ into cli/gallery/static (Node 20 or newer)
 	cd web && npm ci && npm run check && npm run build

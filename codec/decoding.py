@@ -14,7 +14,7 @@ from PIL import Image
 from torch import Tensor
 
 from bitstream.container import FLAG_GRAPHICS, Chunk, Container, Header
-from bitstream.picture_filter import UNIT, unpack_filter
+from bitstream.picture_filter import unpack_filter
 from bitstream.range_coder import layer_decoder
 from codec.arrival import LayerError, Stages, add_side_data, arrival_notes
 from codec.decoding_plan import Plan
@@ -35,7 +35,6 @@ from codec.options import DecodeKeywords, DecodeOptions
 from codec.picture import Picture, to_pillow
 from codec.progress import split
 from codec.walk import Filled, Source, Stored, tables_of, walk
-from models.picture_filter import PictureFilter
 from models.protocol import CodingModel, PriorState, Progress
 from models.tiles import Box
 
@@ -369,7 +368,7 @@ class Decoder:
         except CorruptError as error:
             notes.append(f"the picture's filter is left out: {error}")
             return Filters()
-        return Filters(*(PictureFilter(f, UNIT) if any(f) else None for f in (before, last)))
+        return Filters.of(before, last)
 
     def _graphics(self, notes: list[str]) -> Graphics | None:
         """The lossless part, if the file has one and all is used that the file declares.

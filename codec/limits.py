@@ -15,6 +15,9 @@ DEFAULT_MAX_PIXELS = 200_000_000
 #: Formats of Pillow that are programs: it would run Ghostscript on them, without a limit of time.
 NEVER_READ = frozenset({"EPS"})
 
+#: How torch says so; the last is the word of cuBLAS and cuDNN.
+_NO_MEMORY = ("DefaultCPUAllocator", "out of memory", "can't allocate memory", "ALLOC_FAILED")
+
 P = ParamSpec("P")
 R = TypeVar("R")
 
@@ -28,8 +31,7 @@ def out_of_memory_as_limit(work: Callable[P, R]) -> Callable[P, R]:
             return work(*args, **kwargs)
         except (MemoryError, RuntimeError) as error:
             message = str(error)
-            words = ("DefaultCPUAllocator", "out of memory", "can't allocate memory")
-            if isinstance(error, MemoryError) or any(word in message for word in words):
+            if isinstance(error, MemoryError) or any(word in message for word in _NO_MEMORY):
                 raise LimitError("there is not enough memory for an image of this size") from error
             raise
 

@@ -33,13 +33,13 @@ from codec.encoding import (
     rung_of,
 )
 from codec.errors import CodecError, naming
+from codec.filters import of_batch
 from codec.inspection import read_bytes, require_whole
 from codec.installed import get_model, resolve_device
 from codec.limits import out_of_memory_as_limit
 from codec.options import DecodeKeywords, DecodeOptions, EncodeKeywords, EncodeOptions
 from codec.picture_reading import ImageLike
 from codec.walk import Filled, Source, Stored, tables_of, walk
-from models.picture_filter import EachFiltered
 from models.protocol import PriorState, Progress
 
 #: Pixels of a batch. On a CPU more no longer fit into its caches; what suits a GPU is a guess, see
@@ -47,6 +47,8 @@ from models.protocol import PriorState, Progress
 CPU_PIXELS, GPU_PIXELS = 2**19, 2**25
 #: Images of a batch, however small.
 MOST_IMAGES = 128
+#: Batches whose images wait for others of their size.
+MOST_WAITING = 4
 
 File = bytes | str | PathLike[str]
 Item = TypeVar("Item")
@@ -135,7 +137,8 @@ def encode_each(
 
     @out_of_memory_as_limit
     def work(encoders: Sequence[ImageEncoder]) -> Sequence[Encoded]:
-        return encode_together(encoders, rung_of(single, model), last=True)
+        # A group may be taken up again in halves, which need their images.
+        return encode_together(encoders, rung_of(single, model), last=len(encoders) == 1)
 
     return _grouped(images, prepare, work, options.progress)
 
@@ -146,37 +149,28 @@ def decode_each(
     """Number and result of each file, as they get done: not in order."""
     single, device = replace(options, progress=None), resolve_device(options.device)
 
-    def alone(data: bytes) -> Decoded:
-        return decode_with(data, single)
-
-    @out_of_memory_as_limit
-    def prepare(file: File) -> Decoded | _Waiting[_Whole]:
-        data = read_bytes(file)
+    def planned(data: bytes) -> tuple[Decoder, Plan | None]:
         container = Container.from_bytes(data, max_pixels=options.max_pixels)
         if options.strict:
             require_whole(container)
         decoder = Decoder(container, single)
-        plan = decoder.plan()
-        if plan is None:
-            return alone(data)
-        return _Waiting(_Whole(data, decoder, plan), plan, images_at_once(plan.pixels, device))
+        return decoder, decoder.plan()
 
-    def work(whole: Sequence[_Whole]) -> Sequence[Decoded | CodecError]:
-        try:
-            return _decode_together([each.decoder for each in whole], whole[0].plan)
-        except CodecError:  # which of them it is about shows when each is decoded alone
-            return [_attempt(alone, each.data) for each in whole]
+    @out_of_memory_as_limit
+    def prepare(file: File) -> Decoded | _Waiting[bytes]:
+        data = read_bytes(file)
+        _, plan = planned(data)
+        if plan is None:
+            return decode_with(data, single)
+        return _Waiting(data, plan, images_at_once(plan.pixels, device))
+
+    def work(files: Sequence[bytes]) -> Sequence[Decoded]:
+        if len(files) == 1:  # damage in it is a note
+            return [decode_with(files[0], single)]
+        decoders, plans = zip(*map(planned, files), strict=True)
+        return _decode_together(decoders, plans[0])
 
     return _grouped(files, prepare, work, options.progress)
-
-
-@dataclass(frozen=True)
-class _Whole:
-    """A file that can be decoded together with others of its plan."""
-
-    data: bytes
-    decoder: Decoder
-    plan: Plan
 
 
 @dataclass(frozen=True)
@@ -191,11 +185,13 @@ class _Waiting(Generic[Subject]):
 def _grouped(
     items: Sequence[Item],
     prepare: Callable[[Item], Result | _Waiting[Subject]],
-    work: Callable[[Sequence[Subject]], Sequence[Result | CodecError]],
+    work: Callable[[Sequence[Subject]], Sequence[Result]],
     progress: Progress | None,
 ) -> Iterator[tuple[int, Result | CodecError]]:
-    """Prepare items one after the other, and work on those that wait as soon as they are enough."""
+    """Prepare items one after the other, and work on those that wait as soon as they are enough,
+    or as :data:`MOST_WAITING` batches wait in all."""
     groups: dict[Hashable, list[tuple[int, Subject]]] = defaultdict(list)
+    rooms: dict[Hashable, int] = {}
     done = 0
 
     def finished(
@@ -210,25 +206,37 @@ def _grouped(
     def worked(group: list[tuple[int, Subject]]) -> Sequence[tuple[int, Result | CodecError]]:
         numbers, subjects = [number for number, _ in group], [subject for _, subject in group]
         group.clear()
-        results: Sequence[Result | CodecError]
-        try:
-            results = work(subjects)
-        except CodecError as error:
-            results = [error] * len(numbers)
-        return finished(list(zip(numbers, results, strict=True)))
+        return finished(list(zip(numbers, _divided(work, subjects), strict=True)))
 
     for number, item in enumerate(items):
         ready = _attempt(prepare, item)
         if not isinstance(ready, _Waiting):
             yield from finished([(number, ready)])
             continue
-        group = groups[ready.like]
+        group, rooms[ready.like] = groups[ready.like], ready.room
         group.append((number, ready.subject))
         if len(group) >= ready.room:
             yield from worked(group)
+        elif sum(len(groups[like]) / room for like, room in rooms.items()) >= MOST_WAITING:
+            yield from worked(max(groups.values(), key=len))
     for group in groups.values():
         if group:
             yield from worked(group)
+
+
+def _divided(
+    work: Callable[[Sequence[Subject]], Sequence[Result]], subjects: Sequence[Subject]
+) -> list[Result | CodecError]:
+    """Results of a group; where there is an error, of its halves: there may be too little memory
+    for all at once, and which one else it is about shows alone."""
+    try:
+        return [*work(subjects)]
+    except CodecError as error:
+        if len(subjects) == 1:
+            return [error]
+    # Not in the handler: its traceback keeps what the group has in memory.
+    middle = len(subjects) // 2
+    return [*_divided(work, subjects[:middle]), *_divided(work, subjects[middle:])]
 
 
 def _attempt(work: Callable[[Item], Result], item: Item) -> Result | CodecError:
@@ -269,7 +277,7 @@ def _decode_together(decoders: Sequence[Decoder], plan: Plan) -> list[Decoded]:
     latents = prior.latents
     del prior  # its maps are no longer needed
     filters = [decoder.take(crcs) for decoder, crcs in zip(decoders, checksums, strict=True)]
-    before, last = (EachFiltered(f) if any(f) else None for f in zip(*filters, strict=True))
+    before, last = of_batch(filters)
     drawn = model.synthesize(latents, plan.quality, plan.scale, prepared=before, finish=last)
     pixels = drawn.permute(0, 2, 3, 1).contiguous().cpu().numpy()  # (B, H, W, 3)
     for decoder, picture in zip(decoders, pixels, strict=True):

@@ -114,7 +114,8 @@ def _medians(runs: list[dict[str, float]]) -> dict[str, float]:
 
 
 def batches(threads: int, device: str, model: str, runs: int) -> list[dict[str, Any]]:
-    """Throughput over several images of 768×512: one after the other, and overlapped.
+    """Throughput over several images of 768×512, each coded alone: one after the other, and
+    overlapped (batches proper are timed by :mod:`benchmarks.gpu`).
 
     Overlapped: two or more images are on their way at once, in threads, so that the range coder of
     one works while the networks of another run. Runs in a process of its own.
@@ -262,9 +263,9 @@ def measure(
     return result
 
 
-def _shares(parts: dict[str, float]) -> list[str]:
+def _shares(parts: dict[str, float], names: Sequence[str]) -> str:
     total = sum(parts.values())
-    return [f"{parts[s] / total:.0%}" if s in parts else "–" for s in stages.STAGES]
+    return " / ".join(f"{parts[s] / total:.0%}" if s in parts else "–" for s in names)
 
 
 def as_markdown(result: dict[str, Any]) -> str:
@@ -299,13 +300,12 @@ def as_markdown(result: dict[str, Any]) -> str:
                     for key in ("encode_seconds", "decode_seconds")
                 ),
                 memory,
-                " / ".join(_shares(s["encode_stages"])[:3]),
-                " / ".join(_shares(s["decode_stages"])[1:]),
+                _shares(s["encode_stages"], stages.ENCODING),
+                _shares(s["decode_stages"], stages.DECODING),
             ]
         )
     head = ["size", "encode MP/s", "decode MP/s", "peak memory"]
-    head += ["encode: analysis / priors / entropy coding"]
-    head += ["decode: priors / entropy coding / synthesis"]
+    head += [f"encode: {' / '.join(stages.ENCODING)}", f"decode: {' / '.join(stages.DECODING)}"]
     parts += [markdown(head, rows), ""]
     rows = [
         [
@@ -315,5 +315,5 @@ def as_markdown(result: dict[str, Any]) -> str:
         ]
         for b in result["batches"]
     ]
-    parts += [markdown(["batch of 768×512", "encode MP/s", "decode MP/s"], rows), ""]
+    parts += [markdown(["images of 768×512, each alone", "encode MP/s", "decode MP/s"], rows), ""]
     return "\n".join(parts)

@@ -1,5 +1,5 @@
-"""Where the time of encoding and decoding goes: analysis, priors, entropy coding, synthesis, and
-transfers between the device and the host.
+"""Where the time of encoding and decoding goes: analysis, priors, entropy coding, synthesis,
+fitting the filters, and transfers between the device and the host.
 
 The codec itself carries no timers: :func:`codec.walk.walk` is given a posterior and range coders
 with a clock around each call, and what remains of its time is that of the priors. What is not among
@@ -14,16 +14,23 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
 
 from bitstream.range_coder import layer_decoder
+from codec.filter_fitting import Fitting
+from codec.filter_sample import Sample
+from codec.filters import Filters, of_batch
 from codec.walk import Coded, Recorder, Stored, pad_image, tables_of, walk
-from models.protocol import CodingModel
+from models.picture_filter import EachFiltered
+from models.protocol import CodingModel, Draw
 
-STAGES = ("analysis", "priors", "entropy coding", "synthesis")
+#: Of each way; the synthesis of the first draws what the filters are fitted to.
+ENCODING = ("analysis", "priors", "entropy coding", "synthesis", "filter", "transfers")
+DECODING = ("priors", "entropy coding", "synthesis", "transfers")
 
 
 class Clock:
@@ -97,19 +104,37 @@ class _TimedStored(Stored):
 
 @torch.no_grad()
 def encode(
-    model: CodingModel, images: torch.Tensor, quality: int, clock: Clock
-) -> list[list[bytes]]:
-    """One payload per layer of each image, as the codec makes them. ``images``: padded uint8
-    B×3×H×W."""
+    model: CodingModel,
+    images: torch.Tensor,
+    quality: int,
+    clock: Clock,
+    samples: Sequence[Sample] = (),
+) -> tuple[list[list[bytes]], list[Filters]]:
+    """One payload per layer of each image, as the codec makes them, and their filters.
+
+    Args:
+        images: padded uint8 B×3×H×W.
+        samples: of each image, that its filters are fitted on; without them there are none.
+    """
+    fitting = Fitting(model, quality, [(sample, False) for sample in samples])
+
+    def prepare(draw: Draw) -> EachFiltered | None:
+        with clock.stage("filter"):
+            return fitting.prepare(draw)
+
     with clock.stage("analysis"):  # and the part of the synthesis that it needs
-        posterior = clock.around(model.posterior(images, quality), "analysis")
+        exact = model.posterior(images, quality, prepare=prepare if samples else None)
+    posterior = clock.around(exact, "analysis")
     layers = model.layers_at(quality)
     recorder = _TimedRecorder(clock, model, quality, len(images))
     coded = Coded(posterior, model.skip_index, recorder)
     size = images.shape[-2], images.shape[-1]
     with clock.stage("priors"):
-        walk(model, size, quality, [coded] * len(layers), batch=len(images))
-    return recorder.payloads()
+        prior = walk(model, size, quality, [coded] * len(layers), batch=len(images))
+    if samples:
+        with clock.stage("filter"):
+            fitting.complete(partial(clock.around(exact, "synthesis").draw, prior.latents))
+    return recorder.payloads(), [Filters.of(each.before, each.last) for each in fitting.results]
 
 
 @torch.no_grad()
@@ -119,8 +144,10 @@ def decode(
     size: tuple[int, int],
     quality: int,
     clock: Clock,
+    filters: Sequence[Filters] = (),
 ) -> torch.Tensor:
     """uint8 B×3×H×W from whole payloads of B images; ``size``: padded height and width."""
+    before, last = of_batch(filters)
     layers = [
         [clock.around(layer_decoder(payload), "entropy coding") for payload in layer]
         for layer in zip(*payloads, strict=True)
@@ -131,7 +158,7 @@ def decode(
     for coder in itertools.chain(*layers):
         coder.finish()
     with clock.stage("synthesis"):
-        return model.synthesize(prior.latents, quality, 1)
+        return model.synthesize(prior.latents, quality, 1, prepared=before, finish=last)
 
 
 def split(
@@ -145,12 +172,14 @@ def split(
     """Seconds per stage of encodings and of decodings, one entry a run, while ``repeat()``."""
     tables_of(model)  # built once, outside of what is timed
     image = pad_image(rgb, model.size_multiple)
+    samples = [Sample.of(image[0], rgb.shape[:2])]
     encoded, decoded = [], []
     while repeat():
         clock = Clock(device)
-        payloads = encode(model, image, quality, clock)
+        payloads, filters = encode(model, image, quality, clock, samples)
         encoded.append(dict(clock.seconds))
         clock = Clock(device)
-        decode(model, payloads, (image.shape[-2], image.shape[-1]), quality, clock)
+        size = image.shape[-2], image.shape[-1]
+        decode(model, payloads, size, quality, clock, filters)
         decoded.append(dict(clock.seconds))
     return encoded, decoded

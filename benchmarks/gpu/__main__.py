@@ -2,7 +2,8 @@
 
 ``python -m benchmarks.gpu --device cuda --out FOLDER [IMAGES]`` writes ``gpu.json`` (all figures),
 ``gpu.md`` (a page that names hardware and driver) and ``rate/`` (curves, tables, report of the one
-engine of ``codec bench``). Without a folder of images the bundled one is taken. Needs the extra
+engine of ``codec bench``); the first two after each part, so that an interruption loses little.
+Without a folder of images the bundled one is taken. Needs the extra
 ``bench``. The same command runs on a CPU.
 """
 
@@ -10,6 +11,8 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -60,8 +63,9 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def measure(options: argparse.Namespace) -> dict[str, Any]:
-    """All parts; what takes longest comes last. Raises CodecError."""
+def measure(options: argparse.Namespace, keep: Callable[[dict[str, Any]], None]) -> dict[str, Any]:
+    """All parts; what takes longest comes last. ``keep`` is called with the result so far. Raises
+    CodecError."""
     extra.require()
     device = str(resolve_device(options.device))
     files = images_in(options.folder)[: options.limit or None]
@@ -71,21 +75,32 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
         torch.cuda.init()
     model = DEFAULT_MODEL if DEFAULT_MODEL in options.models else options.models[0]
     options.out.mkdir(parents=True, exist_ok=True)
-    result: dict[str, Any] = {"hardware": page.hardware(device), "images": len(files)}
+    result: dict[str, Any] = {"hardware": page.hardware(device)}
     result["exactness"] = exactness.measure(files[:PHOTOGRAPHS], device, options.models)
+    keep(result)
     result["speed"] = speed.measure(
-        options.sizes, options.batches, device, model, runs=options.runs, largest=largest
+        options.sizes,
+        options.batches,
+        device,
+        model,
+        runs=options.runs,
+        largest=largest,
+        keep=lambda rows: keep(result | {"speed": rows}),
     )
-    result["rate"], result["left_out"] = run.compare(
-        options.folder,
-        ",".join([*options.models, *anchors]),
-        options.out / "rate",
-        device=device,
-        processes=None if device == "cpu" else 1,
-        limit=options.limit,
-    )
-    result["summary"] = json.loads((options.out / "rate" / "summary.json").read_text())
-    result["anchors_missing"] = {n: missing(n) for n in options.anchors if n not in anchors}
+    keep(result)
+    compare = partial(run.compare, options.folder, out=options.out / "rate", limit=options.limit)
+    if device != "cpu" and anchors:  # all cores on what needs no GPU, which is kept
+        compare(",".join(anchors), device="cpu")
+    everything = ",".join([*options.models, *anchors])
+    text, left_out = compare(everything, device=device, processes=None if device == "cpu" else 1)
+    result["rate"] = {
+        "text": text,
+        "images": len(files),
+        "left_out": left_out,
+        "summary": json.loads((options.out / "rate" / "summary.json").read_text()),
+        "anchors_missing": {n: missing(n) for n in options.anchors if n not in anchors},
+    }
+    keep(result)
     return result
 
 
@@ -94,10 +109,13 @@ def main(arguments: list[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     if min(options.batches) < 1 or options.runs < 1:
         parser.error("--batches and --runs take 1 or more")
-    try:
-        result = measure(options)
+
+    def keep(result: dict[str, Any]) -> None:
         write_atomic(options.out / "gpu.json", (json.dumps(result, indent=1) + "\n").encode())
         write_atomic(options.out / "gpu.md", page.page(result).encode())
+
+    try:
+        result = measure(options, keep)
     except (CodecError, ArgumentError, OSError) as error:
         parser.error(str(error))
     print(page.page(result))

@@ -10,15 +10,15 @@ from typing import Any
 import torch
 
 from benchmarks.bench.tables import markdown
-from models.training.hardware import machine
+from models.training.hardware import processor
 
-PARTS = ("networks", "priors", "transfers", "entropy coding")
+PARTS = ("networks", "priors", "transfers", "entropy coding", "filter")
 
 
 def hardware(device: str) -> dict[str, str]:
     """What a figure depends on: processor, GPU, driver, versions."""
     found = {
-        "machine": machine(),
+        "machine": processor(),
         "device": device,
         "system": platform.platform(),
         "torch": torch.__version__,
@@ -45,24 +45,35 @@ def _driver() -> str:
         done = subprocess.run(query, capture_output=True, text=True, timeout=30, check=False)
     except (OSError, subprocess.TimeoutExpired):
         return "unknown"
-    return done.stdout.splitlines()[0].strip() if done.stdout else "unknown"
+    lines = done.stdout.splitlines()
+    return lines[0].strip() if lines and done.returncode == 0 else "unknown"
 
 
 def page(result: dict[str, Any]) -> str:
-    """Markdown of all that a run measured."""
+    """Markdown of what a run has measured so far."""
     found = result["hardware"]
     about = [[name, value] for name, value in found.items()]
     place = f"the CPU: {found['machine']}" if found["device"] == "cpu" else found["gpu"]
     parts = [f"# Measured on {place}", "", markdown(["", ""], about), ""]
-    parts += ["## Exactness", "", *_exactness(result["exactness"]), ""]
-    parts += ["## Speed", "", *_speed(result["speed"]), ""]
-    parts += ["## Rate and quality", "", "Coded and decoded on the device.", "", result["rate"]]
-    return "\n".join(parts) + "\n"
+    sections = {"Exactness": _exactness, "Speed": _speed, "Rate and quality": _rate_and_quality}
+    for title, lines in sections.items():
+        found = result.get(title.split()[0].lower())
+        parts += [f"## {title}", "", *(lines(found) if found else ["Not measured yet."]), ""]
+    return "\n".join(parts).rstrip() + "\n"
+
+
+def _rate_and_quality(found: dict[str, Any]) -> list[str]:
+    lines = [f"{found['images']} images, coded and decoded on the device.", "", found["text"]]
+    missing = [f"{name} ({why})" for name, why in found["anchors_missing"].items()]
+    if missing:
+        lines += ["", f"Anchors that are missing here: {', '.join(missing)}."]
+    return lines + [f"- {line}" for line in found["left_out"]]
 
 
 def _exactness(found: dict[str, Any]) -> list[str]:
     lines = [
-        f"{found['passed']} of {found['checks']} files passed: symbols identical in "
+        f"{found['photographs']} photographs and the files of the conformance corpus, decoded on "
+        f"both devices: {found['passed']} of {found['checks']} checks passed; symbols identical in "
         f"{found['symbols_identical']}, largest difference of a pixel "
         f"{found['largest_difference']}, at most "
         f"{found['share_of_values_that_differ']:.2e} of the values of a picture differ."
@@ -82,7 +93,9 @@ def _speed(found: dict[str, Any]) -> list[str]:
         for way in ("encode", "decode"):
             seconds = row["parts"][way]
             total = sum(seconds.values())
-            shares.append(" / ".join(f"{seconds.get(part, 0) / total:.0%}" for part in PARTS))
+            shares.append(
+                " / ".join(f"{seconds[p] / total:.0%}" if p in seconds else "–" for p in PARTS)
+            )
         jpeg = row["jpeg"]
         beside = jpeg.get("missing") or f"{jpeg['pictures_per_second']:.1f}"
         rates = [_rate(row[way]) for way in ("encode", "decode")]

@@ -2,16 +2,19 @@
 
 *Whole* is :func:`codec.encode_batch` and :func:`codec.decode_batch` from arrays to arrays. The
 *parts* (networks, priors, transfers, entropy coding) are timed in runs of their own, synchronised
-at each boundary, which takes longer than the whole. Everything is warmed up.
+at each boundary, which takes longer than the whole. Everything is warmed up. Each size and batch
+has a process of its own: its peak of memory is its own, and if it fails the others go on.
 """
 
 from __future__ import annotations
 
 import statistics
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from functools import partial
-from importlib.util import find_spec
+from multiprocessing import get_context
 from typing import Any
 
 import numpy as np
@@ -21,7 +24,8 @@ import codec
 from benchmarks.bench import stages
 from benchmarks.bench.images import PHOTOGRAPH, read_rgb
 from benchmarks.bench.speed import QUALITY, peak_bytes
-from codec.errors import LimitError
+from codec.errors import CodecError, reason_of
+from codec.filter_sample import Sample
 from codec.installed import get_model, resolve_device
 from codec.together import images_at_once
 from codec.walk import pad_image, tables_of
@@ -63,6 +67,7 @@ def _parts(
     tables_of(network)
     padded = torch.cat([pad_image(rgb, network.size_multiple) for rgb in images])
     size = padded.shape[-2], padded.shape[-1]
+    samples = [Sample.of(image, rgb.shape[:2]) for image, rgb in zip(padded, images, strict=True)]
     found: dict[str, dict[str, list[float]]] = {
         way: defaultdict(list) for way in ("encode", "decode")
     }
@@ -70,9 +75,9 @@ def _parts(
         clock = stages.Clock(place)
         with clock.stage("transfers"):
             there = padded.to(place)
-        payloads = stages.encode(network, there, QUALITY, clock)
+        payloads, filters = stages.encode(network, there, QUALITY, clock, samples)
         back = stages.Clock(place)
-        drawn = stages.decode(network, payloads, size, QUALITY, back)
+        drawn = stages.decode(network, payloads, size, QUALITY, back, filters)
         with back.stage("transfers"):
             drawn.cpu()
         for way, seconds in (("encode", clock.seconds), ("decode", back.seconds)):
@@ -115,30 +120,33 @@ def one(width: int, height: int, batch: int, device: str, model: str, runs: int)
         ):
             times = [seconds_of(work, place) for _ in range(runs)]
             result[way] = _spread(times, batch, megapixels)
+        result["peak_memory_mb"] = _memory(place)  # the parts would add to it
         padded = (-(-width // 64) * 64) * (-(-height // 64) * 64)
         at_once = min(batch, images_at_once(padded, place))
         result["at_once"] = at_once
         result["parts"] = _parts(images[:at_once], model, place, runs)
-    except (LimitError, torch.OutOfMemoryError) as error:
-        result["failed"] = str(error).splitlines()[0]
-    result["peak_memory_mb"] = _memory(place)
+    except (CodecError, RuntimeError) as error:  # of memory, or torch's own
+        result["failed"] = reason_of(error)
+    result["jpeg"] = jpeg(width, height, batch, device, runs)
     return result
 
 
 def jpeg(width: int, height: int, batch: int, device: str, runs: int) -> dict[str, Any]:
     """torchvision's JPEG decoder on the device, or why there is none."""
-    if not find_spec("torchvision"):
+    try:
+        from torchvision.io import decode_jpeg
+    except ModuleNotFoundError:
         return {"missing": "torchvision is not installed"}
-    from torchvision.io import decode_jpeg
-
+    except (ImportError, OSError, RuntimeError) as error:  # made for another torch
+        return {"missing": f"torchvision: {reason_of(error)}"}
     place = resolve_device(device)
     coded = [encode_jpeg(rgb, QUALITY) for rgb in pictures(width, height, batch)]
     files = [torch.frombuffer(bytearray(data), dtype=torch.uint8) for data in coded]
     try:
         decode_jpeg(files, device=place)
         times = [seconds_of(lambda: decode_jpeg(files, device=place), place) for _ in range(runs)]
-    except (RuntimeError, TypeError, ValueError) as error:
-        return {"missing": str(error).splitlines()[0]}
+    except (AttributeError, RuntimeError, TypeError, ValueError) as error:
+        return {"missing": reason_of(error)}
     return _spread(times, batch, width * height * batch / 1e6)
 
 
@@ -150,8 +158,13 @@ def measure(
     *,
     runs: int,
     largest: float,
+    keep: Callable[[dict[str, Any]], None] = lambda _: None,
 ) -> dict[str, Any]:
-    """All sizes and batches of at most ``largest`` megapixels together; what is larger is named."""
+    """All sizes and batches of at most ``largest`` megapixels together; what is larger is named.
+
+    Args:
+        keep: called with the result so far after each, so that an interruption loses little.
+    """
     result: dict[str, Any] = {"model": model, "quality": QUALITY, "runs": runs}
     result |= {"rows": [], "left_out": []}
     for width, height in sizes:
@@ -159,7 +172,16 @@ def measure(
             if width * height * batch > largest * 1e6:
                 result["left_out"].append(f"{batch} of {width}×{height}")
                 continue
-            row = one(width, height, batch, device, model, runs)
-            row["jpeg"] = jpeg(width, height, batch, device, runs)
-            result["rows"].append(row)
+            result["rows"].append(_alone(width, height, batch, device, model, runs))
+            keep(result)
     return result
+
+
+def _alone(width: int, height: int, batch: int, *how: Any) -> dict[str, Any]:
+    """:func:`one` in a fresh process."""
+    try:
+        with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+            return pool.submit(one, width, height, batch, *how).result()
+    except BrokenProcessPool:
+        failed = "its process was killed: is there too little memory?"
+        return {"size": f"{width}×{height}", "batch": batch, "failed": failed}

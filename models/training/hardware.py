@@ -13,13 +13,18 @@ import torch
 
 def machine() -> str:
     """Processor, number of cores, and GPU where there is one."""
+    gpu = torch.cuda.is_available()
+    return f"{processor()}, {torch.cuda.get_device_name()}" if gpu else processor()
+
+
+def processor() -> str:
+    """Processor and number of cores."""
     name = platform.processor() or platform.machine()
     cpuinfo = Path("/proc/cpuinfo")
     if cpuinfo.exists():
         lines = [x for x in cpuinfo.read_text().splitlines() if x.startswith("model name")]
         name = lines[0].split(":", 1)[1].strip() if lines else name
-    text = f"{name}, {os.cpu_count()} cores"
-    return f"{text}, {torch.cuda.get_device_name()}" if torch.cuda.is_available() else text
+    return f"{name}, {os.cpu_count()} cores"
 
 
 def seconds_of(work: Callable[[], object], device: torch.device | None = None) -> float:

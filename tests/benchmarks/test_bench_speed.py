@@ -6,21 +6,25 @@ import torch
 
 import codec
 from benchmarks.bench import peers, speed, stages
+from codec.filter_sample import Sample
 from codec.installed import get_model
 from codec.walk import pad_image
 
 
-def test_the_timed_loops_code_what_the_codec_codes(crop):
-    model = get_model("ssvae", "cpu")
+@pytest.mark.parametrize("quality", [50, 85])
+def test_the_timed_loops_code_what_the_codec_codes(crop, quality):
+    model = get_model("ssvae-psnr", "cpu")
     image = pad_image(crop, model.size_multiple)
     clock = stages.Clock(torch.device("cpu"))
-    (payloads,) = stages.encode(model, image, 50, clock)
-    assert set(clock.seconds) == {"analysis", "priors", "entropy coding", "transfers"}
-    data = codec.encode(crop, quality=50, device="cpu", filter=False)
+    samples = [Sample.of(image[0], crop.shape[:2])]
+    (payloads,), filters = stages.encode(model, image, quality, clock, samples)
+    assert set(clock.seconds) == set(stages.ENCODING)
+    data = codec.encode(crop, quality=quality, model="ssvae-psnr", device="cpu")
     assert all(payload in data for payload in payloads)
     clock = stages.Clock(torch.device("cpu"))
-    drawn = stages.decode(model, [payloads], tuple(image.shape[-2:]), 50, clock)
-    assert set(clock.seconds) == {"priors", "entropy coding", "synthesis", "transfers"}
+    size = tuple(image.shape[-2:])
+    drawn = stages.decode(model, [payloads], size, quality, clock, filters)
+    assert set(clock.seconds) == set(stages.DECODING)
     shown = drawn[0, :, : crop.shape[0], : crop.shape[1]].permute(1, 2, 0).numpy()
     assert np.array_equal(shown, np.array(codec.decode(data, device="cpu")))
 
@@ -41,7 +45,7 @@ def test_speed_measures_and_prints():
     assert 0 < sum(size["decode_stages"].values()) < 10
     assert {b["batch"] for b in result["batches"]} == {1, 4, 8}
     text = speed.as_markdown(result)
-    assert "decode: priors / entropy coding / synthesis" in text
+    assert "decode: priors / entropy coding / synthesis / transfers" in text
     assert "1 threads" in text
 
 

@@ -8,7 +8,8 @@ import torch
 from PIL import Image
 
 import codec
-from codec import together
+from codec import limits, together
+from codec import walk as walking
 from codec.errors import CodecError, OptionError
 from models.exact.arithmetic import _product
 
@@ -105,6 +106,74 @@ def test_a_layer_that_decodes_to_nothing_spoils_no_other(mixed, monkeypatch):
     monkeypatch.setattr(together, "_decode_together", failing)
     for picture, alone in zip(codec.decode_batch(files), wanted, strict=True):
         assert np.array_equal(np.array(picture), np.array(alone))
+
+
+@pytest.fixture
+def sizes_of_batches(monkeypatch):
+    """How many images went through each walk, encoding and decoding."""
+    counts = []
+
+    def counting(work):
+        def counted(images, *arguments, **options):
+            counts.append(len(images))
+            return work(images, *arguments, **options)
+
+        return counted
+
+    for name in ("encode_together", "_decode_together"):
+        monkeypatch.setattr(together, name, counting(getattr(together, name)))
+    return counts
+
+
+def test_images_of_one_size_go_through_one_walk(mixed, sizes_of_batches):
+    images = [mixed[0], mixed[2], mixed[6], mixed[4], mixed[3]]  # the third has another size
+    files = codec.encode_batch(images, graphics=False)
+    assert sizes_of_batches == [3, 1, 1]
+    sizes_of_batches.clear()
+    codec.decode_batch(files[:1] + files[2:4])
+    assert sizes_of_batches == [3]
+
+
+def test_a_batch_takes_as_many_transfers_as_one_image(photograph, monkeypatch):
+    fetched = []
+    for kind in (walking.Recorder, walking.Stored):
+        fetch = kind.fetch
+        monkeypatch.setattr(kind, "fetch", lambda self, v, f=fetch: fetched.append(1) or f(self, v))
+    images = [photograph[y : y + 64, :128] for y in (0, 64, 128)]
+    counts = []
+    for count in (1, 3):
+        codec.decode_batch(codec.encode_batch(images[:count], quality=80))
+        counts.append(len(fetched))
+        fetched.clear()
+    assert counts[0] == counts[1] >= 2 * 4 * 4  # four steps of each of four stages, both ways
+
+
+def test_what_does_not_fit_into_memory_is_divided(mixed, monkeypatch, sizes_of_batches):
+    images = [mixed[0], mixed[6], mixed[4]]
+    files = [codec.encode(image) for image in images]
+    for name in ("encode_together", "_decode_together"):
+        work = getattr(together, name)
+
+        def full(images, *arguments, work=work, **options):
+            if len(images) > 1:
+                raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB")
+            return work(images, *arguments, **options)
+
+        monkeypatch.setattr(together, name, limits.out_of_memory_as_limit(full))
+    assert codec.encode_batch(images) == files
+    for file, picture in zip(files, codec.decode_batch(files), strict=True):
+        assert np.array_equal(np.array(picture), np.array(codec.decode(file)))
+
+
+def test_few_images_wait_for_others_of_their_size(photograph, monkeypatch, sizes_of_batches):
+    """Of many sizes, twice each: without a bound all would wait to the end."""
+    images = [photograph[: 64 * rows, :64] for rows in (1, 2, 3, 4, 5, 6)] * 2
+    files = codec.encode_batch(images)
+    assert max(sizes_of_batches) == 2
+    sizes_of_batches.clear()
+    monkeypatch.setattr(together, "MOST_WAITING", 0.01)
+    assert codec.encode_batch(images) == files
+    assert max(sizes_of_batches) == 1
 
 
 def test_an_error_names_the_first_image_that_cannot_be_coded(mixed, tmp_path):

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
+from filelock import FileLock
 
 from benchmarks.bench.bands import bd_rate
 from models.trainable import TrainableModel
@@ -26,6 +27,22 @@ from models.training.trainer import Trainer
 #: Qualities of the measurement; enough for a curve of six points.
 QUALITIES = (5, 20, 35, 50, 70, 95)
 _TIMED_STEPS = 7
+#: Options of a comparison that make its steps and checkpoints others.
+_SETTINGS = frozenset(
+    [
+        "data",
+        "limit",
+        "crops",
+        "pictures",
+        "model",
+        "optimizer",
+        "peer_rate",
+        "batch",
+        "crop",
+        "size",
+        "whole",
+    ]
+)
 
 Curve = Sequence[Sequence[float]]
 """Points of quality, bpp, PSNR."""
@@ -76,10 +93,18 @@ def train(
         changes: as of :func:`make_trainer`.
     """
     trainer = make_trainer(build, options, steps, kind=kind, **changes)
-    checkpoint = f"{name}-{steps}.pt"  # a run of another length has another schedule
-    if (options.out / checkpoint).exists():
-        trainer.resume(options.out / checkpoint)
-    saved = time.monotonic()
+    checkpoint = options.out / f"{name}-{steps}.pt"  # of another length: another schedule
+    with FileLock(f"{checkpoint}.lock"):  # another process may be at it, and have it done
+        if checkpoint.exists():
+            trainer.resume(checkpoint)
+        _train(trainer, name, checkpoint.name, images, fastest=fastest)
+    return trainer
+
+
+def _train(
+    trainer: Trainer, name: str, checkpoint: str, images: ImageSet, *, fastest: bool
+) -> None:
+    steps, saved = trainer.config.steps, time.monotonic()
     batch = trainer.draw(images)
     if fastest and trainer.step < steps:
         print(f"{name}: {trainer.choose_arithmetic(batch)}", flush=True)
@@ -90,7 +115,6 @@ def train(
         if time.monotonic() - saved > 60 * trainer.config.save_minutes or trainer.step == steps:
             trainer.save(checkpoint)
             saved = time.monotonic()
-    return trainer
 
 
 def step_seconds(
@@ -110,13 +134,27 @@ def step_seconds(
     return {name: statistics.median(values[1:]) for name, values in times.items()}
 
 
-def kept_seconds(out: Path, measure: Callable[[], dict[str, float]]) -> dict[str, float]:
-    """What ``measure`` gives, of the first call with a folder: kept there, so that a comparison
-    that goes on keeps its numbers of steps."""
-    timing = out / "step_seconds.json"
+def kept_seconds(
+    options: argparse.Namespace, measure: Callable[[], dict[str, float]]
+) -> dict[str, float]:
+    """What ``measure`` gives, of the first call with ``options.out``: kept there, so that a
+    comparison that goes on keeps its numbers of steps.
+
+    Ends the program where the folder is of other settings: its times and checkpoints are too.
+    """
+    timing = options.out / "step_seconds.json"
+    given = {name: value for name, value in vars(options).items() if name in _SETTINGS}
+    settings = {n: str(v.resolve() if isinstance(v, Path) else v) for n, v in given.items()}
     if not timing.exists():
-        timing.write_text(json.dumps(measure(), indent=1))
-    return json.loads(timing.read_text())
+        kept = {"settings": settings, "seconds": measure()}
+        timing.write_text(json.dumps(kept, indent=1))
+    kept = json.loads(timing.read_text())
+    if kept.get("settings") != settings:
+        raise SystemExit(
+            f"{timing}: was measured with {kept.get('settings')}, not {settings}; name another "
+            "folder with --out"
+        )
+    return kept["seconds"]
 
 
 def write_results(out: Path, figures: Mapping[str, Any], written: str) -> None:

@@ -176,7 +176,7 @@ def main(arguments: list[str] | None = None) -> None:
     crops = options.out / "crops"
     write_crops(options.validation, crops, options.images)
     images = ImageSet(options.data, device=torch.device("cpu"), limit=options.limit)
-    seconds = kept_seconds(options.out, lambda: time_steps(images, options))
+    seconds = kept_seconds(options, lambda: time_steps(images, options))
     results, models = [], []
     for name in MODELS:
         steps = round(options.minutes * 60 / seconds[name])

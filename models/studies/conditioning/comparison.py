@@ -185,7 +185,7 @@ def main(arguments: list[str] | None = None) -> None:
         trainers = {n: make_trainer(b, options, crop=options.crop) for n, b in MODELS.items()}
         return step_seconds(trainers, lambda t: t.draw(images), Trainer.train_step)
 
-    seconds = kept_seconds(options.out, timed)
+    seconds = kept_seconds(options, timed)
     results: dict[str, dict[str, Any]] = {}
     models: dict[str, TrainableModel] = {}
     for name in MODELS:

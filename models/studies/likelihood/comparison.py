@@ -263,7 +263,7 @@ def main(arguments: list[str] | None = None) -> None:
         }
         return step_seconds(trainers, lambda _: crops, Trainer.train_step)
 
-    seconds = kept_seconds(options.out, timed)
+    seconds = kept_seconds(options, timed)
     rows, models = [], {}
     for levels, prior in pairs:
         steps = max(1, round(options.minutes * 60 / seconds[f"{levels} {prior}"]))

@@ -21,7 +21,13 @@ from torch import Tensor, nn
 from models.convdraw.networks import ConvDRAW, ConvDRAWConfig, Level
 from models.registry import build_convdraw, build_ssvae
 from models.ssvae.networks import SSVAE, SSVAEConfig, Synthesis
-from models.studies.equal_time import QUALITIES, make_trainer, step_seconds, verdict
+from models.studies.equal_time import (
+    QUALITIES,
+    kept_seconds,
+    make_trainer,
+    step_seconds,
+    verdict,
+)
 from models.studies.network.two_steps import TwoStepSSVAE
 from models.trainable import TrainableModel
 from models.training.data import ImageSet
@@ -185,10 +191,7 @@ def main(arguments: list[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     options.out.mkdir(parents=True, exist_ok=True)
     torch.set_num_threads(1)
-    timing = options.out / "step_seconds.json"
-    if not timing.exists():
-        timing.write_text(json.dumps(time_steps(options), indent=1))
-    seconds = json.loads(timing.read_text())
+    seconds = kept_seconds(options, lambda: time_steps(options))
     found = options.out / "variants"
     found.mkdir(exist_ok=True)
     for name in options.only or FAMILIES[options.family]:

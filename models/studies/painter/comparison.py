@@ -237,7 +237,7 @@ def main(arguments: list[str] | None = None) -> None:
         trainers = {n: Trainer(build(), 10**6, options.batch) for n, build in MODELS.items()}
         return step_seconds(trainers, lambda _: data[0].images, Trainer.train_step)
 
-    seconds = kept_seconds(options.out, timed)
+    seconds = kept_seconds(options, timed)
     rows, models = [], {}
     for name, build in MODELS.items():
         rows.append(one(name, seconds[name], data, options))

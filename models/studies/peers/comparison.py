@@ -7,8 +7,8 @@ given later. All by the project's trainer on the same crops, one thread, ``--min
 time a run. ``ssvae-one-rate``, if asked for, is the ssVAE trained like the peers, at one λ and with
 no layer dropped: what one network for all rates and early stops costs. Then every network writes
 and reads real files of the validation images, in turns on one thread. In ``DIR``: ``results.json``,
-``table.md``, checkpoints. Started again, it goes on where it was. Needs CompressAI: ``make peers``.
-What came of it: docs/decisions/0031-trained-peers.md.
+``table.md``, checkpoints. Started again, training goes on where it was. Needs CompressAI:
+``make peers``. What came of it: docs/decisions/0031-trained-peers.md.
 
 To use two cores, start it a second time for some of the runs, once the first one has timed the
 steps: ``--runs mbt2018-mean-36.75 mbt2018-mean-55.75`` trains these and measures nothing. The call
@@ -112,7 +112,7 @@ def timed_steps(images: ImageSet, options: argparse.Namespace) -> dict[str, floa
 def train_all(runs: Sequence[Run], options: argparse.Namespace) -> dict[str, Trainer]:
     """Train what is not trained yet; the trainers by the names of the runs."""
     images = ImageSet(options.data, device=torch.device("cpu"), limit=options.limit)
-    seconds = kept_seconds(options.out, lambda: timed_steps(images, options))
+    seconds = kept_seconds(options, lambda: timed_steps(images, options))
     trained = {}
     for run in runs:
         if run.network not in seconds:
@@ -211,7 +211,7 @@ def main(arguments: list[str] | None = None) -> None:
     chosen = spread(files, options.held_out or len(files))
     records = measure(chosen, [*coders, *jpeg2000()])
     rows = rows_of(records, [quality_of(lagrangian_of(v)) for v in options.lambdas], OURS)
-    seconds = json.loads((options.out / "step_seconds.json").read_text())
+    seconds = json.loads((options.out / "step_seconds.json").read_text())["seconds"]
     networks = {
         run.name: {
             "parameters": sum(p.numel() for p in trained[run.name].model.parameters()),

@@ -319,7 +319,7 @@ def main(arguments: list[str] | None = None) -> None:
     crops = draw_crops(images, options.crops, options.size, seed=0)
     images = ImageSet(options.validation, device=device)
     held_out = draw_crops(images, options.held_out, options.size, seed=1)
-    seconds = kept_seconds(options.out, lambda: time_steps(crops, options))
+    seconds = kept_seconds(options, lambda: time_steps(crops, options))
     first, *_ = names = available()
     steps = round(options.minutes * 60 / statistics.mean(seconds.values()))
     shared_steps = round(options.shared_minutes * 60 / seconds[first])

@@ -20,7 +20,7 @@ from rich.style import Style
 from rich.text import Text
 
 import codec
-from cli.output import complain
+from cli.output import complain, printable
 from codec.errors import ArgumentError, ImageError, naming
 from codec.inspection import read_bytes
 
@@ -100,6 +100,7 @@ def _show_one(
     file: Path, data: bytes, rate: int | None, options: dict[str, Any], console: Console
 ) -> None:
     decoder = codec.ProgressiveDecoder(**options)
+    name = printable(file.name)
     # one line for the caption, one so that the prompt does not push the picture up
     columns, rows = console.width, max(1, console.height - 2)
 
@@ -107,7 +108,7 @@ def _show_one(
         header = decoder.header
         full = (header.width, header.height) if header else None
         declared = header.layers if header else 0
-        caption = f"{file.name}: layer {layers} of {declared}, {received} of {len(data)} bytes"
+        caption = f"{name}: layer {layers} of {declared}, {received} of {len(data)} bytes"
         return Group(half_blocks(image, columns, rows, full), Text(caption, overflow="ellipsis"))
 
     with Live(console=console, auto_refresh=False, vertical_overflow="crop") as live:

@@ -122,7 +122,7 @@ def _serve(
         ) from error
 
     def announce(address: str) -> None:
-        print(f"{place}: {address} (Ctrl-C ends it)", flush=True)
+        print(f"{printable(str(place))}: {address} (Ctrl-C ends it)", flush=True)
 
     library = Library(place, originals=originals, coded=_coded(place, options))
     serve(library, port=port, browser=browser, options=options, announce=announce)

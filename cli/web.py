@@ -21,8 +21,9 @@ from cli.gallery.site import (
 )
 from cli.jobs import Job, Outcome, errors_as_one_line, naming, plan, run
 from cli.options import ENCODING, Threads, encoding, named, takes
-from cli.output import say
+from cli.output import printable, say
 from cli.suffixes import is_coded, is_picture
+from codec.errors import ImageError
 from codec.inspection import read_bytes
 from codec.options import EncodeOptions
 
@@ -72,7 +73,7 @@ def web(
             run(
                 jobs,
                 True,
-                partial(_add, options=keywords),
+                partial(_add, pictures=pictures, options=keywords),
                 as_json=False,
                 verb="encoding",
                 threads=threads,
@@ -81,12 +82,7 @@ def web(
         except typer.Exit as error:  # of some pictures; the others make a site
             failure = error
         entries = [
-            Entry(
-                Path(job.target),
-                Path(job.target).relative_to(pictures).as_posix(),
-                Path(job.source).stem,
-            )
-            for job in jobs
+            Entry(Path(job.target), _place(job, pictures), Path(job.source).stem) for job in jobs
         ]
         entries = [entry for entry in entries if entry.path.exists()]
         if failure is not None and not entries:
@@ -101,16 +97,26 @@ def web(
             raise failure
 
 
-def _add(job: Job, show: Callable[[float], None], *, options: dict[str, Any]) -> Outcome:
+def _place(job: Job, pictures: Path) -> str:
+    """Where a picture lies among those of the site."""
+    return Path(job.target).relative_to(pictures).as_posix()
+
+
+def _add(
+    job: Job, show: Callable[[float], None], *, pictures: Path, options: dict[str, Any]
+) -> Outcome:
     """Put one picture into the site: a .cci file as it is, anything else encoded."""
     import codec
 
     with naming(job.source):
+        place = _place(job, pictures)
+        if printable(place) != place:
+            raise ImageError("its name cannot be part of an address; rename it")
         if is_coded(Path(job.source).suffix):
             data = read_bytes(job.source)
-            check_shown(codec.info(data, max_pixels=EncodeOptions(**options).max_pixels))
         else:
             data = codec.encode_detailed(job.read(), progress=show, **options).data
+        check_shown(codec.info(data, max_pixels=EncodeOptions(**options).max_pixels))
     job.write(data)
     return Outcome({}, "")
 

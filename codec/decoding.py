@@ -47,6 +47,7 @@ class Decoded:
     coding order): equal on every machine. ``stages`` of the ``stages_declared`` that the file
     declares are used. ``notes`` name what was missing or damaged; ``damaged``
     tells damage from a mere cut, ``cut`` that the file ends before what was asked for.
+    ``spoilt``: a layer that arrived whole decodes to other symbols than were encoded.
     ``filtered``: the file's fitted filter was applied; ``graphics``: its lossless part was laid
     over the picture; ``graphics_missing``: it has one that was not.
     """
@@ -64,6 +65,7 @@ class Decoded:
     graphics: bool = False
     graphics_missing: bool = False
     cut: bool = False
+    spoilt: bool = False
 
 
 def decode(data: bytes | str | PathLike[str], **options: Unpack[DecodeKeywords]) -> Image.Image:
@@ -326,6 +328,7 @@ class Decoder:
             graphics=graphics is not None,
             graphics_missing=graphics is None and bool(self.header.flags & FLAG_GRAPHICS),
             cut=self._cut_short(),
+            spoilt=self._failure is not None,
         )
 
     def _cut_short(self) -> bool:

@@ -95,17 +95,30 @@ class ConceptualImageFile(ImageFile.ImageFile):
         self.tile = [ImageFile._Tile("cci", (0, 0, *self._size))]
         return self.mode, (0, 0, width / self._scale, height / self._scale)
 
+    def verify(self) -> None:
+        """Check the file without decoding it. Raises OSError where it is damaged."""
+        if self._damage is not None:
+            raise OSError(f"image file is damaged: {self._damage}")
+        super().verify()
+
+    def _refuse(self, damage: str) -> None:
+        if not ImageFile.LOAD_TRUNCATED_IMAGES:
+            raise OSError(f"image file is damaged: {damage}")
+
     def load(self) -> Image.core.PixelAccess | None:
         """Decode, once. Raises OSError where the file is damaged, and see above."""
         if self.tile:
-            if self._damage is not None and not ImageFile.LOAD_TRUNCATED_IMAGES:
-                raise OSError(f"image file is damaged: {self._damage}")
+            if self._damage is not None:
+                self._refuse(str(self._damage))
             from codec.decoding import decode_detailed  # brings torch
 
             try:
                 result = decode_detailed(self._data, scale=self._scale)
             except CodecError as error:
                 raise OSError(str(error)) from error
+            if result.spoilt:
+                self._refuse("; ".join(result.notes))
+                self.info["layers"] = result.layers
             if result.damaged:
                 warnings.warn("; ".join(result.notes), DamageWarning, stacklevel=2)
             self.im = result.image.im

@@ -10,8 +10,9 @@ from pathlib import Path
 from string import Template
 from urllib.parse import quote
 
+from bitstream.container import padded_pixels
 from codec import __version__
-from codec.errors import ModelError, OutputError, UnsupportedFileError, other_weights
+from codec.errors import LimitError, ModelError, OutputError, UnsupportedFileError, other_weights
 from codec.files import write_atomic
 from codec.inspection import FileInfo, info
 
@@ -20,6 +21,8 @@ STATIC = Path(__file__).parent / "static"
 ASSETS = ("cci.js", "cci-worker.js", "gallery.js", "gallery.css", "icon.svg")
 PROGRAM = "cci"
 PICTURES = "pictures"
+#: What the decoder in a browser takes, as in ``web/src/decoder.ts``.
+MAX_PIXELS = 2**26
 
 _PICTURE = """<li><a href="$href" data-name="$name">
   <span class="frame"><cci-image src="$href" alt="$alt" width="$width" height="$height"
@@ -61,13 +64,18 @@ def check_model(model: str) -> str:
 
 
 def check_shown(found: FileInfo) -> None:
-    """Raises UnsupportedFileError where the site's decoder would not show a file."""
+    """Raises UnsupportedFileError or LimitError where the site's decoder would not show a file."""
     try:
         installed = check_model(found.model)
     except ModelError as error:
         raise UnsupportedFileError(str(error)) from error
     if found.weights != installed:
         raise other_weights(found.weights, found.model, installed)
+    if padded_pixels(found.width, found.height) > MAX_PIXELS:
+        raise LimitError(
+            f"{found.width}×{found.height} pixels are more than the {MAX_PIXELS} that the site's "
+            "decoder takes (sides rounded up to multiples of 64); --max-side reduces a picture"
+        )
 
 
 def write_site(folder: Path, entries: Sequence[Entry], *, title: str) -> int:

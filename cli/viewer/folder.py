@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+from cli.output import printable
 from cli.viewer.memory import Item, Memory
 from codec.errors import CodecError, ImageError
 
@@ -66,8 +67,11 @@ class Library:
         for seen, path in enumerate(_below(self._root)):
             if len(names) == MAX_FILES or seen == MAX_NAMES:
                 return sorted(names), True
-            if path.suffix.lower() == SUFFIX and _inside(path, self._root):
-                names.append(path.relative_to(self._root).as_posix())
+            name = path.relative_to(self._root).as_posix()
+            # Bytes that are no UTF-8 have no place in an address.
+            shown = path.suffix.lower() == SUFFIX and printable(name) == name
+            if shown and _inside(path, self._root):
+                names.append(name)
         return sorted(names), False
 
     def find(self, name: str) -> Item:

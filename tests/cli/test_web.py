@@ -1,6 +1,7 @@
 """``codec web``: what a site consists of."""
 
 import html
+import os
 import re
 import shutil
 from dataclasses import replace
@@ -13,8 +14,10 @@ from typer.testing import CliRunner
 
 import codec
 from bitstream.container import HEADER_BYTES, Header
+from cli.gallery import site as site_of
 from cli.main import app
 from cli.web import EXAMPLES
+from tests.web.node import WEB
 
 RUNNER = CliRunner()
 
@@ -118,6 +121,35 @@ def test_one_bad_file_costs_itself_alone(pictures, tmp_path):
 def other_weights(data):
     header = replace(Header.from_bytes(data), fingerprint=bytes(4))
     return header.to_bytes() + data[HEADER_BYTES:]
+
+
+def test_a_name_that_no_address_can_have_costs_itself_alone(pictures, tmp_path):
+    folder = tmp_path / "in"
+    folder.mkdir()
+    shutil.copy(pictures / "one.png", folder / "one.png")
+    try:
+        shutil.copy(pictures / "one.png", os.fsencode(folder) + b"/caf\xe9.png")
+    except OSError:
+        pytest.skip("this file system takes no such names")
+    result = run(folder, "-o", tmp_path / "site")
+    assert result.exit_code == 1
+    assert "rename it" in result.stderr
+    assert [path.name for path in (tmp_path / "site/pictures").iterdir()] == ["one.cci"]
+    assert "one.cci" in (tmp_path / "site/index.html").read_text("utf-8")
+
+
+def test_a_picture_too_large_for_the_sites_decoder_is_said(pictures, tmp_path, monkeypatch):
+    monkeypatch.setattr(site_of, "MAX_PIXELS", 2**13)
+    result = run(pictures, "-o", tmp_path / "site")
+    assert result.exit_code == 1
+    assert "--max-side reduces a picture" in result.stderr
+    assert [path.name for path in (tmp_path / "site/pictures").iterdir()] == ["coded.cci"]
+
+
+def test_the_limit_is_that_of_the_decoder():
+    source = (WEB / "src" / "decoder.ts").read_text("utf-8")
+    assert "MAX_PIXELS = 2 ** 26" in source
+    assert site_of.MAX_PIXELS == 2**26
 
 
 def test_the_help_ends_with_examples(tmp_path):

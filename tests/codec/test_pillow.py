@@ -14,6 +14,7 @@ from PIL import Image, ImageCms, ImageFile
 
 import codec
 import codec.pillow
+from bitstream.container import Chunk, Container
 from codec.errors import ArgumentError, DamageWarning
 from tests.codec.test_files import profile_with_other_gamma
 
@@ -163,6 +164,29 @@ def test_a_damaged_file_is_an_error_unless_asked_for(coded, monkeypatch):
     monkeypatch.setattr(ImageFile, "LOAD_TRUNCATED_IMAGES", True)
     with pytest.warns(DamageWarning, match="2 of 3 layers"):
         assert equal(Image.open(io.BytesIO(damaged)), codec.decode(coded, layers=2))
+
+
+def test_a_layer_of_other_symbols_is_damage_too(coded, monkeypatch):
+    """Its chunk is whole: it shows on decoding only."""
+    container = Container.from_bytes(coded)
+    last = container.layers[-1]
+    payload = bytes([last.payload[0] ^ 1, *last.payload[1:]])  # of the symbols' checksum
+    chunks = [Chunk(c.type, payload) if c is last else c for c in container.chunks]
+    data = container.header.to_bytes() + b"".join(chunk.to_bytes() for chunk in chunks)
+    with pytest.raises(OSError, match="damaged: layer z2"):
+        Image.open(io.BytesIO(data)).load()
+    monkeypatch.setattr(ImageFile, "LOAD_TRUNCATED_IMAGES", True)
+    with Image.open(io.BytesIO(data)) as image, pytest.warns(DamageWarning, match="z2"):
+        image.load()
+    assert image.info["layers"] == 2
+
+
+def test_verify_finds_damage(coded):
+    Image.open(io.BytesIO(coded)).verify()
+    broken = bytearray(coded)
+    broken[-40] ^= 1
+    with pytest.raises(OSError, match="damaged"):
+        Image.open(io.BytesIO(bytes(broken))).verify()
 
 
 @pytest.mark.parametrize("length", [10, 24, 100])

@@ -142,6 +142,14 @@ export class ContainerReader {
     return null;
   }
 
+  /** Payload of the first graphics behind the last layer that the header declares. */
+  get graphics(): Uint8Array | null {
+    const last = this.header!.layers;
+    const behind = this.chunks.indexOf(this.layers[last - 1]);
+    if (behind < 0) return null;
+    return this.chunks.slice(behind).find(({ type }) => type === "g")?.payload ?? null;
+  }
+
   first(type: string): Uint8Array | null {
     return this.chunks.find((chunk) => chunk.type === type)?.payload ?? null;
   }
@@ -199,7 +207,7 @@ export class ContainerReader {
         this.damage = null;
       }
     }
-    const lost = this.header.graphics && !this.first("g");
+    const lost = this.header.graphics && !this.graphics;
     this.truncated = missing || lost || this.end + this.appended < this.received;
   }
 

@@ -6,10 +6,11 @@
 import { ContainerReader, type Header } from "./container";
 import { ArgumentError, UnsupportedFileError } from "./errors";
 import { FileDecoder, LAYERS, SCALE_OF } from "./fileDecoder";
+import type { ImageDecoder } from "./graphics";
 import type { Machine } from "./machine";
 import type { Networks } from "./networks";
 import type { Pause } from "./pause";
-import type { ImageDecoder, Picture } from "./picture";
+import type { Picture } from "./picture";
 
 export const MAX_PIXELS = 2 ** 26;
 

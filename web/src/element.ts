@@ -20,6 +20,8 @@ const STYLE = `
 `;
 /** How far from the viewport a lazy picture is decoded. */
 const MARGIN = "25% 0px";
+/** How far away it gives its pixels back: a page of a thousand pictures would hold gigabytes. */
+const KEPT = "400% 0px";
 
 const HTMLElementOrNone = globalThis.HTMLElement ?? class {};
 
@@ -38,7 +40,7 @@ export class CCIImage extends HTMLElementOrNone {
   private finished = false;
   private near = false;
   private waiting = false;
-  private observer: IntersectionObserver | null = null;
+  private observers: IntersectionObserver[] = [];
 
   constructor() {
     super();
@@ -52,23 +54,43 @@ export class CCIImage extends HTMLElementOrNone {
   }
 
   connectedCallback(): void {
-    this.observer = new IntersectionObserver((entries) => {
-      this.near = entries.at(-1)!.isIntersecting;
+    this.watch(MARGIN, (inside) => {
+      this.near = inside;
       this.update();
-    }, { rootMargin: MARGIN });
-    this.observer.observe(this);
+    });
+    this.watch(KEPT, (inside) => {
+      if (!inside && this.getAttribute("loading") === "lazy") this.letGo();
+    });
     this.update();
   }
 
   disconnectedCallback(): void {
-    this.observer?.disconnect();
+    for (const observer of this.observers) observer.disconnect();
+    this.observers = [];
     this.stop();
+  }
+
+  private watch(rootMargin: string, hear: (inside: boolean) => void): void {
+    const observer = new IntersectionObserver(
+      (entries) => hear(entries.at(-1)!.isIntersecting), { rootMargin },
+    );
+    observer.observe(this);
+    this.observers.push(observer);
+  }
+
+  /** Free the picture, which is decoded anew when it comes near again. */
+  private letGo(): void {
+    if (!this.finished || this.canvas.hidden) return;
+    this.show(null);
+    paint(this.canvas, null);
+    this.canvas.width = this.canvas.height = 0;
+    this.finished = false;
   }
 
   attributeChangedCallback(name: string, before: string | null, after: string | null): void {
     if (before === after) return;
     if (name === "alt") {
-      this.canvas.ariaLabel = after ?? "";
+      this.canvas.setAttribute("aria-label", after ?? "");
       this.canvas.setAttribute("role", after === "" ? "presentation" : "img");
     }
     if (name === "width" || name === "height") this.shape(this.number("width"), this.number("height"));
@@ -118,7 +140,7 @@ export class CCIImage extends HTMLElementOrNone {
         weights: this.getAttribute("weights") ?? undefined,
         signal: work.signal,
         onHeader: ({ width, height }) => {
-          if (mine() && !(this.number("width") && this.number("height"))) this.shape(width, height);
+          if (mine()) this.fit(width, height);
         },
         onFrame: ({ image: picture, ...frame }) => {
           if (!mine()) return;
@@ -143,6 +165,15 @@ export class CCIImage extends HTMLElementOrNone {
     if (image) paint(this.canvas, image);
     this.canvas.hidden = !image;
     this.fallback.hidden = Boolean(image);
+  }
+
+  /** Sides that no attribute gives have the ratio of the file's, or are its own. */
+  private fit(width: number, height: number): void {
+    const wide = this.number("width"), high = this.number("height");
+    if (wide && high) return;
+    if (wide) this.shape(wide, (wide * height) / width);
+    else if (high) this.shape((high * width) / height, high);
+    else this.shape(width, height);
   }
 
   /** The box of the element, unless the page's style says otherwise. */

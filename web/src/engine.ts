@@ -4,10 +4,10 @@ import kernels from "../build/kernels.wasm";
 import { type Header, padded } from "./container";
 import { Decoder, type Frame, type Options, type Result } from "./decoder";
 import { ModelError } from "./errors";
+import type { ImageDecoder } from "./graphics";
 import { type Kernels, Machine } from "./machine";
 import { Networks } from "./networks";
 import { Pause, Turns } from "./pause";
-import type { ImageDecoder } from "./picture";
 import { type Loader, Weights } from "./weights";
 
 /** A memory larger than this is let go when no picture is in work. */
@@ -35,6 +35,11 @@ export class Engine {
   /** Bytes of the kernels' memory now, 0 without one. */
   async memory(): Promise<number> {
     return this.machine ? (await this.machine).size : 0;
+  }
+
+  /** Bytes of it that are taken: between pictures, those of the networks. */
+  async used(): Promise<number> {
+    return this.machine ? (await this.machine).used : 0;
   }
 
   /**

@@ -4,14 +4,13 @@ import { type Chunk, type ContainerReader, type Header, padded } from "./contain
 import type { Options, Result } from "./decoder";
 import { CodecError, CorruptError } from "./errors";
 import { unpackFilter } from "./filterCode";
+import { addGraphics, type ImageDecoder, readGraphics } from "./graphics";
 import { inflate } from "./inflate";
 import { LayerDecoder } from "./layerDecoder";
 import type { Machine } from "./machine";
 import type { Networks } from "./networks";
 import type { Pause } from "./pause";
-import {
-  addAlpha, addGraphics, emptyPicture, type ImageDecoder, type Picture, put, readAlpha, readGraphics,
-} from "./picture";
+import { addAlpha, emptyPicture, type Picture, put, readAlpha } from "./picture";
 import { PictureFilter } from "./pictureFilter";
 import type { Samples } from "./png";
 import { Prior, STEPS } from "./prior";
@@ -94,7 +93,10 @@ export class FileDecoder {
     return (await this.pause.alone(() => this.draw(SCALE_OF[this.count - 1]))).picture;
   }
 
+  /** Whether more bytes hold only what is not wanted. */
   get satisfied(): boolean {
+    // Graphics stand at the end, and layers without them may be no more than a sketch.
+    if (this.header.graphics && this.options.layers === undefined) return false;
     return this.stages !== null && this.count === this.wanted && this.wanted < this.header.layers;
   }
 
@@ -209,7 +211,7 @@ export class FileDecoder {
     // They stand at the end: what is left unread may hold them, and pieces must not decide.
     const graphics = left ? null : await this.graphics(notes);
     if (graphics || alpha) picture = { ...picture, data: picture.data.slice() };
-    if (graphics) addGraphics(picture, graphics, this.header.grey);
+    if (graphics) addGraphics(picture, graphics, this.scale, this.header.grey);
     if (alpha) addAlpha(picture, alpha);
     return picture;
   }
@@ -222,13 +224,13 @@ export class FileDecoder {
 
   /** The file's lossless graphics, where all that it declares is used. */
   private async graphics(notes: string[]): Promise<Samples | null> {
-    const coded = this.reader.first("g"), { header } = this;
+    const coded = this.reader.graphics, { header } = this;
     if (!coded || this.count < Math.min(this.upto, header.layers) || this.failure) return null;
     if (this.reader.layers.length < header.layers) return null;
     try {
       return await readGraphics(coded, header.width, header.height, this.imageDecoder);
     } catch (error) {
-      notes.push(`the picture's graphics are left out: ${(error as Error).message}`);
+      notes.push(`graphics left out: ${(error as Error).message}`);
       return null;
     }
   }

@@ -43,7 +43,7 @@ async function open(place: number): Promise<void> {
   text("count", `${index + 1} of ${links.length}`);
   const [width, height] = ["width", "height"].map((name) => Number(picture.getAttribute(name)));
   paint(canvas, null);
-  canvas.ariaLabel = titleOf(link);
+  canvas.setAttribute("aria-label", titleOf(link));
   canvas.style.setProperty("--w", String(width));
   canvas.style.setProperty("--h", String(height));
   text("status", "Loading…");
@@ -221,6 +221,7 @@ viewer.addEventListener("click", (event) => {
 });
 viewer.addEventListener("keydown", (event) => {
   if (event.target === slider || event.target === rate) return;
+  if (event.altKey || event.ctrlKey || event.metaKey || event.shiftKey) return; // the browser's own
   if (event.key === "ArrowRight") go(index + 1);
   if (event.key === "ArrowLeft") go(index - 1);
 });

@@ -84,6 +84,11 @@ export class Machine {
     return this.kernels.memory.buffer.byteLength;
   }
 
+  /** Bytes that are taken. */
+  get used(): number {
+    return [...this.taken.values()].reduce((sum, bytes) => sum + bytes, 0);
+  }
+
   /** Room for so many bytes, not cleared. Raises LimitError where there is none. */
   take(bytes: number): number {
     const size = Math.max(ALIGN, Math.ceil(bytes / ALIGN) * ALIGN);

@@ -8,7 +8,7 @@ import type { FromWorker, Source, ToWorker } from "./protocol";
 
 type Start = Extract<ToWorker, { type: "start" }>;
 
-/** A file in work: what cancels it, and where its bytes go that come as messages. */
+/** A file in work: what cancels it, and where its bytes go that come as messages, while wanted. */
 interface Job {
   abort: AbortController;
   feed: ReadableStreamDefaultController<Uint8Array> | null;
@@ -27,17 +27,45 @@ self.onmessage = ({ data }: MessageEvent<ToWorker>) => {
   const job = jobs.get(data.id);
   if (data.type === "start") void start(data);
   else if (data.type === "piece") job?.feed?.enqueue(data.bytes);
-  else if (data.type === "cancel") job?.abort.abort();
-  else if (data.error) job?.feed?.error(fromMessage(data.error));
+  else if (data.type === "cancel") {
+    job?.abort.abort();
+    job?.feed?.error(job.abort.signal.reason); // no more pieces come
+    if (job) job.feed = null;
+  } else if (data.error) job?.feed?.error(fromMessage(data.error));
   else job?.feed?.close();
 };
+
+/** Addresses that are read at a time. Browsers have six connections to a server: the weights, which
+ * all wait for, need one. */
+const SOURCES = 4;
+let reading = 0;
+const queue: (() => void)[] = [];
+
+async function turn(signal: AbortSignal): Promise<void> {
+  if (reading < SOURCES) reading++;
+  else await new Promise<void>((go) => queue.push(go)); // the place of the one that leaves
+  if (!signal.aborted) return;
+  leave();
+  signal.throwIfAborted();
+}
+
+function leave(): void {
+  const next = queue.shift();
+  if (next) next();
+  else reading--;
+}
 
 async function start({ id, source, options, weights, ...asked }: Start): Promise<void> {
   const job: Job = { abort: new AbortController(), feed: null };
   jobs.set(id, job);
   const { signal } = job.abort;
-  let total: number | null = null;
+  const address = "url" in source;
+  let total: number | null = null, mine = false;
   try {
+    if (address) {
+      await turn(signal);
+      mine = true;
+    }
     const stream = await open(source, job, (size) => { total = size; });
     const image = (picture: Picture) => shown(picture, asked.bitmap);
     const result = await engineOf(weights).decode(
@@ -60,6 +88,7 @@ async function start({ id, source, options, weights, ...asked }: Start): Promise
   } finally {
     job.abort.abort(); // what is still being fetched is not wanted
     jobs.delete(id);
+    if (mine) leave();
   }
 }
 
@@ -68,7 +97,10 @@ async function open(
   source: Source, job: Job, size: (total: number | null) => void,
 ): Promise<ReadableStream<Uint8Array>> {
   if ("pieces" in source) {
-    return new ReadableStream<Uint8Array>({ start: (feed) => { job.feed = feed; } });
+    return new ReadableStream<Uint8Array>({
+      start: (feed) => { job.feed = feed; },
+      cancel: () => { job.feed = null; }, // the rest is not wanted, but may be on its way
+    });
   }
   const { url } = source;
   let response: Response;
@@ -131,6 +163,7 @@ const transferred = (image: ImageBitmap | ImageData): Transferable[] =>
 
 /** An image that the browser knows, as it is stored: for lossless graphics. */
 async function decodeImage(data: Uint8Array): Promise<Samples> {
+  if (!readsBack()) throw new Error("this browser changes pixels that are read from a canvas");
   const bitmap = await createImageBitmap(new Blob([data as BlobPart]), {
     colorSpaceConversion: "none", premultiplyAlpha: "none",
   });
@@ -140,4 +173,14 @@ async function decodeImage(data: Uint8Array): Promise<Samples> {
   bitmap.close();
   const pixels = context.getImageData(0, 0, width, height).data;
   return { width, height, channels: 4, data: new Uint8Array(pixels.buffer) };
+}
+
+/** Whether pixels of a canvas are what was put there: some browsers add noise against tracking. */
+function readsBack(): boolean {
+  const context = new OffscreenCanvas(64, 4).getContext("2d")!;
+  const known = new ImageData(64, 4);
+  known.data.forEach((_, i) => { known.data[i] = i % 4 === 3 ? 255 : (i * 101) % 256; });
+  context.putImageData(known, 0, 0);
+  const found = context.getImageData(0, 0, 64, 4).data;
+  return known.data.every((value, i) => value === found[i]);
 }

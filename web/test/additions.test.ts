@@ -8,7 +8,9 @@ import { crc32 } from "../src/crc32";
 import { Machine } from "../src/machine";
 import { Networks } from "../src/networks";
 import type { Weights } from "../src/weights";
-import { coded, decode, fileOf, joined, uint32 } from "./files";
+import type { Options } from "../src/decoder";
+import { readGraphics } from "../src/graphics";
+import { coded, decode, engine, fileOf, joined, layersOf, pieces, uint32 } from "./files";
 
 function header(quality: number, flags: number): Uint8Array {
   const head = fileOf("middle").slice(0, 20);
@@ -66,7 +68,7 @@ function png(width: number, height: number, channels: 3 | 4, data: Uint8Array): 
 
 const FILE = fileOf("high"), [WIDTH, HEIGHT] = [90, 70];
 const noise = (channels: 3 | 4) => new Uint8Array(WIDTH * HEIGHT * channels).map(
-  (_, i) => (channels === 4 && i % 4 === 3 ? [255, 255, 0, 254][(i >> 2) % 4] : (i * 101) % 256));
+  (_, i) => (channels === 4 && i % 4 === 3 ? [255, 255, 0, 0][(i >> 2) % 4] : (i * 101) % 256));
 const withGraphics = (payload: Uint8Array) => joined(FILE, coded("g", payload));
 
 test("RGB graphics replace the picture", async () => {
@@ -85,29 +87,45 @@ test("RGBA graphics replace it where they are opaque", async () => {
   });
 });
 
-test("at smaller scales they are averaged, weighted by their mask", async () => {
+test("at smaller scales they are averaged over squares, the decoded pixel outside the mask", async () => {
   const data = noise(4);
   for (const scale of [2, 4] as const) {
     const { picture } = await decode(withGraphics(png(WIDTH, HEIGHT, 4, data)), { scale });
     const plain = (await decode(FILE, { scale })).picture;
-    for (const [row, column] of [[0, 0], [3, 5], [9, 11]]) {
-      for (let c = 0; c < 3; c++) {
-        let sum = 0, weight = 0;
-        const stepX = WIDTH / picture.width, stepY = HEIGHT / picture.height;
-        if (stepX !== scale || stepY !== scale) continue; // windows of unequal sizes
-        for (let y = row * scale; y < (row + 1) * scale; y++) {
-          for (let x = column * scale; x < (column + 1) * scale; x++) {
-            const at = 4 * (y * WIDTH + x);
-            if (data[at + 3] !== 255) continue;
-            sum += data[at + c] / scale ** 2;
-            weight += 1 / scale ** 2;
+    assert.deepEqual([picture.width, picture.height], [Math.ceil(WIDTH / scale), Math.ceil(HEIGHT / scale)]);
+    for (let row = 0; row < picture.height; row++) {
+      for (let column = 0; column < picture.width; column++) {
+        const at = 4 * (row * picture.width + column);
+        for (let c = 0; c < 3; c++) {
+          let sum = 0, n = 0; // section 3 of the format page; the last squares are smaller
+          for (let y = row * scale; y < Math.min(HEIGHT, (row + 1) * scale); y++) {
+            for (let x = column * scale; x < Math.min(WIDTH, (column + 1) * scale); x++, n++) {
+              const from = 4 * (y * WIDTH + x);
+              sum += data[from + 3] ? data[from + c] : plain.data[at + c];
+            }
           }
+          assert.equal(picture.data[at + c], Math.floor((2 * sum + n) / (2 * n)));
         }
-        const at = 4 * (row * picture.width + column) + c;
-        assert.ok(Math.abs(picture.data[at] - (sum + (1 - weight) * plain.data[at])) <= 1);
       }
     }
   }
+});
+
+test("a reader that wants a smaller picture reads on to them, as far as no layers are left out", async () => {
+  const flagged = FILE.slice(0, 24); // a file with graphics says so in its header
+  flagged[19] |= 128;
+  flagged.set(uint32(crc32(flagged.subarray(0, 20))), 20);
+  const graphics = png(WIDTH, HEIGHT, 3, noise(3));
+  const data = joined(flagged, FILE.subarray(24), coded("g", graphics));
+  const read = (options: Options) =>
+    engine.decode(pieces(data, 256), { ...options, sparing: true });
+  for (const scale of [2, 4] as const) {
+    const [found, whole] = await Promise.all([read({ scale }), decode(data, { scale })]);
+    assert.equal(found.end, data.length);
+    assert.deepEqual(found.picture.data, whole.picture.data);
+    assert.notDeepEqual(found.picture.data, (await decode(FILE, { scale })).picture.data);
+  }
+  assert.ok((await read({ layers: 1, scale: 4 })).end < FILE.length);
 });
 
 test("they are used for the whole picture alone, and damaged ones are left out", async () => {
@@ -117,10 +135,41 @@ test("they are used for the whole picture alone, and damaged ones are left out",
     assert.deepEqual(found.picture, plain.picture);
   }
   const plain = await decode(FILE);
-  for (const payload of [png(WIDTH - 1, HEIGHT, 3, noise(3)), Uint8Array.of(1, 2, 3)]) {
+  const translucent = noise(4).map((value, i) => (i % 4 === 3 && !value ? 254 : value));
+  const commented = png(WIDTH, HEIGHT, 3, noise(3));
+  commented.set(Uint8Array.from("tEXt", (c) => c.charCodeAt(0)), commented.length - 8);
+  for (const payload of [
+    png(WIDTH - 1, HEIGHT, 3, noise(3)), Uint8Array.of(1, 2, 3), commented,
+    png(WIDTH, HEIGHT, 4, translucent),
+  ]) {
     const found = await decode(withGraphics(payload));
     assert.deepEqual(found.picture, plain.picture);
-    assert.match(found.notes[0], /the picture's graphics are left out/);
+    assert.match(found.notes[0], /graphics left out/);
     assert.ok(found.damaged);
   }
+});
+
+test("they count behind the last layer alone", async () => {
+  const at = layersOf(FILE)[1].end, graphics = coded("g", png(WIDTH, HEIGHT, 3, noise(3)));
+  const found = await decode(joined(FILE.subarray(0, at), graphics, FILE.subarray(at)));
+  assert.deepEqual(found.picture, (await decode(FILE)).picture);
+});
+
+const WEBP = "UklGRhoAAABXRUJQVlA4TA0AAAAvAAAAEAcQERGIiP4HAA=="; // one pixel, lossless
+
+test("a WebP is one lossless chunk of the length that it says", async () => {
+  const plain = new Uint8Array(Buffer.from(WEBP, "base64"));
+  const pixel = { width: 1, height: 1, channels: 4, data: Uint8Array.of(9, 8, 7, 255) };
+  const read = (data: Uint8Array, samples = pixel) => readGraphics(data, 1, 1, async () => samples);
+  assert.equal((await read(plain)).data[0], 9);
+  const changed = (place: number, value: number) => plain.map((byte, i) => (i === place ? value : byte));
+  const lossy = plain.slice();
+  lossy.set(Uint8Array.from("VP8X", (c) => c.charCodeAt(0)), 12);
+  for (const data of [lossy, joined(plain, Uint8Array.of(0)), changed(4, 1), changed(20, 0)]) {
+    await assert.rejects(read(data), /damaged \(the WebP/);
+  }
+  await assert.rejects(read(changed(21, 1)), /another size/);
+  const seeThrough = { ...pixel, data: Uint8Array.of(0, 0, 0, 0) };
+  const opaque = changed(24, plain[24] & ~16); // no alpha declared, yet there is some
+  await assert.rejects(read(opaque, seeThrough), /half-transparent/);
 });

@@ -125,7 +125,8 @@ const sources = NAMES.map(async (name) => {
 });
 
 test(`${COUNT} broken files`, async () => {
-  const results = new Map<string, number>();
+  await Promise.all(sources);
+  const results = new Map<string, number>(), used = await engine.used();
   let slowest = 0;
   for (let seed = 0; seed < COUNT; seed++) {
     const [kind, breaking] = KINDS[seed % KINDS.length];
@@ -150,4 +151,5 @@ test(`${COUNT} broken files`, async () => {
   console.log(`slowest ${slowest.toFixed(2)} s`);
   assert.ok(slowest < SECONDS);
   assert.ok(await engine.memory() < MEMORY);
+  assert.ok(await engine.used() <= used, "something is left behind");
 });

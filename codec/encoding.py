@@ -269,7 +269,7 @@ def encode_together(
     whole = sum(layer.stages for layer in layers)
     stages = whole if rung.stages is None else min(whole, rung.stages)
     recorder = Recorder(layers, tables_of(model), count)
-    coded = Coded(posterior, model.skip_index, recorder)
+    coded = Coded(model, posterior, [encoder.size for encoder in encoders], recorder)
     prior = walk(model, size, quality, [coded] * len(layers), coding, stages=stages, batch=count)
     del coded  # with the target of the last stage, which is as large as z2
     payloads = recorder.payloads()

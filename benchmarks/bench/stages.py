@@ -127,8 +127,9 @@ def encode(
     posterior = clock.around(exact, "analysis")
     layers = model.layers_at(quality)
     recorder = _TimedRecorder(clock, model, quality, len(images))
-    coded = Coded(posterior, model.skip_index, recorder)
     size = images.shape[-2], images.shape[-1]
+    sizes = [sample.content for sample in samples] or [size] * len(images)
+    coded = Coded(model, posterior, sizes, recorder)
     with clock.stage("priors"):
         prior = walk(model, size, quality, [coded] * len(layers), batch=len(images))
     if samples:

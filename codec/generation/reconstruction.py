@@ -143,7 +143,7 @@ def _with_details(
     size = (expected.shape[-2], expected.shape[-1])
     kept = model.layers_for_scale(2)
     padded = pad_image(original.permute(1, 2, 0).numpy(), model.size_multiple)
-    details = Coded(model.posterior(padded, quality), model.skip_index)
+    details = Coded(model, model.posterior(padded, quality), [size])
     sources: list[Source] = [layers_of(model, expected, quality)] * kept
     sources += [details] * (len(model.layers) - kept)
     latents = walk(model, size, quality, sources, coding).latents

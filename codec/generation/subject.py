@@ -117,9 +117,9 @@ def subject_of_picture(
     level = quality_of(DEFAULT_QUALITY if quality is None else quality)
     network = get_model(model or DEFAULT_MODEL, device)
     image = pad_image(picture.rgb, network.size_multiple)
-    with torch.no_grad():
-        coded = Coded(network.posterior(image, level), network.skip_index)
     height, width = picture.rgb.shape[:2]
+    with torch.no_grad():
+        coded = Coded(network, network.posterior(image, level), [(height, width)])
     latents = walk(network, (height, width), level, [coded] * keep).latents
     return Subject(network, level, (height, width), picture.grey, keep, latents)
 

@@ -10,14 +10,14 @@ from os import PathLike
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
 from codec.errors import ArgumentError, ImageError, naming
 from codec.files import files_in
 from codec.inspection import is_coded
 from codec.limits import DEFAULT_MAX_PIXELS, out_of_memory_as_limit
+from codec.picture import to_pillow
 from codec.picture_reading import ImageLike, load_picture
-from codec.picture_writing import over_white
+from codec.picture_writing import seen_pixels
 
 
 @dataclass(frozen=True)
@@ -125,17 +125,11 @@ def _pixels(picture: ImageLike | bytes, device: str, max_pixels: int | None) -> 
 
         with naming(_named(picture, "the data")):
             image = decode(picture, device=device, max_pixels=max_pixels, strict=True)
-        return _flat(image)
+        return seen_pixels(image)
     loaded = load_picture(picture, max_pixels=max_pixels)
     if loaded.alpha is None:
         return loaded.rgb
-    image = Image.fromarray(loaded.rgb)
-    image.putalpha(Image.fromarray(loaded.alpha))
-    return _flat(image)
-
-
-def _flat(image: Image.Image) -> np.ndarray:
-    return np.asarray((over_white(image) if "A" in image.mode else image).convert("RGB"))
+    return seen_pixels(to_pillow(loaded))
 
 
 def _named(picture: ImageLike | bytes, otherwise: str) -> str:

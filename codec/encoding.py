@@ -34,11 +34,13 @@ from codec.installed import get_model
 from codec.limits import out_of_memory_as_limit
 from codec.measures import Measured, measure_for
 from codec.options import DEFAULT_QUALITY, EncodeKeywords, EncodeOptions, quality_of
-from codec.picture import Picture, convert_to_srgb, reduce_to_side
+from codec.picture import Picture, convert_to_srgb, reduce_to_side, to_pillow
 from codec.picture_reading import ImageLike, load_picture
+from codec.picture_writing import seen_pixels
 from codec.progress import split
 from codec.search import Rung, Search, ladder
 from codec.side_data import pack_alpha, pack_metadata
+from codec.unseen import filled, seen_graphics, seen_squares
 from codec.walk import Coded, Filled, Recorder, pad_image, tables_of, walk
 from models.names import tuning_of
 from models.protocol import CodingModel, LayerSpec, Progress
@@ -93,7 +95,7 @@ def encode_with(image: ImageLike | bytes, options: EncodeOptions) -> Encoded:
     if blocks is not None:
         return encode_with_graphics(picture, blocks, options, model)
     encoder = ImageEncoder(picture, model, options)
-    original = picture.rgb if options.has_target else None
+    original = seen_pixels(to_pillow(picture)) if options.has_target else None
     del picture  # of a large image, one copy is enough
     return _encode_layers(encoder, original, model, options)
 
@@ -107,7 +109,14 @@ def analysed_picture(
     height, width = picture.rgb.shape[:2]
     if max(height, width) > MAX_SIDE:
         raise LimitError(f"sides above {MAX_SIDE} pixels cannot be stored ({width}×{height})")
-    return picture, find_graphics(picture.rgb) if wants_graphics(options, model) else None
+    transparent = picture.alpha is not None and not picture.alpha.all() and picture.alpha.any()
+    shown = filled(picture) if transparent else picture
+    if not wants_graphics(options, model):
+        return shown, None
+    if seen_graphics(shown) is None:
+        return shown, None
+    # A lossless part stores what stands in transparent pixels at less cost than a filling.
+    return picture, find_graphics(picture.rgb)
 
 
 def encode_with_graphics(
@@ -116,7 +125,8 @@ def encode_with_graphics(
     """The file of a picture with graphics in it. Raises CodecError."""
 
     def encode_part(part: Picture, how: EncodeOptions) -> Encoded:
-        return _encode_layers(ImageEncoder(part, model, how), part.rgb, model, how)
+        original = seen_pixels(to_pillow(part)) if how.has_target else None
+        return _encode_layers(ImageEncoder(part, model, how), original, model, how)
 
     return encode_graphics(picture, blocks, options, model, encode_part)
 
@@ -174,9 +184,12 @@ class ImageEncoder:
         self.size = picture.rgb.shape[0], picture.rgb.shape[1]
         self.grey = picture.grey
         self._image = pad_image(picture.rgb, model.size_multiple)
+        padded = self._image.shape[-2], self._image.shape[-1]
+        self.seen = seen_squares(self.size, padded, picture.unseen)
+        uncounted = picture.unseen if picture.replaced is None else picture.replaced
         self.sample = None
         if options.filter:
-            self.sample = Sample.of(self._image[0], self.size, picture.replaced)
+            self.sample = Sample.of(self._image[0], self.size, uncounted)
         self._before = self._metadata([(ICC, picture.icc)], options.strip)
         if picture.alpha is not None:
             self._before.append(Chunk(ALPHA, pack_alpha(picture.alpha)))
@@ -269,7 +282,8 @@ def encode_together(
     whole = sum(layer.stages for layer in layers)
     stages = whole if rung.stages is None else min(whole, rung.stages)
     recorder = Recorder(layers, tables_of(model), count)
-    coded = Coded(model, posterior, [encoder.size for encoder in encoders], recorder)
+    seen = torch.stack([encoder.seen for encoder in encoders])
+    coded = Coded(posterior, model.skip_index, seen, recorder)
     prior = walk(model, size, quality, [coded] * len(layers), coding, stages=stages, batch=count)
     del coded  # with the target of the last stage, which is as large as z2
     payloads = recorder.payloads()

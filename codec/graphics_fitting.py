@@ -29,7 +29,8 @@ from codec.graphics import Graphics, pack_graphics
 from codec.graphics_detection import BLOCK, block_sums, grow, lossless_bits, opened, to_pixels
 from codec.measures import Measured
 from codec.options import EncodeOptions
-from codec.picture import Picture
+from codec.picture import Picture, to_pillow
+from codec.picture_writing import seen_pixels
 from codec.progress import split
 from codec.search import STEPS, highest_within
 from models.protocol import CodingModel
@@ -78,7 +79,8 @@ def encode_graphics(
     limit, goal = options.size_limit(height * width), None
     if options.goal is not None:
         name, least_value = options.goal
-        goal = Measured(name, picture.rgb, options.device), least_value
+        original = seen_pixels(to_pillow(picture))
+        goal = Measured(name, original, options.device), least_value
     plain, mixing, sketching = split(options.progress, [1.0, 1.0, 0.5])
     whole = pack_graphics(Graphics(picture.rgb)) if blocks.mean() >= _MOSTLY else None
     if limit is not None and whole is not None and len(whole) < limit:

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from codec.decoding import decode_detailed
 from codec.errors import ArgumentError
+from codec.picture_writing import seen_pixels
 from models.metrics.psnr import psnr
 from models.metrics.ssimulacra2 import scales_of, ssimulacra2
 
@@ -22,7 +23,7 @@ class Measured:
 
     Args:
         name: ``psnr`` (dB) or ``ssimulacra2`` (points).
-        original: H×W×3, uint8.
+        original: H×W×3, uint8; of a transparent picture what is seen over white.
         device: for decoding.
 
     Raises:
@@ -39,7 +40,7 @@ class Measured:
     def __call__(self, data: bytes) -> float:
         """Of a file with all its layers."""
         result = decode_detailed(data, device=self._device, max_pixels=None)
-        return self._compare(self._original, np.asarray(result.image.convert("RGB")))
+        return self._compare(self._original, seen_pixels(result.image))
 
 
 def measure_for(tuning: str, original: np.ndarray) -> str:

@@ -16,7 +16,8 @@ class Picture:
 
     ``rgb`` is uint8 H×W×3; for grey pictures the three channels are equal. ``alpha`` is uint8 H×W.
     ``notes`` say what was changed on the way in. ``replaced``, bool H×W, are the pixels that a
-    lossless part will replace, so that their errors do not count.
+    lossless part will replace, so that their errors do not count; ``unseen`` likewise those that
+    are wholly transparent.
     """
 
     rgb: np.ndarray
@@ -27,6 +28,7 @@ class Picture:
     xmp: bytes | None = None
     notes: list[str] = field(default_factory=list)
     replaced: np.ndarray | None = None
+    unseen: np.ndarray | None = None
 
 
 def convert_to_srgb(picture: Picture) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from typing import Any
 
+import numpy as np
 from PIL import Image, PngImagePlugin
 
 from codec.errors import ArgumentError, ImageError, reason_of
@@ -118,3 +119,8 @@ def over_white(image: Image.Image) -> Image.Image:
     white = Image.new("RGBA", image.size, "white")
     flat = Image.alpha_composite(white, image.convert("RGBA"))
     return flat.convert("L" if image.mode == "LA" else "RGB")
+
+
+def seen_pixels(image: Image.Image) -> np.ndarray:
+    """What is seen of an image: uint8 H×W×3, a transparent one over white."""
+    return np.asarray((over_white(image) if "A" in image.mode else image).convert("RGB"))

@@ -20,6 +20,7 @@ from typing import Protocol
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from bitstream.range_coder import (
@@ -126,49 +127,40 @@ class Analysed:
 
 
 class Coded(Analysed):
-    """The posterior means as a file stores them: rounded, and the prior's mean where all that a
-    place stands for is padding.
+    """The posterior means as a file stores them: rounded, and the prior's mean where a place
+    stands for nothing that is seen.
 
     Args:
-        model: of the posterior.
         posterior: of the images.
-        sizes: height and width of each image, without padding.
+        skip_index: of the model.
+        seen: which squares of 8×8 pixels show something of each image, bool B×H/8×W/8; None: all.
         recorder: takes the symbols down.
     """
 
     def __init__(
         self,
-        model: CodingModel,
         posterior: Posterior,
-        sizes: Sequence[tuple[int, int]],
+        skip_index: int,
+        seen: Tensor | None = None,
         recorder: Recorder | None = None,
     ) -> None:
         super().__init__(posterior)
-        self._model, self._sizes, self._recorder = model, sizes, recorder
+        self._skip_index, self._recorder = skip_index, recorder
+        self._seen = None if seen is None or bool(seen.all()) else seen[:, None].float()
 
     def begin(self, latents: Sequence[Tensor], progress: Progress) -> None:
         super().begin(latents, progress)
-        self._shown = self._places()
-
-    def _places(self) -> Tensor | None:
-        """Which places of the stage an image shows, bool B×C×H×W; None: all."""
-        _, _, rows, columns = self._target.shape
-        padded = self._sizes[0][0] + -self._sizes[0][0] % self._model.size_multiple
-        stride = padded // rows
-        ends = [(-(-height // stride), -(-width // stride)) for height, width in self._sizes]
-        if all(end == (rows, columns) for end in ends):
-            return None
-        shown = torch.zeros(len(ends), 1, rows, columns, dtype=torch.bool)
-        for one, (bottom, right) in zip(shown, ends, strict=True):
-            one[:, :bottom, :right] = True
-        return shown.to(self._target.device).expand(self._target.shape)
+        if self._seen is not None:
+            squares = self._seen.shape[-1] // self._target.shape[-1]
+            places = F.max_pool2d(self._seen, squares).to(self._target.device)
+            self._shown = places.expand(self._target.shape)
 
     def step(self, prior: PriorState, prediction: Prediction) -> None:
         stage = len(prior.latents)
         symbols = prior.gather(self._target).sub_(prediction.mean).round_()
         symbols.clamp_(-SYMBOL_LIMIT, SYMBOL_LIMIT)
-        symbols.mul_(prediction.scale_index > self._model.skip_index)
-        if self._shown is not None:
+        symbols.mul_(prediction.scale_index > self._skip_index)
+        if self._seen is not None:
             symbols.mul_(prior.gather(self._shown))
         prior.push(symbols)
         if self._recorder is not None:

@@ -24,6 +24,7 @@ from bitstream.range_coder import layer_decoder
 from codec.filter_fitting import Fitting
 from codec.filter_sample import Sample
 from codec.filters import Filters, of_batch
+from codec.unseen import seen_squares
 from codec.walk import Coded, Recorder, Stored, pad_image, tables_of, walk
 from models.picture_filter import EachFiltered
 from models.protocol import CodingModel, Draw
@@ -128,8 +129,9 @@ def encode(
     layers = model.layers_at(quality)
     recorder = _TimedRecorder(clock, model, quality, len(images))
     size = images.shape[-2], images.shape[-1]
-    sizes = [sample.content for sample in samples] or [size] * len(images)
-    coded = Coded(model, posterior, sizes, recorder)
+    contents = [sample.content for sample in samples] or [size] * len(images)
+    seen = torch.stack([seen_squares(content, size) for content in contents])
+    coded = Coded(posterior, model.skip_index, seen, recorder)
     with clock.stage("priors"):
         prior = walk(model, size, quality, [coded] * len(layers), batch=len(images))
     if samples:

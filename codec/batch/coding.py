@@ -122,16 +122,16 @@ class Coder:
         return row | self._model, coded.data
 
     def _psnr(self, source: bytes, coded: bytes) -> float:
-        """PSNR of the RGB pixels, in dB."""
-        import numpy as np
-
+        """PSNR of the RGB pixels, in dB, of transparent ones over white."""
         from codec.decoding import decode
         from codec.encoding import prepared_picture
+        from codec.picture import to_pillow
+        from codec.picture_writing import seen_pixels
         from models.metrics.psnr import psnr
 
-        original = prepared_picture(source, EncodeOptions(**self._settings.options)).rgb
+        original = prepared_picture(source, EncodeOptions(**self._settings.options))
         decoded = decode(coded, device=self._device, max_pixels=self._limit)
-        return min(MAX_PSNR, psnr(original, np.asarray(decoded.convert("RGB"))))
+        return min(MAX_PSNR, psnr(seen_pixels(to_pillow(original)), seen_pixels(decoded)))
 
     def _decode(self, data: bytes, entry: Entry) -> tuple[Row, bytes]:
         from codec.decoding import decode_detailed

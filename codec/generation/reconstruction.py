@@ -23,6 +23,7 @@ from codec.options import DEFAULT_MODEL, DEFAULT_QUALITY, DEFAULT_TEMPERATURE
 from codec.picture import Picture, to_pillow
 from codec.picture_reading import ImageLike
 from codec.progress import split
+from codec.unseen import seen_squares
 from codec.walk import Coded, Source, pad_image, walk
 from models.protocol import CodingModel, Progress
 
@@ -143,7 +144,8 @@ def _with_details(
     size = (expected.shape[-2], expected.shape[-1])
     kept = model.layers_for_scale(2)
     padded = pad_image(original.permute(1, 2, 0).numpy(), model.size_multiple)
-    details = Coded(model, model.posterior(padded, quality), [size])
+    seen = seen_squares(size, (padded.shape[-2], padded.shape[-1]))
+    details = Coded(model.posterior(padded, quality), model.skip_index, seen[None])
     sources: list[Source] = [layers_of(model, expected, quality)] * kept
     sources += [details] * (len(model.layers) - kept)
     latents = walk(model, size, quality, sources, coding).latents

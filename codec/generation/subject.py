@@ -22,6 +22,7 @@ from codec.options import DEFAULT_MODEL, DEFAULT_QUALITY, DecodeOptions, quality
 from codec.picture import Picture, convert_to_srgb
 from codec.picture_reading import ImageLike, load_picture
 from codec.side_data import unpack_metadata
+from codec.unseen import seen_squares
 from codec.walk import Coded, Filled, Given, Source, pad_image, walk
 from models.protocol import CodingModel, Progress
 
@@ -119,7 +120,8 @@ def subject_of_picture(
     image = pad_image(picture.rgb, network.size_multiple)
     height, width = picture.rgb.shape[:2]
     with torch.no_grad():
-        coded = Coded(network, network.posterior(image, level), [(height, width)])
+        seen = seen_squares((height, width), (image.shape[-2], image.shape[-1]))
+        coded = Coded(network.posterior(image, level), network.skip_index, seen[None])
     latents = walk(network, (height, width), level, [coded] * keep).latents
     return Subject(network, level, (height, width), picture.grey, keep, latents)
 

@@ -274,7 +274,8 @@ def test_real_bits_fall_on_crops_the_tables_were_not_learned_from(photograph, tm
 
     def size(tables):
         recorder = Recorder(coding.layers_at(50), tables)
-        coded = Coded(coding, coding.posterior(pad_image(right, 64), 50), [(256, 256)], recorder)
+        posterior = coding.posterior(pad_image(right, 64), 50)
+        coded = Coded(posterior, coding.skip_index, recorder=recorder)
         walk(coding, (256, 256), 50, [coded] * 3)
         return sum(map(len, recorder.payloads()[0]))
 

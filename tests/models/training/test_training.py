@@ -316,7 +316,8 @@ def test_export_gives_the_codec_the_same_model(folder, tmp_path, name):
     model = load_ema(out, name)
     row = evaluate_estimated(model, tmp_path, qualities=(80,), layers=(3,))[0]
     recorder = Recorder(loaded.layers, tables_of(loaded))
-    coded = Coded(loaded, loaded.posterior(pad_image(picture, 64), 80), [(256, 384)], recorder)
+    posterior = loaded.posterior(pad_image(picture, 64), 80)
+    coded = Coded(posterior, loaded.skip_index, recorder=recorder)
     prior = walk(loaded, (256, 384), 80, [coded] * 3)
     real = 8 * sum(map(len, recorder.payloads()[0])) / (256 * 384)
     assert real == pytest.approx(sum(row.bpp), rel=0.01)

@@ -40,7 +40,7 @@ from codec.picture_writing import seen_pixels
 from codec.progress import split
 from codec.search import Rung, Search, ladder
 from codec.side_data import pack_alpha, pack_metadata
-from codec.unseen import filled, seen_graphics, seen_squares
+from codec.unseen import filled, seen_squares, shows_graphics
 from codec.walk import Coded, Filled, Recorder, pad_image, tables_of, walk
 from models.names import tuning_of
 from models.protocol import CodingModel, LayerSpec, Progress
@@ -109,14 +109,13 @@ def analysed_picture(
     height, width = picture.rgb.shape[:2]
     if max(height, width) > MAX_SIDE:
         raise LimitError(f"sides above {MAX_SIDE} pixels cannot be stored ({width}×{height})")
-    transparent = picture.alpha is not None and not picture.alpha.all() and picture.alpha.any()
-    shown = filled(picture) if transparent else picture
-    if not wants_graphics(options, model):
-        return shown, None
-    if seen_graphics(shown) is None:
-        return shown, None
-    # A lossless part stores what stands in transparent pixels at less cost than a filling.
-    return picture, find_graphics(picture.rgb)
+    wanted, alpha = wants_graphics(options, model), picture.alpha
+    if alpha is not None and alpha.any() and not alpha.all():
+        shown = filled(picture)
+        # A lossless part stores what stands in transparent pixels at less cost than a filling.
+        if not wanted or not shows_graphics(shown):
+            return shown, None
+    return picture, find_graphics(picture.rgb) if wanted else None
 
 
 def encode_with_graphics(

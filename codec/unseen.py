@@ -47,12 +47,13 @@ def filled(picture: Picture) -> Picture:
     return replace(picture, rgb=colours.permute(1, 2, 0).contiguous().numpy(), unseen=~seen)
 
 
-def seen_graphics(picture: Picture) -> np.ndarray | None:
-    """:func:`codec.graphics_detection.find_graphics` where most of a block is seen."""
+def shows_graphics(picture: Picture) -> bool:
+    """Whether there are blocks of graphics of which at least half is seen."""
+    assert picture.unseen is not None
     blocks = find_graphics(picture.rgb)
-    if blocks is not None and picture.unseen is not None:
-        blocks &= block_sums(picture.unseen) < BLOCK**2 / 2
-    return blocks if blocks is not None and blocks.any() else None
+    return blocks is not None and bool(
+        (blocks & (block_sums(picture.unseen) <= BLOCK**2 / 2)).any()
+    )
 
 
 def _filled(colour: Tensor, weight: Tensor) -> Tensor:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from PIL import Image
 
+from codec.picture_writing import seen_pixels
 from models.metrics.psnr import psnr
 
 #: SSIMULACRA2 takes a second or two and 300 MB per megapixel; above this it is left out.
@@ -28,9 +29,9 @@ def points(shown: np.ndarray, original: np.ndarray) -> float | None:
 
 
 def as_looked_at(image: Image.Image, original: np.ndarray) -> np.ndarray:
-    """Pixels of the original's size: a small picture counts enlarged."""
+    """Pixels of the original's size, over white: a small picture counts enlarged."""
     size = original.shape[1], original.shape[0]
-    shown = image.convert("RGB")
+    shown = Image.fromarray(seen_pixels(image))
     if shown.size != size:
         shown = shown.resize(size, Image.Resampling.BICUBIC)
     return np.asarray(shown)

@@ -15,7 +15,9 @@ from PIL import Image
 import codec
 from cli.viewer.memory import Item
 from codec.errors import ImageError
+from codec.picture import to_pillow
 from codec.picture_reading import load_picture
+from codec.picture_writing import seen_pixels
 
 
 def message(head: dict[str, Any], payload: bytes = b"") -> bytes:
@@ -83,4 +85,4 @@ def original_pixels(item: Item, max_pixels: int | None) -> np.ndarray:
 
 @lru_cache(maxsize=2)
 def _pixels(source: bytes | Path, changed: int, max_pixels: int | None) -> np.ndarray:
-    return load_picture(source, max_pixels=max_pixels).rgb
+    return seen_pixels(to_pillow(load_picture(source, max_pixels=max_pixels)))

@@ -17,6 +17,7 @@ from codec.decoding import decode
 from codec.errors import ArgumentError, ImageError, naming
 from codec.limits import DEFAULT_MAX_PIXELS
 from codec.options import DecodeOptions
+from codec.picture_writing import seen_pixels
 
 #: How much smaller than the picture each of the model's representations is.
 SIZES = {"full": 1, "y2": 2, "y1": 4}
@@ -92,7 +93,7 @@ class CodedImages(Dataset):
                 image = decode(self._store.read(name), **vars(self._options))
         finally:
             torch.set_num_threads(threads)
-        pixels = np.array(image.convert("RGB"))
+        pixels = np.array(seen_pixels(image))
         item = torch.from_numpy(pixels).permute(2, 0, 1)
         return item if self._transform is None else self._transform(item)
 

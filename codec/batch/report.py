@@ -214,8 +214,10 @@ def read_picture(store: Store, path: str) -> bytes:
 
 def _opened(data: bytes) -> Image.Image:
     from codec.decoding import decode
+    from codec.picture import to_pillow
     from codec.picture_reading import load_picture
+    from codec.picture_writing import seen_pixels
 
-    if data.startswith(MAGIC):
-        return decode(data, warn=False).convert("RGB")
-    return Image.fromarray(load_picture(data, max_pixels=None).rgb)
+    ours = data.startswith(MAGIC)
+    image = decode(data, warn=False) if ours else to_pillow(load_picture(data, max_pixels=None))
+    return Image.fromarray(seen_pixels(image))

@@ -26,12 +26,12 @@ LAYER_NAMES = ("u", "z1", "z2")
 STAGES = {
     "ssvae": (1, 1, 2),
     "convdraw": (2, 2, 4),
-    "ssvae-sketch": (1, 1, 1),
+    "ssvae-sketch": (1, 1, 2),
     "ssvae-psnr": (1, 1, 2),
 }
 #: The fine stage of models that have one (the last of z2) exists from this quality on.
 FINE_FROM = 65
-_FINE = {"ssvae", "ssvae-psnr"}
+_FINE = {"ssvae", "ssvae-sketch", "ssvae-psnr"}
 
 
 def fingerprint_of(weights: bytes) -> bytes:

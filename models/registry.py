@@ -36,7 +36,6 @@ def build_ssvae_sketch() -> SSVAE:
             analysis_depths=(1, 3, 3, 1),
             synthesis_depths=(1, 2, 2, 2, 3, 1),
             representation="sketch",
-            fine=0,
         )
     )
 

@@ -1,6 +1,6 @@
 """Saturated graphics: what photographs are not. More quality may never make a picture worse.
 
-Of the models that were trained on such colours; ``ssvae-sketch`` was not (its card says so).
+``ssvae-sketch`` falls from 48 dB at quality 80 to 36 at 100 in one of the cases (its card says so).
 """
 
 import io
@@ -13,7 +13,7 @@ from PIL import Image
 import codec
 from tests.conftest import psnr
 
-TRAINED = ("ssvae", "convdraw")
+STEADY = ("ssvae", "convdraw")
 _LEVELS = (0, 128, 255)
 #: Pairs of ground and ink: corners and edges of the RGB cube, opposite and alike.
 PAIRS = [
@@ -48,13 +48,13 @@ def coded_psnr(image, model, qualities=(20, 50, 80, 100)) -> list[float]:
     return [psnr(image, codec.decode(data)) for data in files]
 
 
-@pytest.mark.parametrize("model", TRAINED)
+@pytest.mark.parametrize("model", [*STEADY, "ssvae-sketch"])
 @pytest.mark.parametrize(("ground", "ink"), PAIRS)
 def test_saturated_graphics_do_not_fall_apart(ground, ink, model):
     assert min(coded_psnr(graphic(ground, ink), model)) > 12
 
 
-@pytest.mark.parametrize("model", TRAINED)
+@pytest.mark.parametrize("model", STEADY)
 @pytest.mark.parametrize(("ground", "ink"), PAIRS)
 def test_more_quality_does_no_harm(ground, ink, model):
     """And no JPEG of reduced chroma comes closer, however large."""

@@ -120,16 +120,12 @@ def _by_stem(folder: Path, accepts: Callable[[str], bool], recursive: bool) -> d
 
 def _pixels(picture: ImageLike | bytes, device: str, max_pixels: int | None) -> np.ndarray:
     """H×W×3 uint8."""
-    if isinstance(picture, bytes | str | PathLike) and is_coded(picture):
-        from codec.decoding import decode
+    if not (isinstance(picture, bytes | str | PathLike) and is_coded(picture)):
+        return seen_pixels(to_pillow(load_picture(picture, max_pixels=max_pixels)))
+    from codec.decoding import decode
 
-        with naming(_named(picture, "the data")):
-            image = decode(picture, device=device, max_pixels=max_pixels, strict=True)
-        return seen_pixels(image)
-    loaded = load_picture(picture, max_pixels=max_pixels)
-    if loaded.alpha is None:
-        return loaded.rgb
-    return seen_pixels(to_pillow(loaded))
+    with naming(_named(picture, "the data")):
+        return seen_pixels(decode(picture, device=device, max_pixels=max_pixels, strict=True))
 
 
 def _named(picture: ImageLike | bytes, otherwise: str) -> str:

@@ -30,12 +30,12 @@ from bitstream.picture_filter import (
     plane_bits,
 )
 from codec.filter_sample import Sample
+from codec.filters import Filters, of_batch
 from models.names import tuning_of
 from models.picture_filter import (
     PLANE_WEIGHTS,
     REACH,
     EachFiltered,
-    PictureFilter,
     Statistics,
 )
 from models.protocol import CodingModel, Draw
@@ -58,6 +58,11 @@ class Fitted:
     before: Planes = NONE
     """Of the picture before it is corrected."""
     last: Planes = NONE
+
+    @property
+    def filters(self) -> Filters:
+        """As pictures are drawn with them."""
+        return Filters.of(self.before, self.last)
 
     def chunks(self) -> list[Chunk]:
         """What the file holds of them."""
@@ -87,11 +92,7 @@ class Fitting:
         """
         for fitted, planes in zip(self.results, self._fit(draw, shown=False), strict=True):
             fitted.before = planes
-        filters = [
-            PictureFilter(fitted.before, UNIT) if any(fitted.before) else None
-            for fitted in self.results
-        ]
-        return EachFiltered(filters) if any(filters) else None
+        return of_batch([fitted.filters for fitted in self.results])[0]
 
     def complete(self, draw: Draw) -> None:
         """The filters of the pictures."""

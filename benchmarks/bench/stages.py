@@ -137,7 +137,7 @@ def encode(
     if samples:
         with clock.stage("filter"):
             fitting.complete(partial(clock.around(exact, "synthesis").draw, prior.latents))
-    return recorder.payloads(), [Filters.of(each.before, each.last) for each in fitting.results]
+    return recorder.payloads(), [fitted.filters for fitted in fitting.results]
 
 
 @torch.no_grad()

@@ -3,8 +3,8 @@
 ``python -m benchmarks.gpu --device cuda --out FOLDER [IMAGES]`` writes ``gpu.json`` (all figures),
 ``gpu.md`` (a page that names hardware and driver) and ``rate/`` (curves, tables, report of the one
 engine of ``codec bench``); the first two after each part, so that an interruption loses little.
-Without a folder of images the bundled one is taken. Needs the extra
-``bench``. The same command runs on a CPU.
+Without a folder of images the bundled one is taken. Needs the extra ``bench``. The same command
+runs on a CPU.
 """
 
 from __future__ import annotations

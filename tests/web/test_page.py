@@ -146,6 +146,36 @@ def test_only_what_is_in_view_is_decoded(page, address):
     page.wait_for_selector(f'a.loaded[data-name="{COUNT - 1:02d} piece"]')
 
 
+def test_pictures_far_away_are_freed_and_hidden_ones_are_kept(page, address):
+    def pixels() -> int:
+        return page.evaluate(
+            """() => [...document.querySelectorAll("cci-image")].reduce((sum, { shadowRoot }) => {
+              const { width, height, hidden } = shadowRoot.querySelector("canvas");
+              return sum + (hidden ? 0 : width * height);
+            }, 0)"""
+        )
+
+    page.goto(address[0])
+    page.wait_for_selector("a.loaded >> nth=7")
+    page.wait_for_timeout(300)
+    shown = pixels()
+    assert shown > 0
+    page.click(".grid a >> nth=3")
+    page.wait_for_selector('#status:has-text("Complete")')
+    assert pixels() >= shown  # behind the viewer; some may have been on their way
+    page.keyboard.press("Escape")
+    page.wait_for_selector("#viewer", state="hidden")
+    page.evaluate("() => { document.querySelector('.grid').style.marginTop = '20000px'; }")
+    page.wait_for_function(
+        """() => [...document.querySelectorAll("cci-image")].every(
+          ({ shadowRoot }) => shadowRoot.querySelector("canvas").hidden)"""
+    )
+    page.evaluate("() => { document.querySelector('.grid').style.marginTop = ''; }")
+    page.wait_for_function(
+        """() => !document.querySelector("cci-image").shadowRoot.querySelector("canvas").hidden"""
+    )
+
+
 def test_pictures_sharpen_and_the_page_stays_awake(page, address):
     """Frames come coarse to fine; while they do, no task of the page takes long."""
     page.goto(address[0])

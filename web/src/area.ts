@@ -20,14 +20,12 @@ function windows(from: number, to: number): [first: number, count: number][] {
 /**
  * Reduce one plane.
  *
- * @param plane height × width numbers
- * @param round to whole numbers, after the columns and again after the rows
+ * @param plane height × width whole numbers, as the results are, after the columns and after the rows
  */
 export function reduced(
   plane: ArrayLike<number>, width: number, height: number, newWidth: number, newHeight: number,
-  round: boolean,
 ): Float32Array {
-  const finish = round ? (x: number) => Math.floor(x + 0.5) : (x: number) => x;
+  const finish = (x: number) => Math.floor(x + 0.5);
   const narrow = new Float32Array(height * newWidth);
   windows(width, newWidth).forEach(([first, count], k) => {
     for (let r = 0; r < height; r++) {

@@ -54,12 +54,13 @@ export class CCIImage extends HTMLElementOrNone {
   }
 
   connectedCallback(): void {
-    this.watch(MARGIN, (inside) => {
-      this.near = inside;
+    this.watch(MARGIN, ({ isIntersecting }) => {
+      this.near = isIntersecting;
       this.update();
     });
-    this.watch(KEPT, (inside) => {
-      if (!inside && this.getAttribute("loading") === "lazy") this.letGo();
+    this.watch(KEPT, ({ isIntersecting, boundingClientRect: { width } }) => {
+      const far = !isIntersecting && width > 0; // one that is hidden may be shown again at once
+      if (far && this.getAttribute("loading") === "lazy") this.letGo();
     });
     this.update();
   }
@@ -70,10 +71,8 @@ export class CCIImage extends HTMLElementOrNone {
     this.stop();
   }
 
-  private watch(rootMargin: string, hear: (inside: boolean) => void): void {
-    const observer = new IntersectionObserver(
-      (entries) => hear(entries.at(-1)!.isIntersecting), { rootMargin },
-    );
+  private watch(rootMargin: string, hear: (latest: IntersectionObserverEntry) => void): void {
+    const observer = new IntersectionObserver((entries) => hear(entries.at(-1)!), { rootMargin });
     observer.observe(this);
     this.observers.push(observer);
   }

@@ -77,9 +77,10 @@ export class CCIImage extends HTMLElementOrNone {
     this.observers.push(observer);
   }
 
-  /** Free the picture, which is decoded anew when it comes near again. */
+  /** Free the picture, half decoded or whole; it is decoded anew when it comes near again. */
   private letGo(): void {
-    if (!this.finished || this.canvas.hidden) return;
+    if (this.canvas.hidden) return;
+    this.stop();
     this.show(null);
     paint(this.canvas, null);
     this.canvas.width = this.canvas.height = 0;

@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import json
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,8 @@ RESULTS = ROOT / "benchmarks" / "results"
 #: Part of the name ``MODEL-PART-cpu.json`` of results of ``benchmarks.rate_distortion`` → title.
 SETS = {"eval": "Validation images", "large": "Large photographs"}
 EFFORT = "effort-cpu.json"
+#: By squared error and beside other codecs; of ``benchmarks.rate_distortion``.
+EFFORTS_BY_ERROR = ("ssvae-psnr-effort-1-cpu.json", "ssvae-psnr-effort-9-cpu.json")
 _BLOCK = re.compile(r"(<!-- table: (\S+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
@@ -159,6 +162,20 @@ def effort(result: dict[str, Any]) -> list[str]:
     ]
 
 
+def efforts_by_error(results: Sequence[dict[str, Any]]) -> list[str]:
+    """Bits at equal PSNR (BD-rate) of efforts of one model against other codecs, and by bands
+    against JPEG 2000."""
+    anchors = [a for a in OTHERS if a in results[0]["bd_rate_percent"]]
+    bands = list(results[0]["bands"]["jpeg2000"])
+    heads = [OTHERS[a].label for a in anchors] + [f"JPEG 2000, {band}" for band in bands]
+    lines = [f"| effort, against | {' | '.join(heads)} |", "| ---: |" + " ---: |" * len(heads)]
+    for result in results:
+        rates = [result["bd_rate_percent"][a] for a in anchors]
+        rates += [(result["bands"]["jpeg2000"][band] or {}).get("percent") for band in bands]
+        lines.append(f"| {result['effort']} | {' | '.join(map(_percent, rates))} |")
+    return lines
+
+
 def blocks() -> dict[str, list[str]]:
     """All generated tables by name."""
     tables: dict[str, list[str]] = {}
@@ -177,6 +194,8 @@ def blocks() -> dict[str, list[str]]:
     tables["large"] = [*results_table(large), "", about(large)]
     result = read(EFFORT)
     tables["effort"] = [*effort(result), "", about(result)]
+    by_error = [read(name) for name in EFFORTS_BY_ERROR]
+    tables["effort-by-error"] = [*efforts_by_error(by_error), "", about(by_error[0])]
     for model in ("convdraw", "ssvae-sketch"):
         result = results_of(model)[SETS["eval"]]
         tables[model] = [*rates({"49 validation images": result}), "", *results_table(result)]

@@ -82,3 +82,17 @@ def test_rates_have_a_line_for_each_anchor_and_a_column_for_each_metric_that_was
         "| AVIF, tune=iq, speed 4 | +2.0% | – | – | – | – |",
         "| JPEG XL | – | −10.0% | −10.0% | – | – |",
     ]
+
+
+def test_efforts_have_a_line_each_with_the_bands_of_jpeg_2000():
+    def result(effort, rate):
+        bands = {"jpeg2000": {"low": {"percent": rate - 1}, "high": None}}
+        rates = {"jpeg2000": rate, "avif-psnr": rate + 10}
+        return {"effort": effort, "bd_rate_percent": rates, "bands": bands}
+
+    head, _, *lines = pages.efforts_by_error([result(1, -20.0), result(9, -30.0)])
+    assert (
+        head
+        == "| effort, against | JPEG 2000 | AVIF, tune=psnr | JPEG 2000, low | JPEG 2000, high |"
+    )
+    assert lines == ["| 1 | −20.0% | −10.0% | −21.0% | – |", "| 9 | −30.0% | −20.0% | −31.0% | – |"]

@@ -29,6 +29,7 @@ RESULTS = ROOT / "benchmarks" / "results"
 #: Part of the name ``MODEL-PART-cpu.json`` of results of ``benchmarks.rate_distortion`` → title.
 SETS = {"eval": "Validation images", "large": "Large photographs"}
 EFFORT = "effort-cpu.json"
+FEW_BITS = "few-bits-cpu.json"
 #: By squared error and beside other codecs; of ``benchmarks.rate_distortion``.
 EFFORTS_BY_ERROR = ("ssvae-psnr-effort-1-cpu.json", "ssvae-psnr-effort-9-cpu.json")
 _BLOCK = re.compile(r"(<!-- table: (\S+) -->\n).*?(<!-- end -->)", re.DOTALL)
@@ -63,14 +64,20 @@ def read(name: str, folder: Path = RESULTS) -> dict[str, Any]:
     if not path.exists():
         raise PageError(f"{path}: not measured yet")
     result = json.loads(path.read_text())
-    model, weights = result.get("model", "ssvae"), result.get("weights")
-    shipped = weights_info(model).fingerprint.hex()
-    if weights != shipped:
-        raise PageError(
-            f"{path}: measured with weights {weights} of {model}, shipped are {shipped}; "
-            "measure again"
-        )
+    for model, weights in _weights_of(result).items():
+        shipped = weights_info(model).fingerprint.hex()
+        if weights != shipped:
+            raise PageError(
+                f"{path}: measured with weights {weights} of {model}, shipped are {shipped}; "
+                "measure again"
+            )
     return result
+
+
+def _weights_of(result: dict[str, Any]) -> dict[str, str | None]:
+    """Fingerprints by model: of one, or of several that were measured together."""
+    weights = result.get("weights")
+    return weights if isinstance(weights, dict) else {result.get("model", "ssvae"): weights}
 
 
 def _percent(value: float | None) -> str:
@@ -133,12 +140,13 @@ def duels(result: dict[str, Any]) -> list[str]:
     return lines
 
 
-def about(result: dict[str, Any]) -> str:
+def about(result: dict[str, Any], counted: str = "every byte counted") -> str:
     """Of which weights and on what a table was measured."""
+    count = result["images"] if isinstance(result["images"], int) else len(result["images"])
+    weights = ", ".join(f"`{print_}` of `{m}`" for m, print_ in _weights_of(result).items())
     return (
-        f"{result['images'] if isinstance(result['images'], int) else len(result['images'])} "
-        f"images, weights `{result['weights']}` of `{result.get('model', 'ssvae')}`, "
-        f"{result['machine']}; files really written and decoded, every byte counted."
+        f"{count} images, weights {weights}, {result['machine']}; files really written and "
+        f"decoded, {counted}."
     )
 
 
@@ -176,6 +184,26 @@ def efforts_by_error(results: Sequence[dict[str, Any]]) -> list[str]:
     return lines
 
 
+def few_bits(result: dict[str, Any]) -> list[str]:
+    """Mean PSNR of small pictures within so many bits; in brackets, where not all are as small,
+    of how many it is the mean, or the bits of what is compared instead."""
+    budgets, count = result["bits"], len(result["images"])
+
+    def cell(row: dict[str, Any]) -> str:
+        remark = f"{row['within']} of {count}" if row["within"] else f"{row['bits']:.0f}"
+        return f"{row['psnr']:.2f}" + (f" ({remark})" if row["within"] < count else "")
+
+    lines = [
+        f"| | {budgets[0]} bits | {' | '.join(map(str, budgets[1:]))} |",
+        "| --- |" + " ---: |" * len(budgets),
+    ]
+    for side, rows in result["sides"].items():
+        for name in dict.fromkeys(row["name"] for row in rows):
+            cells = " | ".join(cell(row) for row in rows if row["name"] == name)
+            lines.append(f"| {side}×{side}, {name} | {cells} |")
+    return lines
+
+
 def blocks() -> dict[str, list[str]]:
     """All generated tables by name."""
     tables: dict[str, list[str]] = {}
@@ -194,6 +222,8 @@ def blocks() -> dict[str, list[str]]:
     tables["large"] = [*results_table(large), "", about(large)]
     result = read(EFFORT)
     tables["effort"] = [*effort(result), "", about(result)]
+    result = read(FEW_BITS)
+    tables["few-bits"] = [*few_bits(result), "", about(result, "payloads counted")]
     by_error = [read(name) for name in EFFORTS_BY_ERROR]
     tables["effort-by-error"] = [*efforts_by_error(by_error), "", about(by_error[0])]
     for model in ("convdraw", "ssvae-sketch"):

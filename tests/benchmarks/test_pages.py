@@ -96,3 +96,27 @@ def test_efforts_have_a_line_each_with_the_bands_of_jpeg_2000():
         == "| effort, against | JPEG 2000 | AVIF, tune=psnr | JPEG 2000, low | JPEG 2000, high |"
     )
     assert lines == ["| 1 | −20.0% | −10.0% | −21.0% | – |", "| 9 | −30.0% | −20.0% | −31.0% | – |"]
+
+
+def test_small_pictures_say_where_not_all_fit():
+    def row(name, psnr, within, bits=144):
+        return {"name": name, "psnr": psnr, "within": within, "bits": bits}
+
+    rows = [row("a", 20.0, 2), row("a", 21.5, 1), row("JPEG", 18.0, 0, 216), row("JPEG", 19.0, 2)]
+    result = {"bits": [153, 307], "images": ["1", "2"], "sides": {"32": rows}}
+    head, _, *lines = pages.few_bits(result)
+    assert head == "| | 153 bits | 307 |"
+    assert lines == [
+        "| 32×32, a | 20.00 | 21.50 (1 of 2) |",
+        "| 32×32, JPEG | 18.00 (216) | 19.00 |",
+    ]
+
+
+def test_results_of_several_models_must_all_be_of_shipped_weights(tmp_path):
+    shipped = {name: weights_info(name).fingerprint.hex() for name in ("ssvae", "convdraw")}
+    path = tmp_path / "few.json"
+    path.write_text(json.dumps({"weights": shipped}))
+    assert read("few.json", tmp_path)["weights"] == shipped
+    path.write_text(json.dumps({"weights": shipped | {"convdraw": "00000000"}}))
+    with pytest.raises(PageError, match="weights 00000000 of convdraw"):
+        read("few.json", tmp_path)

@@ -184,7 +184,7 @@ class ImageEncoder:
         self.grey = picture.grey
         self._image = pad_image(picture.rgb, model.size_multiple)
         padded = self._image.shape[-2], self._image.shape[-1]
-        self.seen = seen_squares(self.size, padded, picture.unseen)
+        self.seen = seen_squares(self.size, padded, picture.unseen, model.margin)
         uncounted = picture.unseen if picture.replaced is None else picture.replaced
         self.sample = None
         if options.filter:

@@ -20,7 +20,10 @@ SQUARE = 8
 
 
 def seen_squares(
-    size: tuple[int, int], padded: tuple[int, int], unseen: np.ndarray | None = None
+    size: tuple[int, int],
+    padded: tuple[int, int],
+    unseen: np.ndarray | None = None,
+    margin: int = 0,
 ) -> Tensor:
     """Which squares show any of the picture, bool padded height/8 × width/8.
 
@@ -28,11 +31,22 @@ def seen_squares(
         size: height and width without padding.
         padded: height and width, multiples of :data:`SQUARE`.
         unseen: bool of that size, pixels that are transparent; None: none.
+        margin: so many squares around those are added, but for padding.
     """
     height, width = size
     pixels = torch.zeros(padded, dtype=torch.bool)
-    pixels[:height, :width] = True if unseen is None else torch.from_numpy(~unseen)
-    rows, columns = (side // SQUARE for side in padded)
+    pixels[:height, :width] = True
+    inside = _any_of_squares(pixels)
+    if unseen is None:
+        return inside
+    pixels[:height, :width] = torch.from_numpy(~unseen)
+    shown = _any_of_squares(pixels)[None, None].float()
+    return inside & F.max_pool2d(shown, 2 * margin + 1, 1, margin)[0, 0].bool()
+
+
+def _any_of_squares(pixels: Tensor) -> Tensor:
+    """bool H×W → which squares have any that are true, H/8×W/8."""
+    rows, columns = (side // SQUARE for side in pixels.shape)
     return pixels.view(rows, SQUARE, columns, SQUARE).any(3).any(1)
 
 

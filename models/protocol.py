@@ -154,6 +154,9 @@ class CodingModel(Protocol):
     layers: tuple[LayerSpec, ...]
     """With all stages that any quality has."""
     size_multiple: int
+    margin: int
+    """Squares of 8×8 pixels around what is seen of a picture that has transparent pixels, whose
+    symbols pay too."""
     max_effort: int
     frequencies: list[list[np.ndarray]]
     """Per stage the tables of the 64 scale indices; stages that share a set share the object."""

@@ -202,6 +202,8 @@ def _features(
 class ConvDRAWCoding(FrozenModel[ConvDRAW]):
     """A frozen ConvDRAW: see :class:`models.protocol.CodingModel`."""
 
+    margin = 1  # every step draws with the places beside (docs/decisions/0034-unseen.md)
+
     def __init__(self, model: ConvDRAW, **identity: Any) -> None:
         super().__init__(model, **identity)
         self.layers = tuple(_layers(model))

@@ -26,6 +26,7 @@ class FrozenModel(Generic[Networks]):
     """
 
     size_multiple = SIZE_MULTIPLE
+    margin = 0
     layers: tuple[LayerSpec, ...]
     max_effort = 1
 

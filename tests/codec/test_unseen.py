@@ -43,6 +43,15 @@ def test_padding_costs_little_and_the_picture_is_no_worse(photograph, model, qua
     assert psnr(image, codec.decode(data)) > psnr(image, shown) - 0.1
 
 
+def test_a_margin_goes_around_what_is_seen_but_not_into_the_padding():
+    unseen = np.ones((60, 100), bool)
+    unseen[20:24, 90:] = False
+    shown = seen_squares((60, 100), (64, 128), unseen)
+    assert shown.nonzero().tolist() == [[2, 11], [2, 12]]
+    wider = seen_squares((60, 100), (64, 128), unseen, margin=1)
+    assert wider.nonzero().tolist() == [[row, x] for row in (1, 2, 3) for x in (10, 11, 12)]
+
+
 @pytest.fixture
 def cut_out(photograph):
     """A picture, and an alpha plane that shows an ellipse of it with a soft edge."""

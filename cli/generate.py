@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -237,7 +238,6 @@ def interpolate(
             raise ArgumentError("only one of the two pictures can come from standard input")
         job = _job(first, output, "interpolate", force)
         other = Job(second, job.target)
-        other.check()
 
         def draw(show: Progress) -> tuple[Sequence[Image.Image], None]:
             from codec.generation import interpolate
@@ -257,7 +257,8 @@ def interpolate(
             )
             return pictures, None
 
-        _run(job, draw, as_json, threads, "interpolating", steps if separate else 1)
+        count = steps if separate else 1
+        _run(job, draw, as_json, threads, "interpolating", count, other=second)
 
 
 def vary(
@@ -328,12 +329,21 @@ def _named(job: Job, draw: Draw) -> Draw:
 
 
 def _run(
-    job: Job, draw: Draw, as_json: bool, threads: int | None, verb: str, separate: int = 1
+    job: Job,
+    draw: Draw,
+    as_json: bool,
+    threads: int | None,
+    verb: str,
+    separate: int = 1,
+    *,
+    other: str | None = None,
 ) -> None:
-    """Draw and write: one file, or ``separate`` ones."""
+    """Draw and write: one file, or ``separate`` ones; over neither the job's source nor the
+    ``other`` one."""
     if separate > 1 and job.target == STANDARD:
         raise ArgumentError("--separate writes several files; name the output with -o")
     targets = _numbered(job, separate) if separate > 1 else [job]
+    inputs = [job.source] if other is None else [job.source, other]
 
     def work(job: Job, show: Progress) -> Outcome:
         from codec.generation import grid
@@ -342,7 +352,8 @@ def _run(
         suffix = ".png" if job.target == STANDARD else Path(job.target).suffix
         check_writable(suffix)
         for target in targets:
-            target.check()
+            for source in inputs:
+                replace(target, source=source).check()
         started = time.perf_counter()
         pictures, titles = draw(show)
         seconds = time.perf_counter() - started
@@ -352,7 +363,7 @@ def _run(
             _write(target, picture, suffix)
         return Outcome(*_summary(job, targets, pictures, seconds))
 
-    run([job], False, work, as_json=as_json, verb=verb, threads=threads)
+    run(targets[:1], False, work, as_json=as_json, verb=verb, threads=threads)
 
 
 def _numbered(job: Job, count: int) -> list[Job]:

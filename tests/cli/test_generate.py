@@ -101,11 +101,21 @@ def test_results_never_overwrite_the_input_and_nothing_silently(here):
         ("upscale", "photo.png", "-o", "./photo.png"),
         ("interpolate", "other.png", "photo.png", "-o", "photo.png"),
         ("vary", "a-1.png", "-n", 2, "--separate", "-o", "a.png"),
+        ("interpolate", "other.png", "a-1.png", "--steps", 2, "--separate", "-o", "a.png"),
     ):
         result = run(*arguments)
         assert result.exit_code == 1
         assert "input itself" in result.stderr
     assert (here / "photo.png").read_bytes() == (here / "a-1.png").read_bytes() == before
+
+
+def test_single_pictures_do_not_ask_for_the_name_that_they_do_not_write(here):
+    (here / "photo-vary.png").write_bytes(b"of another run")
+    assert run("vary", "photo.png", "-n", 2, "--separate").exit_code == 0
+    assert (here / "photo-vary.png").read_bytes() == b"of another run"
+    result = run("vary", "photo.png", "-n", 2, "--separate")
+    assert result.exit_code == 1
+    assert result.stderr.startswith("codec: photo-vary-1.png: exists already")
 
 
 @pytest.mark.parametrize(

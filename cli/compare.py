@@ -37,7 +37,8 @@ def compare(
     ],
     other: Annotated[str, typer.Argument(metavar="B", help="What is compared with it, likewise.")],
     recursive: Annotated[
-        bool, typer.Option("--recursive", "-r", help="Look into subfolders.")
+        bool,
+        typer.Option("--recursive", "-r", help="Look into subfolders, links to folders aside."),
     ] = False,
     device: Device = "auto",
     threads: Threads = None,

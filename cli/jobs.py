@@ -333,8 +333,8 @@ def _run_batch(jobs: list[Job], do: Doing, *, as_json: bool, verb: str) -> None:
 
         for job, outcome in do(jobs, first, lambda done: progress.update(task, completed=done)):
             if isinstance(outcome, Outcome):
-                read += os.path.getsize(job.source)
-                written += os.path.getsize(job.target)
+                read += _size(job.source)
+                written += _size(job.target)
                 _report(outcome, job, as_json, quiet=not as_json)
                 continue
             if isinstance(outcome, ModelError):  # of all jobs alike
@@ -353,6 +353,13 @@ def _run_batch(jobs: list[Job], do: Doing, *, as_json: bool, verb: str) -> None:
     )
     if failed:
         raise typer.Exit(FAILURE)
+
+
+def _size(path: str) -> int:
+    """Bytes of a file; 0 of one that has gone since it was read or written."""
+    with suppress(OSError):
+        return os.path.getsize(path)
+    return 0
 
 
 @contextmanager

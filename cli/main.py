@@ -85,7 +85,9 @@ _DECODE_EXAMPLES = """Examples:
 """
 
 
-_Recursive = Annotated[bool, typer.Option("--recursive", "-r", help="Look into subfolders.")]
+_Recursive = Annotated[
+    bool, typer.Option("--recursive", "-r", help="Look into subfolders, links to folders aside.")
+]
 _Force = Annotated[bool, typer.Option("--force", help="Overwrite files found beside the input.")]
 _Output = Annotated[
     str | None,

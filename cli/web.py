@@ -52,7 +52,8 @@ def web(
     options: dict[str, Any],
     threads: Threads = None,
     recursive: Annotated[
-        bool, typer.Option("--recursive", "-r", help="Look into subfolders.")
+        bool,
+        typer.Option("--recursive", "-r", help="Look into subfolders, links to folders aside."),
     ] = False,
     force: Annotated[bool, typer.Option("--force", help="Write beside other files.")] = False,
 ) -> None:

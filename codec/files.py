@@ -14,8 +14,11 @@ from codec.errors import ImageError, OutputError
 
 
 def files_in(folder: Path, *, recursive: bool) -> list[Path]:
-    """Files of a folder, sorted. Raises ImageError where it, or a folder in it, cannot be read:
-    what is passed over without a word would be lost."""
+    """Files of a folder, sorted; links to files count, links to folders do not.
+
+    A link to nowhere is among them, for reading it to fail: what is passed over without a word is
+    lost. Raises ImageError where the folder, or one in it, cannot be read.
+    """
 
     def fail(error: OSError) -> None:
         raise ImageError(f"{error.filename}: the folder cannot be read ({error.strerror})")
@@ -25,7 +28,7 @@ def files_in(folder: Path, *, recursive: bool) -> list[Path]:
         files += (Path(place, name) for name in names)
         if not recursive:
             folders.clear()
-    return sorted(file for file in files if file.is_file())
+    return sorted(f for f in files if f.is_file() or (f.is_symlink() and not f.exists()))
 
 
 def renamed(path: str, suffix: str) -> str:
@@ -59,14 +62,14 @@ def write_atomic(path: Path, data: bytes) -> None:
     """
     beside: Path | None = None
     try:
-        target = Path(os.path.realpath(path))
-        if target.is_dir():
+        if path.is_dir():
             raise OutputError(f"{path}: is a folder; name a file")
+        if path.exists() and not path.is_file():  # a pipe's link, /dev/stdout, leads to no path
+            path.write_bytes(data)
+            return
+        target = Path(os.path.realpath(path))
         mode = 0o666 & ~_umask()
         if target.exists():
-            if not target.is_file():
-                target.write_bytes(data)
-                return
             if not os.access(target, os.W_OK):
                 raise OutputError(f"{path}: is write-protected")
             mode = stat.S_IMODE(target.stat().st_mode)  # a private file stays one

@@ -13,6 +13,7 @@ from PIL import Image, ImageOps
 from bitstream.container import MAGIC, padded_pixels
 from codec.colour import to_srgb
 from codec.errors import ArgumentError, CodecError, ImageError, LimitError, reason_of
+from codec.exif import exif_of_tiff, is_tiff
 from codec.limits import NEVER_READ
 from codec.picture import Picture
 from codec.pillow_limit import BOMBS, pillow_limit
@@ -143,6 +144,9 @@ def _from_pillow(image: Image.Image, name: str, sixteen: bool) -> Picture:
     xmp = image.info.get("xmp")  # after _upright, which takes the orientation out of it as well
     if image.mode.startswith("I") or image.mode == "F":
         image, sixteen = _reduce_depth(image, name)
+    transparent = image.info.get("transparency")
+    if sixteen and isinstance(transparent, tuple):  # Pillow reduces samples, but not this colour
+        image.info["transparency"] = tuple(value >> 8 for value in transparent)
     if sixteen:
         notes.append("16-bit samples were reduced to 8 bits")
     if image.mode == "CMYK":
@@ -176,7 +180,7 @@ def _upright(image: Image.Image, notes: list[str]) -> tuple[Image.Image, bytes |
         if not exif:
             return image, None
         turned = ImageOps.exif_transpose(image)
-        exif = turned.getexif()
+        exif = exif_of_tiff(image) if is_tiff(image) else turned.getexif()
         exif.pop(0x0112, None)
         return turned, exif.tobytes() if exif else None
     except Exception:  # noqa: BLE001 - damaged EXIF must not cost the picture

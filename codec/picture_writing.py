@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Collection, Iterable
 from typing import Any
 
 import numpy as np
 from PIL import Image, PngImagePlugin
 
 from codec.errors import ArgumentError, ImageError, reason_of
+from codec.exif import exif_of_tiff, is_tiff
 
 #: Formats whose files have a quality.
 _WITH_QUALITY = ("JPEG", "WEBP", "AVIF", "JXL")
@@ -42,40 +44,65 @@ def coded_image(
         ImageError: Pillow cannot write that format, or not this kind of image.
     """
     form = check_writable(suffix, quality)
-    metadata = {k: image.info[k] for k in ("icc_profile", "exif", "xmp") if k in image.info}
-    wanted: set[str] = set(metadata)
+    metadata: dict[str, bytes] = {k: image.info[k] for k in _TITLES if k in image.info}
     options: dict[str, Any] = {"quality": 95, "subsampling": 0} if form == "JPEG" else {}
     if quality is not None:
         options["quality"] = quality
-    notes = []
+    notes: list[str] = []
     if form in _WITHOUT_ALPHA and image.mode in ("LA", "RGBA"):
         if image.getchannel("A").getextrema() != (255, 255):
             notes.append(f"laid over white: {suffix} holds no transparency")
         image = over_white(image)
-    if form == "PNG" and "xmp" in metadata:
-        text = PngImagePlugin.PngInfo()
-        text.add_itxt("XML:com.adobe.xmp", metadata.pop("xmp").decode("utf-8", "replace"))
-        options["pnginfo"] = text
     if form == "ICO":  # by default it holds icons of some sizes, the picture itself not among them
         options["sizes"] = [image.size]
-    try:
-        data = _save(image, form, options | metadata)
-    except Exception as error:  # noqa: BLE001 - Pillow's plugins raise anything
-        reason = reason_of(error)
-    else:
-        return data, notes + _not_held(data, image, wanted, suffix)
-    options.pop("pnginfo", None)
-    notes.append(f"metadata left out: {suffix} refused it ({reason})")
-    try:
-        data = _save(image, form, options)
-    except Exception as error:
-        raise ImageError(
-            f"{suffix}: cannot hold this {image.mode} image ({reason_of(error)})"
-        ) from error
-    return data, notes + _not_held(data, image, set(), suffix)
+    refusal: Exception | None = None
+    for left in _LEFT_OUT:
+        if not set(left) <= metadata.keys():
+            continue
+        kept = {key: value for key, value in metadata.items() if key not in left}
+        try:
+            data = _save(image, form, options | _as_options(kept, form))
+        except Exception as error:  # noqa: BLE001 - Pillow's plugins raise anything
+            refusal = refusal or error
+            continue
+        if left:
+            why = reason_of(refusal) if refusal else ""
+            notes.append(f"{_names(left)} left out: {suffix} refused it ({why})")
+        return data, notes + _not_held(data, image, kept, suffix)
+    raise ImageError(
+        f"{suffix}: cannot hold this {image.mode} image ({reason_of(refusal) if refusal else ''})"
+    ) from refusal
 
 
-def _not_held(data: bytes, image: Image.Image, metadata: set[str], suffix: str) -> list[str]:
+_TITLES = {"icc_profile": "ICC profile", "exif": "EXIF", "xmp": "XMP"}
+#: Of metadata that a format refuses: as little as possible; the profile last, without which colours
+#: are others.
+_LEFT_OUT: tuple[tuple[str, ...], ...] = (
+    (),
+    ("xmp",),
+    ("exif",),
+    ("exif", "xmp"),
+    ("icc_profile",),
+    ("icc_profile", "exif"),
+    ("icc_profile", "xmp"),
+    ("icc_profile", "exif", "xmp"),
+)
+
+
+def _names(keys: Iterable[str]) -> str:
+    return ", ".join(_TITLES[key] for key in keys)
+
+
+def _as_options(metadata: dict[str, bytes], form: str) -> dict[str, Any]:
+    """What Pillow's writer of a format is told of metadata."""
+    if form != "PNG" or "xmp" not in metadata:
+        return metadata
+    text = PngImagePlugin.PngInfo()
+    text.add_itxt("XML:com.adobe.xmp", metadata["xmp"].decode("utf-8", "replace"))
+    return {k: v for k, v in metadata.items() if k != "xmp"} | {"pnginfo": text}
+
+
+def _not_held(data: bytes, image: Image.Image, metadata: Collection[str], suffix: str) -> list[str]:
     """What of a picture and its metadata is not in its file, in words.
 
     Raises:
@@ -84,19 +111,19 @@ def _not_held(data: bytes, image: Image.Image, metadata: set[str], suffix: str) 
     try:
         written = Image.open(io.BytesIO(data))
     except Exception:  # noqa: BLE001 - of formats that are written but not read
-        return []
+        unknown = f"{_names(metadata)} may be missing: {suffix} files cannot be read back to see"
+        return [unknown] if metadata else []
     with written:
         if written.size != image.size:
             width, height = image.size
             raise ImageError(f"{suffix}: cannot hold a picture of {width}×{height} pixels")
         there = {
             "icc_profile": "icc_profile" in written.info,
-            "exif": bool(written.info.get("exif") or written.getexif()),
+            "exif": bool(exif_of_tiff(written) if is_tiff(written) else written.getexif()),
             "xmp": "xmp" in written.info or "XML:com.adobe.xmp" in written.info,
         }
-        titles = {"icc_profile": "ICC profile", "exif": "EXIF", "xmp": "XMP"}
-        lost = [titles[key] for key, held in there.items() if key in metadata and not held]
-        notes = [f"{', '.join(lost)} left out: {suffix} does not hold it"] if lost else []
+        lost = [key for key, held in there.items() if key in metadata and not held]
+        notes = [f"{_names(lost)} left out: {suffix} does not hold it"] if lost else []
         if written.mode == "P" and image.mode != "P":
             notes.append(f"reduced to 256 colours: {suffix} holds no more")
         return notes

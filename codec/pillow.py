@@ -18,7 +18,8 @@ own plugins do; with ``ImageFile.LOAD_TRUNCATED_IMAGES`` set it loads what is wh
 
 *Saving* takes the options of :func:`codec.encode` by their names. As elsewhere in Pillow, EXIF and
 XMP are written when they are given (``exif=image.getexif()``), an ICC profile also where ``info``
-has it. An EXIF orientation is applied to the pixels.
+has it. The orientation of EXIF that is given is applied to the pixels; that of an image just opened
+is left alone, here too: ``ImageOps.exif_transpose(image)`` turns it.
 """
 
 from __future__ import annotations

@@ -72,7 +72,12 @@ def original_pixels(item: Item, max_pixels: int | None) -> np.ndarray:
     if item.original is None:
         raise ImageError(f"{item.title}: there is no original beside it")
     source = item.original
-    changed = source.stat().st_mtime_ns if isinstance(source, Path) else 0
+    try:
+        changed = source.stat().st_mtime_ns if isinstance(source, Path) else 0
+    except OSError as error:
+        raise ImageError(
+            f"{item.title}: its original cannot be read ({error.strerror or error})"
+        ) from error
     rgb = _pixels(source, changed, max_pixels)
     about = codec.info(item.read(), max_pixels=max_pixels)
     if rgb.shape[:2] != (about.height, about.width):

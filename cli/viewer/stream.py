@@ -68,6 +68,7 @@ class _Showing:
         self._arrived = asyncio.Event()
         self._received = 0
         self._latest: Image.Image | None = None
+        self._in_full = False
         self._started = time.perf_counter()
         self.scores: list[asyncio.Task[None]] = []
 
@@ -109,7 +110,8 @@ class _Showing:
             while (frame := await self._workers.code(next, frames, None)) is not None:
                 await self._show(frame.image, frame.layers, frame.scale, frame.end)
         result = await self._workers.code(decoder.finish)
-        if result.layers < result.layers_declared or result.layers < 3:
+        # A frame in full size is of all three layers: not of fewer, nor of some stages of z2.
+        if not self._in_full or result.layers < result.layers_declared or result.layers < 3:
             await self._show(result.image, result.layers, 1, len(self._data))
         seconds = self._seconds()
         await asyncio.gather(*self.scores)
@@ -128,7 +130,7 @@ class _Showing:
             end=end,
             seconds=self._seconds(),
         )
-        self._latest = image
+        self._latest, self._in_full = image, scale == 1
         if self._original is not None:
             self.scores.append(asyncio.create_task(self._score(image, layers, scale)))
 

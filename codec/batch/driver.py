@@ -15,7 +15,7 @@ from typing import Any
 from codec.batch import extra
 from codec.batch.engines import Engine, make_engine
 from codec.batch.manifest import Manifest
-from codec.batch.planning import Plan, Unit, make_plan
+from codec.batch.planning import Plan, Unit, make_plan, spare_results
 from codec.batch.records import FAILED, Row, coded_size, recordable
 from codec.batch.repairing import units_to_repair
 from codec.batch.settings import Settings
@@ -120,8 +120,8 @@ def run(
         raise ArgumentError(f"--workers takes 1 or more, not {workers}")
     resume = resume or retry_failed or repair
     started = time.monotonic()
-    plan = make_plan(settings)
     place = manifest or f"{settings.destination.rstrip('/')}/manifest.parquet"
+    plan = make_plan(settings, place)
     record = Manifest(place, settings.lasting(), resume=resume, force=force)
     settings = replace(settings, staging=record.staging)
     results = Store(settings.destination, settings.staging)
@@ -139,6 +139,7 @@ def run(
                 rows = list(_newest(record))
                 broken = units_to_repair(rows, plan, settings, workers=workers, engine=engine)
             todo = _remaining(plan, _newest(record), summary, retry_failed, broken)
+            spare_results(todo, lambda: _kept(_newest(record), todo), settings.suffix)
         if todo:
             workforce = make_engine(engine, settings, plan.root, workers, len(todo))
             _drive(workforce, todo, record, summary, started, watch, on_stop)
@@ -173,10 +174,9 @@ def _drive(
             summary.seconds = time.monotonic() - started
             stuck = stuck + 1 if done.stuck else 0
             if stuck >= STUCK:
-                why = next(r["error"] for r in reversed(done.rows) if r["status"] == FAILED)
                 raise BatchError(
-                    f"{stuck} results in a row could not be written, the last: {why}; once that "
-                    "is mended, --resume --retry-failed goes on"
+                    f"{stuck} results in a row could not be written, the last: {done.stuck}; once "
+                    "that is mended, --resume --retry-failed goes on"
                 )
             if watch is not None:
                 watch(done, summary, total)
@@ -213,6 +213,12 @@ def _remaining(
     summary.before = len(done)
     summary.failed_before = sum(failed[unit] for unit in done)
     return [unit for unit in plan.units if recordable(unit.name) not in done]
+
+
+def _kept(rows: Iterable[Row], todo: list[Unit]) -> Iterator[str]:
+    """Results of files that are not worked on again."""
+    again = {recordable(unit.name) for unit in todo}
+    return (r["result"] for r in rows if r["result"] and (r["shard"] or r["path"]) not in again)
 
 
 @contextmanager

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import fnmatch
 from functools import cache
 from pathlib import PurePosixPath
 
 from codec.batch.records import recordable
 from codec.batch.settings import DECODE, Settings
-from codec.batch.stores import Found, Store, split_place
+from codec.batch.stores import Found, Store, absolute, split_place
 from codec.errors import ArgumentError, ImageError
 from codec.files import result_names
 from codec.limits import NEVER_READ
@@ -71,14 +71,16 @@ class Plan:
         return sum(len(unit.entries) for unit in self.units)
 
 
-def make_plan(settings: Settings) -> Plan:
-    """Look at a source and cut it into units.
+def make_plan(settings: Settings, manifest: str) -> Plan:
+    """Look at a source and cut it into units; what the run itself writes below it is no source.
 
     Raises:
         ImageError: it cannot be listed, or holds nothing to work on.
         ArgumentError: its kind does not go with the settings.
     """
     root, files = _listed(settings.source)
+    own = _below(root, settings.destination), _below(root, manifest)
+    files = [f for f in files if not any(o and (f.path + "/").startswith(o) for o in own)]
     shards = [f for f in files if f.path.endswith(SHARD)]
     pictures = [f for f in files if accepted(settings.kind)(f.path)]
     if shards and pictures:
@@ -98,6 +100,12 @@ def make_plan(settings: Settings) -> Plan:
         what = ".cci file" if settings.kind == DECODE else "image"
         raise ImageError(f"{settings.source}: holds no {what} and no tar shard")
     return Plan(root, units, listing)
+
+
+def _below(root: str, place: str) -> str | None:
+    """The path of a place that lies below a root, with a slash; None of one that does not."""
+    path, above = absolute(place) + "/", absolute(root).rstrip("/") + "/"
+    return path.removeprefix(above) if path.startswith(above) and path != above else None
 
 
 def _listed(source: str) -> tuple[str, list[Found]]:
@@ -151,3 +159,28 @@ def _entries(files: Iterable[Found], suffix: str) -> Iterable[Entry]:
     files = list(files)
     for f, target in zip(files, result_names([f.path for f in files], suffix), strict=True):
         yield Entry(f.path, f.size, recordable(target))  # the manifest must be able to name it
+
+
+def spare_results(units: list[Unit], kept: Callable[[], Iterable[str]], suffix: str) -> None:
+    """Name the results of units so that they replace none of those that are ``kept``.
+
+    Since a run began a.png may have gone and a.bmp come. Both results would be a.cci, which is all
+    that is left of a.png: the second becomes a.bmp.cci. Shards have their names from elsewhere.
+    """
+    single = [unit for unit in units if unit.shard is None]
+    wanted = {entry.target for unit in single for entry in unit.entries}
+    if wanted.isdisjoint(kept()):  # a set of all names may be large
+        return
+    kept_names = set(kept())
+    taken = kept_names | wanted
+    for unit in single:
+        entries = []
+        for entry in unit.entries:
+            target = entry.target
+            if target in kept_names:
+                target = recordable(entry.path + suffix)
+                while target in taken:
+                    target += suffix
+                taken.add(target)
+            entries.append(replace(entry, target=target))
+        unit.entries = entries

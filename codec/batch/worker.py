@@ -41,11 +41,11 @@ class _Loaded:
 
 @dataclass
 class Done:
-    """A finished unit. ``stuck`` says that the destination did not take it."""
+    """A finished unit. ``stuck`` says why the destination did not take all of it."""
 
     unit: Unit
     rows: list[Row]
-    stuck: bool = False
+    stuck: str | None = None
 
 
 class _End:
@@ -210,52 +210,59 @@ class Worker:
     def _write_all(self, coded: Queue, done: Callable[[Done], None]) -> None:
         rows: list[Row] = []
         shard: ShardWriter | None = None
-        stuck = False
+        stuck: str | None = None  # why a result of the unit could not be written
+        left: str | None = None  # why a file that goes along could not
         while (item := coded.get()) is not None:
             unit, part, row, result = item
             if isinstance(part, _End):
                 if shard is not None:
-                    stuck |= not self._finish_shard(shard, rows)
+                    stuck = self._finish_shard(shard, rows) or stuck
+                if left is not None:  # it has no row of its own: its shard is to be done again
+                    _fail(rows, left)
+                if stuck is not None and not rows:  # a shard without pictures
+                    rows.append({"path": unit.name, "shard": unit.shard} | _failure(stuck))
                 done(Done(unit, rows, stuck))
-                rows, shard, stuck = [], None, False
+                rows, shard, stuck, left = [], None, None, None
                 continue
             if unit.shard_out and shard is None and self._sink is not None:
                 shard = ShardWriter(self._sink, unit.shard_out)
             content = part.data if part.entry is None else result
             if content is not None and self._sink is not None:
                 target = part.entry.target if part.entry else part.name
-                stuck |= not self._place(shard, unit, target, content, row)
+                error = self._place(shard, unit, target, content, row)
+                stuck = error or stuck
+                if error is not None and part.entry is None:
+                    left = f"a file that goes along: {error}"
             if part.entry is not None:
                 rows.append(row | {"shard": unit.shard})
 
     def _place(
         self, shard: ShardWriter | None, unit: Unit, target: str, content: bytes, row: Row
-    ) -> bool:
-        """Write one result; False where that failed, which its row then says."""
+    ) -> str | None:
+        """Write one result; why that failed, which its row then says too."""
         if shard is not None:
             shard.add(target, content)
             row["result"] = f"{unit.shard_out}/{target}"
-            return True
+            return None
         if unit.shard_in:
             target = f"{unit.shard_in.removesuffix('.tar')}/{target}"
         row["result"] = target
         return self._try(lambda: self._sink.write(target, content), [row])  # type: ignore[union-attr]
 
-    def _finish_shard(self, shard: ShardWriter, rows: list[Row]) -> bool:
+    def _finish_shard(self, shard: ShardWriter, rows: list[Row]) -> str | None:
         try:
-            return self._try(shard.finish, [row for row in rows if row["status"] == OK])
+            return self._try(shard.finish, rows)
         finally:
             shard.discard()
 
     @staticmethod
-    def _try(write: Callable[[], None], rows: list[Row]) -> bool:
+    def _try(write: Callable[[], None], rows: list[Row]) -> str | None:
         try:
             write()
         except OutputError as error:
-            for row in rows:
-                row |= {"status": FAILED, "error": str(error), "result": None, "bytes": None}
-            return False
-        return True
+            _fail(rows, str(error))
+            return str(error)
+        return None
 
 
 def _at_hand(loaded: Queue) -> list[Any]:
@@ -281,6 +288,17 @@ def _row(part: _Loaded) -> Row:
     if part.entry is not None:
         row["size"] = len(part.data) if part.data is not None else part.entry.size
     return row
+
+
+def _failure(error: str) -> Row:
+    return {"status": FAILED, "error": error, "result": None, "bytes": None}
+
+
+def _fail(rows: list[Row], error: str) -> None:
+    """Of rows that came well so far."""
+    for row in rows:
+        if row.get("status") == OK:
+            row |= _failure(error)
 
 
 def _message(error: CodecError) -> str:

@@ -175,6 +175,22 @@ def test_a_source_that_grew_is_caught_up_with(tmp_path, crop):
     assert set(rows_of(tmp_path / "out" / "manifest.parquet")) == {"a.png", "b.png"}
 
 
+def test_results_of_files_that_are_gone_are_not_replaced(tmp_path, crop):
+    """The .cci file may be all that is left of a picture."""
+    (tmp_path / "in").mkdir()
+    out = tmp_path / "out"
+    for form in ("png", "bmp", "tif"):
+        Image.fromarray(crop[:40, :40]).save(tmp_path / "in" / f"a.{form}")
+        assert run(tmp_path / "in", out, "-w", 1, "--resume").exit_code == 0
+        (tmp_path / "in" / f"a.{form}").unlink()
+    Image.fromarray(crop[:40, :40]).save(tmp_path / "in" / "b.png")
+    assert run(tmp_path / "in", out, "-w", 1, "--repair").exit_code == 0
+    rows = rows_of(out / "manifest.parquet")
+    named = {"a.png": "a.cci", "a.bmp": "a.bmp.cci", "a.tif": "a.tif.cci", "b.png": "b.cci"}
+    assert {path: row["result"] for path, row in rows.items()} == named
+    assert list(results(out)) == sorted(named.values())
+
+
 def test_failures_are_tried_again_when_asked(tmp_path, crop):
     (tmp_path / "in").mkdir()
     (tmp_path / "in" / "a.png").write_bytes(b"not yet")

@@ -140,6 +140,32 @@ def test_numbered_shards_are_resumed_only_from_the_same_files(tmp_path, crop):
     assert "another listing" in result.stderr
 
 
+def test_shards_written_below_their_source_are_no_part_of_it(tmp_path, crop):
+    make_pictures(tmp_path / "in", crop, 3)
+    shards = tmp_path / "in" / "coded"
+    for _ in range(2):  # begun, and resumed
+        result = run(tmp_path / "in", shards, "-w", 1, "--shards", 2, "--resume")
+        assert result.exit_code == 0, result.stderr
+    assert sorted(results(shards)) == ["shard-000000.tar", "shard-000001.tar"]
+
+
+def test_a_label_that_cannot_be_written_is_on_record(shards, tmp_path):
+    make_shard(shards / "labels.tar", {"a.json": b"{}"})
+    blocked = [tmp_path / "out" / "train-0" / "0001.json", tmp_path / "out" / "labels" / "a.json"]
+    for folder in blocked:
+        folder.mkdir(parents=True)
+    result = run(shards, tmp_path / "out", "-w", 1, "--shards", 0, "--json")
+    assert (figures(result)["ok"], figures(result)["failed"]) == (3, 5)
+    rows = rows_of(tmp_path / "out" / "manifest.parquet")
+    assert "a file that goes along" in rows["train-0.tar/0000.png"]["error"]
+    assert "0001.json" in rows["train-0.tar/0000.png"]["error"]
+    assert "a.json" in rows["labels.tar"]["error"]
+    blocked[0].rmdir()
+    again = run(shards, tmp_path / "out", "-w", 1, "--shards", 0, "--retry-failed", "--json")
+    assert (figures(again)["ok"], figures(again)["failed"]) == (6, 2)
+    assert (tmp_path / "out" / "train-0" / "0001.json").read_bytes() == b'{"label": 1}'
+
+
 def test_members_stay_below_their_shard(tmp_path, crop):
     make_shard(tmp_path / "in" / "a.tar", {"../../up.png": coded(crop[:40, :40])})
     assert run(tmp_path / "in", tmp_path / "out", "-w", 1, "--shards", 0).exit_code == 0

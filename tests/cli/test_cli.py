@@ -274,7 +274,7 @@ def test_metadata_a_format_cannot_hold_is_left_out_with_a_note(here):
     (here / "odd.cci").write_bytes(data)
     result = run("decode", "odd.cci", "-o", "odd.tif")
     assert result.exit_code == 0
-    assert "metadata left out" in result.stderr
+    assert "EXIF left out" in result.stderr
     assert Image.open("odd.tif").size == (120, 96)
 
 

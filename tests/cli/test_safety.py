@@ -133,3 +133,40 @@ def test_a_file_whose_graphics_are_not_shown_says_so(here):
     assert "are not shown" not in run("decode", "page.cci", "-o", "x.png").stderr
     assert "cut after the last layer" in run("info", "cut.cci").stdout
     assert "cut" not in run("info", "page.cci").stdout
+
+
+def test_a_link_to_nowhere_is_a_failure_and_not_passed_over(here):
+    (here / "in").mkdir()
+    shutil.copy("photo.png", here / "in")
+    (here / "in" / "gone.png").symlink_to("missing.png")
+    result = run("encode", "in", "-o", "out")
+    assert result.exit_code == 1
+    assert "gone.png: no such file" in result.stderr
+    assert [path.name for path in (here / "out").iterdir()] == ["photo.cci"]
+
+
+def test_an_input_that_vanishes_once_it_is_read_ends_nothing(here, monkeypatch):
+    (here / "in").mkdir()
+    for name in "ab":
+        shutil.copy("photo.png", here / "in" / f"{name}.png")
+    encode = codec.encode_detailed
+
+    def encode_and_remove(source, **options):
+        result = encode(source, **options)
+        os.unlink(source)
+        return result
+
+    monkeypatch.setattr(codec, "encode_detailed", encode_and_remove)
+    result = run("encode", "in", "-o", "out")
+    assert result.exit_code == 0, result.stderr
+    assert "2 of 2 files" in result.stdout
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/stdout"), reason="needs devices as files")
+def test_a_pipe_given_as_a_device_is_written_to(here):
+    command = [sys.executable, "-m", "cli.main", "encode", "photo.png", "-o", "/dev/stdout"]
+    paths = os.pathsep.join(p for p in sys.path if p)
+    environment = os.environ | {"PYTHONPATH": paths}
+    result = subprocess.run(command, capture_output=True, check=True, env=environment)
+    coded = codec.encode("photo.png")
+    assert result.stdout.startswith(coded)  # and then the line for people

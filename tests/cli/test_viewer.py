@@ -172,6 +172,15 @@ def test_a_cut_file_ends_in_full_size_and_says_so(viewer, folder):
     assert "cut" in found[-1][0]["notes"][0]
 
 
+def test_a_file_of_some_stages_ends_in_full_size(viewer, crop):
+    data = codec.encode(crop, model="convdraw", stages=6)
+    name = json.loads(viewer.post("/api/encode?title=some.cci", data)[1])["name"]
+    found = list(messages(viewer.get(f"/api/stream?file={name}")[1]))
+    frames = [(head, body) for head, body in found if head["type"] == "frame"]
+    assert [head["scale"] for head, _ in frames] == [4, 2, 1]
+    assert np.array_equal(pixels(frames[-1][1]), np.array(codec.decode(data)))
+
+
 def test_layers_and_fill_are_those_of_decode(viewer, folder):
     for layers, fill, seed in ((1, "mean", 0), (1, "sample", 4), (2, "sample", 4)):
         query = f"file=photo.cci&layers={layers}&fill={fill}&seed={seed}"

@@ -16,7 +16,7 @@ from codec.batch import extra
 from codec.batch.engines import Engine, make_engine
 from codec.batch.manifest import Manifest
 from codec.batch.planning import Plan, Unit, make_plan, spare_results
-from codec.batch.records import FAILED, Row, coded_size, recordable
+from codec.batch.records import FAILED, GONE, Row, coded_size, newest, recordable
 from codec.batch.repairing import units_to_repair
 from codec.batch.settings import Settings
 from codec.batch.stores import Store, absolute
@@ -133,16 +133,18 @@ def run(
         if settings.shards:
             record.pin("listing", plan.listing)
         todo = plan.units
+        failures: dict[str, set[str]] = {}
         if resume:
             broken: set[str] = set()
             if repair:
-                rows = list(_newest(record))
+                rows = list(newest(record.rows()))
                 broken = units_to_repair(rows, plan, settings, workers=workers, engine=engine)
-            todo = _remaining(plan, _newest(record), summary, retry_failed, broken)
-            spare_results(todo, lambda: _kept(_newest(record), todo), settings.suffix)
+            failures = _failures(newest(record.rows()))
+            todo = _remaining(plan, newest(record.rows()), summary, retry_failed, broken)
+            spare_results(todo, lambda: _kept(newest(record.rows()), todo), settings.suffix)
         if todo:
             workforce = make_engine(engine, settings, plan.root, workers, len(todo))
-            _drive(workforce, todo, record, summary, started, watch, on_stop)
+            _drive(workforce, todo, failures, record, summary, started, watch, on_stop)
         if not summary.interrupted:
             record.finish()
             results.clear_staging()
@@ -155,6 +157,7 @@ def run(
 def _drive(
     engine: Engine,
     todo: list[Unit],
+    failures: dict[str, set[str]],
     record: Manifest,
     summary: Summary,
     started: float,
@@ -169,7 +172,7 @@ def _drive(
 
     with _interruptible(on_stop) as interrupted:
         for done in engine.run(iter(todo), on_facts=on_facts, stopping=interrupted.is_set):
-            record.add(done.rows)
+            record.add(done.rows + _taken_back(done, failures))
             summary.count(done)
             summary.seconds = time.monotonic() - started
             stuck = stuck + 1 if done.stuck else 0
@@ -183,13 +186,21 @@ def _drive(
         summary.interrupted = summary.units < len(todo)
 
 
-def _newest(record: Manifest) -> Iterator[Row]:
-    """The row that counts of each path."""
-    seen: set[str] = set()
-    for row in record.rows():
-        if row["path"] not in seen:
-            seen.add(row["path"])
-            yield row
+def _failures(rows: Iterable[Row]) -> dict[str, set[str]]:
+    """What failed in each unit."""
+    found: dict[str, set[str]] = {}
+    for row in rows:
+        if row["status"] == FAILED:
+            found.setdefault(row["shard"] or row["path"], set()).add(row["path"])
+    return found
+
+
+def _taken_back(done: Done, failures: dict[str, set[str]]) -> list[Row]:
+    """Rows that take back the failures of a unit that came up in it no more, such as that of a
+    shard that could not be read to its end."""
+    before = failures.get(recordable(done.unit.name), set())
+    again = {recordable(row["path"]) for row in done.rows}
+    return [{"path": p, "status": GONE, "shard": done.unit.shard} for p in sorted(before - again)]
 
 
 def _remaining(

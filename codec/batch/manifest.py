@@ -24,6 +24,7 @@ from codec.batch.records import (
     COLUMNS,
     Row,
     journal_rows,
+    newest,
     newest_first,
     read_settings,
     recordable,
@@ -227,15 +228,11 @@ class Manifest:
         import pyarrow.parquet as pq
 
         self.flush()
-        seen: set[str] = set()
         batch: list[Row] = []
         whole = schema(self.settings)
         with self._writing(), tempfile.NamedTemporaryFile(suffix=".parquet") as file:
             with pq.ParquetWriter(file.name, whole) as writer:
-                for row in self.rows():
-                    if row["path"] in seen:
-                        continue
-                    seen.add(row["path"])
+                for row in newest(self.rows()):
                     batch.append(row)
                     if len(batch) == _PART_ROWS:
                         writer.write_table(pa.Table.from_pylist(batch, schema=whole))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from codec.batch.stores import Store, split_place
@@ -13,6 +13,9 @@ from codec.errors import CodecError, ImageError
 Row = dict[str, Any]
 
 OK, FAILED = "ok", "failed"
+#: Of a row that takes an older one of its path back, and is not told of itself: a shard that could
+#: not be read had one, and now its members have theirs.
+GONE = "gone"
 #: Name of a column → name of its type in pyarrow.
 COLUMNS = {
     "path": "string",  # of the input, below the source; SHARD.tar/MEMBER for shards
@@ -80,11 +83,17 @@ def read_rows(place: str) -> Iterator[Row]:
     if not begun and home.size(name) is None:
         raise ImageError(f"{place}: no such manifest")
     names = [f.path for f in parts.list()] if begun else []
+    yield from newest(_all_rows(home, name, parts, names))
+
+
+def newest(rows: Iterable[Row]) -> Iterator[Row]:
+    """The row that counts of each path, the first one."""
     seen: set[str] = set()
-    for row in _all_rows(home, name, parts, names):
+    for row in rows:
         if row["path"] not in seen:
             seen.add(row["path"])
-            yield row
+            if row["status"] != GONE:
+                yield row
 
 
 def _all_rows(home: Store, name: str, parts: Store, names: list[str]) -> Iterator[Row]:

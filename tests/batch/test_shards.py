@@ -104,7 +104,8 @@ def test_a_cut_shard_gives_what_is_whole_and_is_on_record(shards, tmp_path):
     path = shards / "train-0.tar"
     with tarfile.open(path) as tar:
         last = tar.getmembers()[-2]
-    path.write_bytes(path.read_bytes()[: last.offset_data + 20])
+    whole = path.read_bytes()
+    path.write_bytes(whole[: last.offset_data + 20])
     out = tmp_path / "out"
     assert run(f"{path}", out, "-w", 1).exit_code == 1
     rows = rows_of(out / "manifest.parquet")
@@ -113,6 +114,12 @@ def test_a_cut_shard_gives_what_is_whole_and_is_on_record(shards, tmp_path):
         "0000.cci",
         "0001.cci",
     ]
+    path.write_bytes(whole)
+    for _ in range(2):  # mended, the shard is no longer told of: there is nothing to do again
+        assert run(f"{path}", out, "-w", 1, "--retry-failed").exit_code == 0
+        rows = rows_of(out / "manifest.parquet")
+        assert list(rows) == [f"train-0.tar/{n:04d}.png" for n in range(3)]
+    assert "3 of 3 results sound" in run("--verify", out, "-w", 1).stdout
 
 
 def test_a_shard_is_done_whole_or_again(shards, tmp_path, crop):
@@ -164,6 +171,9 @@ def test_a_label_that_cannot_be_written_is_on_record(shards, tmp_path):
     again = run(shards, tmp_path / "out", "-w", 1, "--shards", 0, "--retry-failed", "--json")
     assert (figures(again)["ok"], figures(again)["failed"]) == (6, 2)
     assert (tmp_path / "out" / "train-0" / "0001.json").read_bytes() == b'{"label": 1}'
+    blocked[1].rmdir()
+    run(shards, tmp_path / "out", "-w", 1, "--shards", 0, "--retry-failed")
+    assert "labels.tar" not in rows_of(tmp_path / "out" / "manifest.parquet")
 
 
 def test_members_stay_below_their_shard(tmp_path, crop):

@@ -33,7 +33,17 @@ from models.weights_file import weights_info
 #: What weights are judged by: beside it, and more with the perceptual metrics.
 JUDGES = ("jpeg", "jpeg2000", "avif-psnr")
 PERCEPTUAL_JUDGES = (
-    *("jpeg", "jpegli", "webp", "jpeg2000", "avif-psnr", "avif-psnr-4", "avif-iq", "avif-iq-4"),
+    *(
+        "jpeg",
+        "jpeg-444",
+        "jpegli",
+        "webp",
+        "jpeg2000",
+        "avif-psnr",
+        "avif-psnr-4",
+        "avif-iq",
+        "avif-iq-4",
+    ),
     "jxl",
 )
 

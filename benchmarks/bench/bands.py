@@ -1,4 +1,4 @@
-"""Bits at equal quality between two mean curves: over all they share, and by bands of PSNR.
+"""Bits at equal quality between two mean curves: over all they share, and by bands of quality.
 
 One figure over the whole range hides codecs that win at low rates and lose at high ones. A curve is
 an array of rows (setting, bpp, quality), by increasing bpp.
@@ -16,12 +16,34 @@ from scipy.interpolate import Akima1DInterpolator
 from benchmarks.bench.curves import delta, mean_curves, rising
 from benchmarks.bench.records import Record
 
-#: Bounds of the bands of PSNR in dB.
-BANDS = {
-    "below 30 dB": (-math.inf, 30.0),
-    "30-36 dB": (30.0, 36.0),
-    "above 36 dB": (36.0, math.inf),
+_LOWEST, _HIGHEST = -math.inf, math.inf
+#: Metric → the names and bounds of its bands, as curves have it; butteraugli counts negatively.
+#: SSIMULACRA2 of 50 and 70 are medium and high quality by its authors. Photographs of a quarter
+#: megapixel pass from band to band at about 0.2 and 0.5 bpp, whatever the metric.
+BANDS: dict[str, dict[str, tuple[float, float]]] = {
+    "psnr": {
+        "below 30 dB": (_LOWEST, 30.0),
+        "30-36 dB": (30.0, 36.0),
+        "above 36 dB": (36.0, _HIGHEST),
+    },
+    "ssimulacra2": {
+        "below 50": (_LOWEST, 50.0),
+        "50-70": (50.0, 70.0),
+        "above 70": (70.0, _HIGHEST),
+    },
+    "ms_ssim": {
+        "below 15 dB": (_LOWEST, 15.0),
+        "15-20 dB": (15.0, 20.0),
+        "above 20 dB": (20.0, _HIGHEST),
+    },
+    "butteraugli": {
+        "worse than 3": (_LOWEST, -3.0),
+        "3-1.5": (-3.0, -1.5),
+        "better than 1.5": (-1.5, _HIGHEST),
+    },
 }
+#: Beside the bands of a metric, where images are judged one by one.
+OVERALL = "overall"
 _GRID = 2000
 
 
@@ -69,13 +91,18 @@ def band_rate(
     return BandRate(percent, low, high, (high - low) / (max(highs) - min(lows)))
 
 
-def band_rates(anchor: np.ndarray, test: np.ndarray) -> dict[str, BandRate | None]:
-    """:func:`band_rate` in each of :data:`BANDS`."""
-    return {name: band_rate(anchor, test, band) for name, band in BANDS.items()}
+def band_rates(
+    anchor: np.ndarray, test: np.ndarray, metric: str = "psnr"
+) -> dict[str, BandRate | None]:
+    """:func:`band_rate` in each of the metric's :data:`BANDS`."""
+    return {name: band_rate(anchor, test, band) for name, band in BANDS[metric].items()}
 
 
-def means_of_images(points: Iterable[Record], anchor: str) -> dict[str, tuple[float, int]]:
-    """Per band the mean over images of each image's own rate against an anchor, and how many count.
+def means_of_images(
+    points: Iterable[Record], anchor: str, metric: str = "psnr"
+) -> dict[str, tuple[float, int]]:
+    """Per band, and :data:`OVERALL`, the mean over images of each image's own rate against an
+    anchor, and how many count.
 
     Where the mean curves speak of the set, this speaks of its images: a large image counts as much
     as one that codes in few bits.
@@ -84,10 +111,11 @@ def means_of_images(points: Iterable[Record], anchor: str) -> dict[str, tuple[fl
     for point in points:
         if point.codec in ("ours", anchor):
             of_image.setdefault(point.image, []).append(point)
-    rates: dict[str, list[float]] = {name: [] for name in BANDS}
+    rates: dict[str, list[float]] = {name: [] for name in (OVERALL, *BANDS[metric])}
     for members in of_image.values():
-        curves = mean_curves(members, "psnr")
+        curves = mean_curves(members, metric)
         if len(curves) == 2:
-            for name, rate in band_rates(curves[anchor], curves["ours"]).items():
+            pair = curves[anchor], curves["ours"]
+            for name, rate in ({OVERALL: band_rate(*pair)} | band_rates(*pair, metric)).items():
                 rates[name] += [] if rate is None else [rate.percent]
     return {name: (float(np.mean(v)), len(v)) for name, v in rates.items() if v}

@@ -27,11 +27,21 @@ def _stored(rates: dict[str, BandRate | None]) -> dict[str, Any]:
     }
 
 
+def _of_images(
+    points: Sequence[Record], anchors: Sequence[str], metric: str
+) -> dict[str, dict[str, list[float]]]:
+    return {
+        name: {k: [round(v, 2), n] for k, (v, n) in means_of_images(points, name, metric).items()}
+        for name in anchors
+    }
+
+
 def judge(points: Sequence[Record]) -> dict[str, Any]:
     """All figures of a run, as its results file stores them.
 
     ``bd_rate_percent`` and ``bands`` compare mean curves with each anchor's; ``bands_of_images``
-    holds [mean over images of the image's own rate, images that count].
+    holds [mean over images of the image's own rate, images that count]. Of other metrics than PSNR
+    they are called ``bd_rate_METRIC_percent``, ``bands_METRIC`` and ``bands_of_images_METRIC``.
     """
     curves = mean_curves(points, "psnr")
     anchors = [name for name in OTHERS if name in curves]
@@ -39,17 +49,20 @@ def judge(points: Sequence[Record]) -> dict[str, Any]:
     result: dict[str, Any] = {
         "bd_rate_percent": {name: bd_rate(curves[name], ours) for name in anchors},
         "bands": {name: _stored(band_rates(curves[name], ours)) for name in anchors},
-        "bands_of_images": {
-            name: {k: [round(v, 2), n] for k, (v, n) in means_of_images(points, name).items()}
-            for name in anchors
-        },
+        "bands_of_images": _of_images(points, anchors, "psnr"),
     }
     seen = {metric: mean_curves(points, metric) for metric in PERCEPTUAL}
     for metric, means in seen.items():
-        if "ours" in means:
-            result[f"bd_rate_{metric}_percent"] = {
-                name: bd_rate(means[name], means["ours"]) for name in anchors if name in means
-            }
+        if "ours" not in means:
+            continue
+        own, known = means["ours"], [name for name in anchors if name in means]
+        result |= {
+            f"bd_rate_{metric}_percent": {name: bd_rate(means[name], own) for name in known},
+            f"bands_{metric}": {
+                name: _stored(band_rates(means[name], own, metric)) for name in known
+            },
+            f"bands_of_images_{metric}": _of_images(points, known, metric),
+        }
     compared = checks.against_jpeg(points)
     return result | {
         "rising_layers": checks.rising_layers(points),
@@ -102,7 +115,12 @@ def lines(result: dict[str, Any]) -> list[str]:
         text.append(f"  {OTHERS[name].label:18} {shown}")
     for metric, title in PERCEPTUAL.items():
         for name, rate in result.get(f"bd_rate_{metric}_percent", {}).items():
-            text.append(f"BD-rate ({title}) of ours against {OTHERS[name].label}: {_percent(rate)}")
+            bands = result[f"bands_{metric}"][name]
+            inside = [f"{b} {_percent(r and r['percent'])}" for b, r in bands.items()]
+            text.append(
+                f"BD-rate ({title}) of ours against {OTHERS[name].label}: {_percent(rate)} "
+                f"({', '.join(inside)})"
+            )
     text += ["", f"share of images whose layers all rise: {result['rising_layers']}"]
     text += _listed("PSNR that does not rise with quality", result["falling_qualities"])
     text += _listed("PSNR that does not rise with a layer", result["falling_layers"])

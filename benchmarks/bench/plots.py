@@ -15,6 +15,7 @@ from benchmarks.bench.curves import METRICS, in_decibel
 #: Colours that people with any colour vision tell apart (Okabe & Ito 2008), by codec; markers help.
 _STYLES = {
     "jpeg": ("#56B4E9", "s"),
+    "jpeg-444": ("#1A3F5C", "d"),
     "jpegli": ("#2B7BA8", "p"),
     "jpeg2000": ("#0072B2", "D"),
     "webp": ("#009E73", "^"),

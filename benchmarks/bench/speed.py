@@ -28,6 +28,7 @@ from benchmarks.bench.images import PHOTOGRAPH, read_rgb
 from benchmarks.bench.tables import markdown
 from codec.installed import get_model, resolve_device
 from models.training.hardware import machine, seconds_of
+from models.weights_file import weights_info
 
 QUALITY = 50
 BATCHES = (1, 4, 8)
@@ -240,6 +241,7 @@ def measure(
     # Fresh processes: threads are set before torch starts any, and memory is counted per size.
     context = multiprocessing.get_context("spawn")
     result: dict[str, Any] = {"machine": machine(), "device": device, "model": model}
+    result["weights"] = weights_info(model).fingerprint.hex()
     result |= {"sizes": [], "batches": [], "peers": []}
     with Progress(*columns, TimeElapsedColumn(), console=console, transient=True) as progress:
         task = progress.add_task("timing", total=len(counts) * (len(megapixels) + 1) + 1)

@@ -75,8 +75,12 @@ def fastest(candidates: dict[str, Callable[[], object]]) -> tuple[str, dict[str,
     return min(medians, key=medians.__getitem__), medians
 
 
-def fastest_muon(optimizer: Muon) -> torch.dtype:
-    """The format in which the optimizer's matrix products are fastest here."""
+#: Formats of the optimizer's matrix products.
+MUON_FORMATS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+
+
+def fastest_muon(optimizer: Muon) -> str:
+    """Name of the format in which the optimizer's matrix products are fastest here."""
     trial = copy.deepcopy(optimizer)
     for group in trial.param_groups:
         group["lr"] = 0.0
@@ -87,9 +91,7 @@ def fastest_muon(optimizer: Muon) -> torch.dtype:
         trial.dtype = dtype
         trial.step()
 
-    kinds = {"float32": torch.float32, "bfloat16": torch.bfloat16}
-    name, _ = fastest({name: partial(step, dtype) for name, dtype in kinds.items()})
-    return kinds[name]
+    return fastest({name: partial(step, dtype) for name, dtype in MUON_FORMATS.items()})[0]
 
 
 def keep_freed_memory() -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import json
 import re
+import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -126,16 +127,37 @@ def _results(result: dict[str, Any], title: str) -> list[str]:
     ]
 
 
-def _continue(name: str) -> list[str]:
+#: What a run must be told to go on as the last one was trained: key of its record → option.
+_AS_BEFORE = {
+    "pages": "--pages",
+    "recolour": "--recolour",
+    "enlarge": "--enlarge",
+    "whole": "--whole",
+    "small": "--small",
+    "eye": "--eye",
+    "eye_loss": "--eye-loss",
+    "optimizer": "--optimizer",
+    "learning_rate": "--learning-rate",
+    "batch": "--batch",
+    "crop": "--crop",
+}
+
+
+def _continue(name: str, history: list[dict[str, Any]]) -> list[str]:
+    last = history[-1] if history else {}
+    told = [f"{option}\xa0{last[key]}" for key, option in _AS_BEFORE.items() if last.get(key)]
+    told += ["--steps\xa020000", "--decay-steps\xa018000"]
+    lines = [line.replace("\xa0", " ") for line in textwrap.wrap(" ".join(told), 90)]
     return [
-        "The weights were taken at the end of a decay. A new run starts from them:",
+        "The weights were taken at the end of a decay. A new run starts from them, with the "
+        "options of the last one, and replaces them if it is better:",
         "",
         "```sh",
         f"python -m models.training FOLDER --model {name} --out runs/next \\",
         f"    --init models/weights/{name}.safetensors --validation VALIDATION \\",
-        "    --learning-rate 1e-3 --steps 20000 --decay-steps 18000",
-        f"python -m models.training.export runs/next --name {name}",
-        "python -m tests.conformance.make_corpus",
+        *(f"    {line} \\" for line in lines[:-1]),
+        f"    {lines[-1]}",
+        f"python -m benchmarks.adopt runs/next VALIDATION --name {name} --data FOLDER",
         "```",
         "",
         "On a GPU add `--device cuda --compile --batch 32 --crop 256`; on several, start it with",
@@ -177,7 +199,17 @@ def render(weights: Path, results: dict[str, dict[str, Any]], notes: str) -> str
         lines += [*_results(result, title), ""]
     if not results:
         lines += ["Not measured yet.", ""]
-    return "\n".join([*lines, "## How to continue", "", *_continue(name), "", notes.strip(), ""])
+    return "\n".join(
+        [
+            *lines,
+            "## How to continue",
+            "",
+            *_continue(name, read_history(weights)),
+            "",
+            notes.strip(),
+            "",
+        ]
+    )
 
 
 def _notes_of(path: Path) -> str:

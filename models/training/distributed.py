@@ -1,17 +1,20 @@
 """Several processes, one model: what ``torchrun`` sets up.
 
 Each process draws its own crops (``--batch`` of them) from its own random stream; gradients are
-averaged by DistributedDataParallel, so that all processes hold the same weights at all times.
+averaged by DistributedDataParallel, so that all processes hold the same weights at all times: they
+begin with the first one's, and compute in the number formats that are fastest for it.
 """
 
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 import torch.distributed as dist
+from torch import nn
 
 
 @dataclass(frozen=True)
@@ -48,6 +51,18 @@ class Processes:
         box = torch.tensor([value], device=device)
         dist.broadcast(box, 0)
         return int(box)
+
+    def choose(self, names: Sequence[str], name: str, device: torch.device) -> str:
+        """Which of the names the first process has chosen."""
+        return names[self.agree(names.index(name), device)]
+
+    def share(self, module: nn.Module) -> None:
+        """Give a module the first process's parameters and buffers."""
+        if self.count > 1:
+            for value in module.state_dict().values():
+                box = value.contiguous()  # others than these are not sent
+                dist.broadcast(box, 0)
+                value.copy_(box)
 
     def gather(self, value: Any) -> list[Any]:
         """The values of all processes."""

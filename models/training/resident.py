@@ -146,10 +146,11 @@ class Resident:
     def decay(self, steps: int, options: list[str], *, wait: bool = True) -> Path:
         """Branch off the constant phase: ``steps`` more, whose rate falls to zero.
 
-        A running constant phase is stopped first, with a checkpoint, and stays stopped.
+        A running constant phase is stopped first, with a checkpoint, and stays stopped. A decay
+        from the same step that was interrupted goes on.
 
         Raises:
-            ResidentError: there is no checkpoint yet.
+            ResidentError: there is no checkpoint yet, or there is another decay from its step.
         """
         self.stop()
         checkpoint = self.constant / "latest.pt"
@@ -158,14 +159,27 @@ class Resident:
         saved = torch.load(checkpoint, map_location="cpu", weights_only=True, mmap=True)
         reached = int(saved["step"])
         branch = self.folder / f"decay-{reached}"
+        self._refuse_another(branch, reached + steps)
+        # What the constant phase began from is behind it: a checkpoint is of the same network.
+        begun = ("--no-init-grow", "--no-init-partly")
         options = [
             *("--init", str(checkpoint), "--steps", str(reached + steps)),
-            *("--decay-steps", str(steps), *self.plan.options, *options),
+            *("--decay-steps", str(steps), *self.plan.options, *begun, *options),
         ]
         number = self._launch(branch, options)
         while wait and not _ended(number):
             time.sleep(1.0)
         return branch
+
+    def _refuse_another(self, branch: Path, end: int) -> None:
+        """Raises ResidentError where a branch is there that would not go on to this step."""
+        if not (branch / "latest.pt").exists():
+            return
+        saved = torch.load(branch / "latest.pt", map_location="cpu", weights_only=True, mmap=True)
+        if int(saved["step"]) < int(saved["config"]["steps"]) == end:
+            return
+        planned = saved["config"]["steps"]
+        raise ResidentError(f"{branch} is there already, to step {planned}; move it away")
 
     def stop(self) -> bool:
         """Ask the process for a checkpoint and its end; whether there was one.

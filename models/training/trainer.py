@@ -19,6 +19,7 @@ from models.registry import BUILDERS
 from models.trainable import TrainableModel
 from models.training.arithmetic import (
     ARITHMETICS,
+    MUON_FORMATS,
     Arithmetic,
     default_arithmetic,
     fastest,
@@ -144,16 +145,15 @@ class Trainer:
         (``init_grow``) from a smaller network's averaged weights in either."""
         if self.config.init_grow:
             self.history = load_grown(self.model, path)
-            self.ema.load_state_dict(self.model.state_dict())
-            return
-        if path.suffix != ".safetensors":
+        elif path.suffix != ".safetensors":
             self.resume(path)
             return
-        model = load_trainable(path, self.config.model, partly=self.config.init_partly)
-        state = model.state_dict()
-        self.model.load_state_dict(state)
-        self.ema.load_state_dict(state)
-        self.history = read_history(path)
+        else:
+            model = load_trainable(path, self.config.model, partly=self.config.init_partly)
+            self.model.load_state_dict(model.state_dict())
+            self.history = read_history(path)
+        self.processes.share(self.model)  # what is new in it was drawn at random
+        self.ema.load_state_dict(self.model.state_dict())
 
     def resume(self, path: Path) -> None:
         """Continue a checkpoint, exactly if it was written by as many processes."""
@@ -234,9 +234,11 @@ class Trainer:
 
         with torch.random.fork_rng(devices=[]):
             name, seconds = fastest({n: partial(work, a) for n, a in ARITHMETICS.items()})
+            name = self.processes.choose(list(ARITHMETICS), name, self.device)
             muon = self.optimizer.muon
             if muon is not None:
-                muon.dtype = fastest_muon(muon)
+                form = self.processes.choose(list(MUON_FORMATS), fastest_muon(muon), self.device)
+                muon.dtype = MUON_FORMATS[form]
         self.arithmetic = ARITHMETICS[name]
         self.arithmetic.apply(self.model)
         self.optimizer.zero_grad()

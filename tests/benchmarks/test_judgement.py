@@ -62,6 +62,28 @@ def test_each_image_counts_once_in_the_mean_over_images():
     found = bands.means_of_images(members, "jpeg")
     assert found["below 30 dB"] == (pytest.approx(-20, abs=0.01), 2)
     assert found["above 36 dB"] == (pytest.approx(-10, abs=0.01), 1)
+    assert found["overall"] == (pytest.approx(-20, abs=0.01), 2)
+
+
+def test_other_metrics_have_bands_of_their_own():
+    members = []
+    for name, factor in (("jpeg", 1), ("ours", 0.7)):
+        for row in points_of(name, curve(factor)):
+            # Scores of 0 … 80, 10 … 22 dB, and distances of 5 … 0.2.
+            score, low = 4 * (row.psnr - 24), 10 ** -((row.psnr - 24) * 0.06 + 1)
+            distance = 5 - (row.psnr - 24) * 0.24
+            seen = {"ssimulacra2": score, "ms_ssim": 1 - low, "butteraugli": distance}
+            members.append(replace(row, **seen))
+    result = judgement.judge(members)
+    for metric in ("ssimulacra2", "ms_ssim", "butteraugli"):
+        found = result[f"bands_{metric}"]["jpeg"]
+        assert list(found) == list(bands.BANDS[metric])
+        assert [rate["percent"] for rate in found.values()] == pytest.approx([-30] * 3, abs=0.1)
+        own = result[f"bands_of_images_{metric}"]["jpeg"]
+        assert own["overall"] == [pytest.approx(-30, abs=0.1), 1]
+    assert result["bands_ssimulacra2"]["jpeg"]["above 70"]["low"] == 70
+    assert result["bands_butteraugli"]["jpeg"]["better than 1.5"]["low"] == -1.5
+    assert any("above 70 -30.0%" in line for line in judgement.lines(result))
 
 
 def test_what_does_not_rise_is_named():

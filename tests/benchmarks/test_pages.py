@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from benchmarks import pages
+from benchmarks import page_tables, pages
 from benchmarks.pages import EFFORT, SETS, PageError, fill, read, results_of
 from models.names import MODEL_IDS
 from models.weights_file import weights_info
@@ -68,19 +68,41 @@ def test_a_block_is_filled_and_the_rest_stays():
         fill(page, {"b": []})
 
 
-def test_rates_have_a_line_for_each_anchor_and_a_column_for_each_metric_that_was_measured():
+def test_rates_have_a_column_for_each_anchor_and_a_row_for_each_metric_and_band():
     def result(**anchors):
         bands = {name: {"low": {"percent": v}, "high": None} for name, v in anchors.items()}
-        return {"bd_rate_percent": anchors, "bands": bands}
+        own = {name: {"overall": [v - 1, 3]} for name, v in anchors.items()}
+        return {"bd_rate_percent": anchors, "bands": bands, "bands_of_images": own}
 
-    eye = result(jpeg=-50.0) | {"bd_rate_ssimulacra2_percent": {"jpeg": -60.04, "avif-iq-4": 2.0}}
+    eye = result(jpeg=-50.0) | {
+        "bd_rate_ssimulacra2_percent": {"jpeg": -60.04, "avif-iq-4": 2.0},
+        "bands_ssimulacra2": {"jpeg": {"high": {"percent": 7.0}}, "avif-iq-4": {"high": None}},
+        "bands_of_images_ssimulacra2": {"jpeg": {"overall": [-61.0, 3], "high": [6.0, 2]}},
+    }
     sets = {"photographs": result(jpeg=-40.0, jxl=-10.0), "large": result(jpeg=-30.0)}
-    head, _, *lines = pages.rates(sets, {"photographs": eye})
-    assert head.split(" | ")[1:] == ["SSIMULACRA2", "PSNR", "… low", "large: PSNR", "… low |"]
+    head, _, *lines = page_tables.rates(sets, {"photographs": eye})
+    assert head.split(" | ")[1:] == ["JPEG", "AVIF, tune=iq, speed 4", "JPEG XL |"]
     assert lines == [
-        "| JPEG | −60.0% | −40.0% | −40.0% | −30.0% | −30.0% |",
-        "| AVIF, tune=iq, speed 4 | +2.0% | – | – | – | – |",
-        "| JPEG XL | – | −10.0% | −10.0% | – | – |",
+        "| **SSIMULACRA2** | **−60.0%** | **+2.0%** | – |",
+        "| … high | +7.0% | – | – |",
+        "| **PSNR** | **−40.0%** | – | **−10.0%** |",
+        "| … low | −40.0% | – | −10.0% |",
+        "| **large: PSNR** | **−30.0%** | – | – |",
+        "| … low | −30.0% | – | – |",
+    ]
+    head, _, *lines = page_tables.brief_rates(sets, {"photographs": eye})
+    heads = ["SSIMULACRA2<br>high", "PSNR<br>low / high", "large: PSNR<br>low / high |"]
+    assert head.split(" | ")[1:] == heads
+    assert lines == [
+        "| JPEG | **−60.0%**<br>+7.0 | **−40.0%**<br>−40.0 / – | **−30.0%**<br>−30.0 / – |",
+        "| AVIF, tune=iq, speed 4 | **+2.0%**<br>– | – | – |",
+        "| JPEG XL | – | **−10.0%**<br>−10.0 / – | – |",
+    ]
+    _, _, *lines = page_tables.rates_of_images(sets, {"photographs": eye})
+    assert lines == [
+        "| SSIMULACRA2 | −61.0% | – |",
+        "| PSNR | −41.0% | −11.0% |",
+        "| large: PSNR | −31.0% | – |",
     ]
 
 
@@ -90,12 +112,33 @@ def test_efforts_have_a_line_each_with_the_bands_of_jpeg_2000():
         rates = {"jpeg2000": rate, "avif-psnr": rate + 10}
         return {"effort": effort, "bd_rate_percent": rates, "bands": bands}
 
-    head, _, *lines = pages.efforts_by_error([result(1, -20.0), result(9, -30.0)])
+    head, _, *lines = page_tables.efforts_by_error([result(1, -20.0), result(9, -30.0)])
     assert (
         head
         == "| effort, against | JPEG 2000 | AVIF, tune=psnr | JPEG 2000, low | JPEG 2000, high |"
     )
     assert lines == ["| 1 | −20.0% | −10.0% | −21.0% | – |", "| 9 | −30.0% | −20.0% | −31.0% | – |"]
+
+
+def test_times_of_several_models_stand_below_those_of_other_codecs():
+    def result(model, seconds):
+        row = {"setting": "quality 50", "bpp": 0.271, "runs": 5, "decode_seconds": seconds / 2}
+        peers = [row | {"codec": c, "encode_seconds": seconds} for c in (model, "jxl")]
+        size = {"size": "774×516", "threads": 2, "megapixels": 0.4, "peak_memory_mb": 400}
+        sizes = [size | {"encode_seconds": seconds, "decode_seconds": seconds / 2}]
+        made = {"model": model, "weights": "0a", "machine": "a machine"}
+        return made | {"peers": peers, "sizes": sizes}
+
+    results = [result("ssvae", 0.2), result("convdraw", 0.6)]
+    assert page_tables.speed(results)[2:] == [
+        "| `ssvae` | quality 50 | 0.27 | 0.200 | 0.100 |",
+        "| JPEG XL | quality 50 | 0.27 | 0.200 | 0.100 |",
+        "| `convdraw` | quality 50 | 0.27 | 0.600 | 0.300 |",
+    ]
+    assert page_tables.speed_of_sizes(results[0])[2:] == ["| 774×516, 2 | 0.50 | 0.25 | 400 MB |"]
+    assert page_tables.timed(results) == (
+        "Medians of 5 runs that take turns, weights `0a` of `ssvae`, `0a` of `convdraw`, a machine."
+    )
 
 
 def test_small_pictures_say_where_not_all_fit():
@@ -104,7 +147,7 @@ def test_small_pictures_say_where_not_all_fit():
 
     rows = [row("a", 20.0, 2), row("a", 21.5, 1), row("JPEG", 18.0, 0, 216), row("JPEG", 19.0, 2)]
     result = {"bits": [153, 307], "images": ["1", "2"], "sides": {"32": rows}}
-    head, _, *lines = pages.few_bits(result)
+    head, _, *lines = page_tables.few_bits(result)
     assert head == "| | 153 bits | 307 |"
     assert lines == [
         "| 32×32, a | 20.00 | 21.50 (1 of 2) |",

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from models.convdraw.networks import ConvDRAW, ConvDRAWConfig, Level
-from models.registry import build_convdraw, build_ssvae
+from models.registry import build_convdraw, build_ssvae_base
 from models.ssvae.networks import SSVAE, SSVAEConfig, Synthesis
 from models.studies.equal_time import (
     QUALITIES,
@@ -73,21 +73,25 @@ class CorrectedSSVAE(SSVAE):
         self.synthesis = CorrectedSynthesis(config, self.gain)
 
 
+#: As training from nothing begins; a fine stage comes later.
+_DEFAULT = SSVAEConfig(fine=0)
+
+
 def _with(**changes: object) -> Callable[[], SSVAE]:
-    return lambda: SSVAE(dataclasses.replace(SSVAEConfig(), **changes))  # type: ignore[arg-type]
+    return lambda: SSVAE(dataclasses.replace(_DEFAULT, **changes))  # type: ignore[arg-type]
 
 
 Variants = dict[str, tuple[Callable[[], TrainableModel], dict[str, object]]]
 _SSVAE: Variants = {
-    "default": (build_ssvae, {}),
+    "default": (build_ssvae_base, {}),
     "kernel 3": (_with(kernel=3, coarse_kernel=3), {}),
     "kernel 7": (_with(kernel=7, coarse_kernel=7), {}),
     "channels at 1/8": (_with(widths=(192, 160, 160, 64)), {}),
     "channels at 1/16": (_with(widths=(320, 256, 96, 64)), {}),
-    "2 coding steps": (lambda: TwoStepSSVAE(SSVAEConfig()), {}),
-    "latent correction": (lambda: CorrectedSSVAE(SSVAEConfig()), {}),
+    "2 coding steps": (lambda: TwoStepSSVAE(_DEFAULT), {}),
+    "latent correction": (lambda: CorrectedSSVAE(_DEFAULT), {}),
     "96 channels of z2": (_with(latents=(64, 96, 96)), {}),
-    "Adam": (build_ssvae, {"optimizer": "adam"}),
+    "Adam": (build_ssvae_base, {"optimizer": "adam"}),
 }
 _FINE = Level(stride=8, steps=4, channels=16, hidden=96, prior_width=80)
 _CONVDRAW: Variants = {

@@ -1,11 +1,14 @@
 """Training with several processes, as torchrun starts them (gloo on the CPU)."""
 
+import os
 import subprocess
 import sys
 
 import pytest
 import torch
 from PIL import Image
+
+from models.weights_file import WEIGHTS_FOLDER
 
 
 @pytest.fixture(scope="module")
@@ -45,3 +48,52 @@ def test_two_processes_train_one_model_and_resume_exactly(images, tmp_path):
     # The second process has had its say.
     alone = run(images, tmp_path / "one", processes=1, steps=20)
     assert any(not torch.equal(v, alone["model"][k]) for k, v in whole["model"].items())
+
+
+AGREEMENT = """
+import sys
+from pathlib import Path
+import torch
+from models.training import arithmetic, trainer
+from models.training.config import TrainConfig
+from models.training.data import ImageSet
+
+data, init, out = map(Path, sys.argv[1:])
+config = TrainConfig(
+    data=data, out=out, model="ssvae-tiny", batch=1, crop=64, init_partly=True, device="cpu"
+)
+run = trainer.Trainer(config)
+rank = run.processes.rank
+# Each process finds another format the fastest.
+trainer.fastest = lambda works: (list(works)[rank], {name: 1.0 for name in works})
+trainer.fastest_muon = lambda optimizer: ("float32", "bfloat16")[rank]
+run.begin_from(init)
+run.choose_arithmetic(run.draw(ImageSet(data, device=torch.device("cpu"))))
+weights = [float(v.double().sum()) for v in run.model.state_dict().values()]
+averaged = [float(v.double().sum()) for v in run.ema.state_dict().values()]
+mine = weights, averaged, str(run.arithmetic), str(run.optimizer.muon.dtype)
+first, second = run.processes.gather(mine)
+assert first == second, (first, second)
+assert first[0] == first[1]
+run.processes.leave()
+"""
+
+
+def test_processes_begin_with_one_model_and_compute_alike(images, tmp_path):
+    """New parts of a model are drawn by each process, and each measures what is fastest."""
+    script = tmp_path / "agreement.py"
+    script.write_text(AGREEMENT)
+    command = [
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        "--standalone",
+        "--nproc-per-node",
+        "2",
+    ]
+    init = WEIGHTS_FOLDER / "ssvae-sketch.safetensors"
+    command += [str(script), str(images), str(init), str(tmp_path / "out")]
+    path = os.pathsep.join(p for p in sys.path if p)
+    environment = os.environ | {"PYTHONPATH": path, "OMP_NUM_THREADS": "1"}
+    found = subprocess.run(command, capture_output=True, text=True, timeout=240, env=environment)
+    assert found.returncode == 0, found.stderr[-3000:]

@@ -10,7 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
-from models.training.resident import Resident, last_row, main
+from models.training.resident import Resident, ResidentError, last_row, main
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 pytestmark = pytest.mark.skipif(
@@ -78,6 +78,8 @@ def test_a_run_goes_on_where_it_stopped_and_ends_in_a_decay(run, images, capsys)
     assert [run["run"] for run in state["history"]] == ["constant", branch.name]
     assert "quality" in (branch / "validation.txt").read_text()
     assert branch.name in run.status()
+    with pytest.raises(ResidentError, match=rf"is there already, to step {begun + 8};"):
+        run.decay(12, options)
     assert "not running" in run.status()
 
 

@@ -5,13 +5,12 @@ from __future__ import annotations
 import itertools
 
 import numpy as np
-from PIL import Image
 
 from bitstream.container import ALPHA, EXIF, ICC, XMP, Container, Header
 from codec.errors import ArgumentError, CorruptError, ImageError
 from codec.inspection import stages_of
 from codec.picture import Picture
-from codec.side_data import unpack_alpha, unpack_metadata
+from codec.side_data import reduced_plane, unpack_alpha, unpack_metadata
 from models.protocol import CodingModel
 from models.tiles import Box
 
@@ -129,9 +128,7 @@ def add_side_data(
             alpha = unpack_alpha(coded, header.width, header.height)
         except ImageError as error:
             raise CorruptError(str(error)) from error
-        if scale > 1:
-            size = -(-header.width // scale), -(-header.height // scale)
-            alpha = np.array(Image.fromarray(alpha, "L").resize(size, Image.Resampling.BOX))
+        alpha = reduced_plane(alpha, scale)
         if region is not None:
             alpha = alpha[region.top : region.bottom, region.left : region.right]
         picture.alpha = np.ascontiguousarray(alpha)

@@ -268,13 +268,18 @@ class Decoder:
         add_side_data(picture, self._container, scale, [])
         return picture
 
+    @property
+    def complete(self) -> bool:
+        """Whether all layers that are asked for have been decoded."""
+        return self.count >= self._upto
+
     @out_of_memory_as_limit
     @torch.no_grad()
     def draw_graphics(self) -> Picture | None:
         """The picture of :meth:`finish`, but for what may still arrive after the lossless part;
         None where there is none, or something would have to be filled first."""
         scale = self._options.scale
-        if self.count < self._upto:  # in a malformed file it may stand before the first layer
+        if not self.complete:  # in a malformed file it may stand before the first layer
             return None
         graphics = self._graphics([])
         if graphics is None or not self.cut.whole(self.count):

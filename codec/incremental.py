@@ -71,6 +71,7 @@ class ProgressiveDecoder:
         self._decoder: Decoder | None = None
         self._failure: CodecError | None = None
         self._result: Decoded | None = None
+        self._laid_over = False  # one lossless part counts; more of them must cost nothing
 
     @property
     def header(self) -> Header | None:
@@ -96,9 +97,8 @@ class ProgressiveDecoder:
                 frame = None
                 if chunk.type == LAYER and decoder.push(chunk):
                     frame = self._frame(decoder, chunk)
-                elif chunk.type == GRAPHICS and (picture := decoder.draw_graphics()) is not None:
-                    scale = self._options.scale
-                    frame = Frame(to_pillow(picture), decoder.count, scale, chunk.end)
+                elif chunk.type == GRAPHICS and not self._laid_over:
+                    frame = self._graphics_frame(decoder, chunk)
                 if frame is not None:
                     yield frame
         except CodecError as error:
@@ -137,6 +137,14 @@ class ProgressiveDecoder:
         if not scales:
             return None
         return Frame(to_pillow(decoder.draw(scales[0])), count, scales[0], chunk.end)
+
+    def _graphics_frame(self, decoder: Decoder, chunk: Chunk) -> Frame | None:
+        """The picture with the lossless part, where all layers that it needs are there."""
+        self._laid_over = decoder.complete
+        picture = decoder.draw_graphics()
+        if picture is None:
+            return None
+        return Frame(to_pillow(picture), decoder.count, self._options.scale, chunk.end)
 
 
 ByteSource = bytes | bytearray | memoryview | str | PathLike[str] | BinaryIO | Iterable[bytes]

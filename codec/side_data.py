@@ -27,11 +27,27 @@ def unpack_alpha(data: bytes, width: int, height: int) -> np.ndarray:
         with open_stored(data, "PNG", width * height) as image:
             if image.size != (width, height):
                 raise ImageError("the alpha plane has another size than the image")
-            return np.array(image.convert("L"))
+            if image.mode != "L":
+                raise ImageError("the alpha plane is damaged (it is no plane of 8 bits)")
+            return np.array(image)
     except ImageError:
         raise
     except Exception as error:
         raise ImageError(f"the alpha plane is damaged ({error})") from error
+
+
+def reduced_plane(plane: np.ndarray, scale: int) -> np.ndarray:
+    """A uint8 plane H×W divided by 1, 2 or 4, rounded up: each value is the mean, halves up, of the
+    scale×scale ones (fewer at the right and lower edges) that it stands for."""
+    height, width = (-(-side // scale) for side in plane.shape)
+    sums, count = np.zeros((2, height, width), dtype=np.uint32)
+    for row in range(scale):
+        for column in range(scale):
+            part = plane[row::scale, column::scale]
+            place = np.s_[: part.shape[0], : part.shape[1]]
+            sums[place] += part
+            count[place] += 1
+    return ((2 * sums + count) // (2 * count)).astype(np.uint8)
 
 
 @contextmanager

@@ -1,8 +1,9 @@
 """Many images at once: those of one padded size and quality are coded in one walk.
 
 A GPU is busy only with several small images at a time, and waits for the processor once per coding
-step of a batch instead of once per image. On a CPU the wider products of small images pay too. The
-files are the same to the last byte, and so are the pictures.
+step of a batch instead of once per image. On a CPU the wider products of small images pay too, and
+the files are the same to the last byte, as are the pictures. On a GPU files of a batch decode
+alike, but may differ in single symbols (docs/decisions/0030-batches.md).
 
 What needs more than one pass or a random draw is coded one by one: targets, effort above 1,
 graphics, regions, samples, and files that are cut or damaged.
@@ -59,7 +60,7 @@ Result = TypeVar("Result")
 def encode_batch(
     images: Sequence[ImageLike | bytes], **options: Unpack[EncodeKeywords]
 ) -> list[bytes]:
-    """Encode images as :func:`codec.encode` does one, to the same files.
+    """Encode images as :func:`codec.encode` does one; on a CPU to the same files.
 
     Args:
         images: of any sizes; those that have the same size after padding to multiples of 64 are

@@ -78,7 +78,7 @@ class PictureFilter:
 
     def __call__(self, drawn: Tensor) -> Tensor:
         padded = F.pad(drawn.clamp(0, 1).contiguous(), [REACH] * 4, mode="replicate")[0]
-        out = torch.empty(drawn.shape, device=drawn.device)
+        out = torch.empty(drawn.shape, dtype=torch.float32, device=drawn.device)
         for top in range(0, drawn.shape[-2], _STRIP):
             strip = padded[:, top : top + _STRIP + 2 * REACH]
             self._strip(strip, out[0, :, top : top + _STRIP])

@@ -19,7 +19,8 @@ second one at high qualities, the *fine* stage, which corrects the picture that 
 Latents, targets and means are in *symbol units*: the quantization step is 1.
 
 All tensors begin with a *batch* of B images of one padded size and one quality, B = 1 for a single
-one. What is predicted and stored of an image does not depend on the others of its batch.
+one. What is predicted of an image does not depend on the others of its batch; what the analysis
+finds does not on a CPU.
 """
 
 from __future__ import annotations

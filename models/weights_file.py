@@ -178,7 +178,7 @@ def load_coding_model(path: Path, *, name: str, device: torch.device) -> CodingM
     Raises:
         WeightsError: the file is unreadable or does not fit the model.
     """
-    model = BUILDERS[name]()
+    model = BUILDERS[name]().float()  # whatever torch's default is in this program
     freeze(model)
     try:
         data = path.read_bytes()

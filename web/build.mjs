@@ -27,7 +27,7 @@ if (process.argv.includes("--tests")) {
   await esbuild.build({
     ...common,
     entryPoints: [
-      "decoding.test", "additions.test", "machine.test", "mutations.test", "decode", "outcomes",
+      "decoding.test", "additions.test", "area.test", "machine.test", "mutations.test", "decode", "outcomes",
     ].map((name) => `test/${name}.ts`),
     outdir: "build/test", platform: "node", sourcemap: "inline",
   });

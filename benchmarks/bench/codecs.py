@@ -10,9 +10,11 @@ from __future__ import annotations
 import hashlib
 import io
 import re
-from collections.abc import Callable, Collection
+import shutil
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from functools import lru_cache, partial
+from importlib.metadata import PackageNotFoundError
 from importlib.metadata import version as package_version
 from importlib.util import find_spec
 from pathlib import Path
@@ -20,9 +22,11 @@ from typing import Any
 
 import numpy as np
 import PIL
+import torch
 from PIL import Image, features
 
 from benchmarks.bench import peers
+from benchmarks.bench.metrics import BUTTERAUGLI
 from codec.errors import ArgumentError, ModelError
 from models.names import MODEL_IDS
 from models.training.anchors import decode_rgb, encode_jpeg, encode_jpeg2000
@@ -298,15 +302,39 @@ def made_by(piece: Ours | str, device: str) -> str:
     for a measurement to be taken over."""
     if isinstance(piece, str):
         return f"pillow {PIL.__version__}, {version(piece)}, {OTHERS[piece].note}"
-    return f"{version(piece.name)}, code {_code()}, {device}"
+    return f"{version(piece.name)}, code {_code()}, torch {torch.__version__}, {device}"
+
+
+@lru_cache(maxsize=1)
+def judged_by() -> str:
+    """All that the judgement of a picture depends on: what makes files, decodes them and measures,
+    and the packages of the metrics."""
+    folder = Path(__file__).parent
+    paths = [folder / "measuring.py", folder / "metrics.py"]
+    paths += sorted((folder.parents[1] / "models" / "metrics").glob("*.py"))
+    tools = [f"{name} {_version(name)}" for name in ("ssimulacra2", "pytorch-msssim")]
+    tools.append(f"butteraugli {'missing' if shutil.which(BUTTERAUGLI) is None else 'there'}")
+    return f"{', '.join(tools)}, judged {_digest(paths)}"
+
+
+def _version(package: str) -> str:
+    try:
+        return package_version(package)
+    except PackageNotFoundError:
+        return "missing"
+
+
+def _digest(paths: Iterable[Path]) -> str:
+    digest = hashlib.sha256()
+    for path in paths:
+        digest.update(path.read_bytes())
+    return digest.hexdigest()[:8]
 
 
 @lru_cache(maxsize=1)
 def _code() -> str:
     """Fingerprint of the code that encodes and decodes: the same weights may write other files."""
-    root, digest = Path(__file__).parents[2], hashlib.sha256()
-    for folder in ("bitstream", "codec", "models"):
-        for path in sorted((root / folder).rglob("*.py")):
-            if not {"training", "studies"} & {*path.relative_to(root).parts}:
-                digest.update(path.read_bytes())
-    return digest.hexdigest()[:8]
+    root = Path(__file__).parents[2]
+    paths = (p for f in ("bitstream", "codec", "models") for p in sorted((root / f).rglob("*.py")))
+    apart = {"training", "studies"}
+    return _digest(path for path in paths if not apart & {*path.relative_to(root).parts})

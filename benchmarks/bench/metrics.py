@@ -18,7 +18,7 @@ from models.metrics.psnr import psnr
 __all__ = ["MS_SSIM_MINIMUM", "butteraugli", "ms_ssim", "psnr", "ssimulacra2"]
 
 #: The program of libjxl (Debian's package libjxl-devtools) that computes it.
-_BUTTERAUGLI = "butteraugli_main"
+BUTTERAUGLI = "butteraugli_main"
 
 #: Five scales of an 11-pixel window need sides above (11 − 1)·2⁴.
 MS_SSIM_MINIMUM = 161
@@ -51,10 +51,10 @@ def ssimulacra2(original: np.ndarray, decoded: np.ndarray) -> float:
 def butteraugli(original: np.ndarray, decoded: np.ndarray) -> float | None:
     """Butteraugli's 3-norm (program ``butteraugli_main`` of libjxl): 0 for equal pictures, 1 where
     differences begin to be seen. None where the program is not installed."""
-    if shutil.which(_BUTTERAUGLI) is None:
+    if shutil.which(BUTTERAUGLI) is None:
         return None
     with _files(original, decoded) as paths:
-        done = subprocess.run([_BUTTERAUGLI, *paths], capture_output=True, text=True, check=True)
+        done = subprocess.run([BUTTERAUGLI, *paths], capture_output=True, text=True, check=True)
     return float(done.stdout.rpartition("3-norm:")[2])
 
 

@@ -82,8 +82,8 @@ def crops(groups: list[dict[str, Any]]) -> str:
         return ""
     parts = [
         "<h2>Pieces at equal size</h2>",
-        '<p class="note">Each codec wrote a file of at most the size of ours. Drag a piece to move '
-        "all of them.</p>",
+        '<p class="note">Each other codec wrote a file of at most the size of the first of ours; '
+        "further ones of ours have its quality. Drag a piece to move all of them.</p>",
         '<div class="bar"><label>Zoom <input id="zoom" type="range" min="1" max="6" value="1"> '
         '<span id="times">×1</span></label></div>',
     ]

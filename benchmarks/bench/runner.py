@@ -24,7 +24,7 @@ from PIL import Image
 from rich.console import Console
 from rich.progress import track
 
-from benchmarks.bench.codecs import made_by
+from benchmarks.bench.codecs import judged_by, made_by
 from benchmarks.bench.curves import PERCEPTUAL
 from benchmarks.bench.images import read_rgb
 from benchmarks.bench.measuring import Job, Unit, measure
@@ -52,7 +52,12 @@ def units_of(path: Path, rgb: np.ndarray, jobs: Iterable[Job]) -> list[Unit]:
     """All pieces of one image; ``rgb``: uint8 H×W×3."""
     digest = hashlib.sha256(repr(rgb.shape).encode() + rgb.tobytes()).hexdigest()
     return [
-        Unit(f"{digest} {job.name} {s:g} {made_by(job.piece, job.device)}", path, job, s)
+        Unit(
+            f"{digest} {job.name} {s:g} {made_by(job.piece, job.device)}, {judged_by()}",
+            path,
+            job,
+            s,
+        )
         for job in jobs
         for s in job.settings
     ]

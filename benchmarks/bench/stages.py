@@ -179,10 +179,14 @@ def split(
     encoded, decoded = [], []
     while repeat():
         clock = Clock(device)
-        payloads, filters = encode(model, image, quality, clock, samples)
+        with clock.stage("transfers"):
+            there = image.to(device)
+        payloads, filters = encode(model, there, quality, clock, samples)
         encoded.append(dict(clock.seconds))
         clock = Clock(device)
         size = image.shape[-2], image.shape[-1]
-        decode(model, payloads, size, quality, clock, filters)
+        drawn = decode(model, payloads, size, quality, clock, filters)
+        with clock.stage("transfers"):
+            drawn.cpu()
         decoded.append(dict(clock.seconds))
     return encoded, decoded

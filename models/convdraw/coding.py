@@ -167,7 +167,7 @@ class ConvDRAWPosterior:
                 return _join(box, stride, seen, memory)
 
             shape = len(self._images), level.channels, *frame.size(stride)
-            target = torch.empty(shape, device=gain.device)
+            target = torch.empty(shape, dtype=torch.float32, device=gain.device)
             joined = assemble(frame, stride, compute, progress)
         drawing.memory = Memory(*_split(joined, level.hidden))
         return target

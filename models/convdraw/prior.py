@@ -83,7 +83,7 @@ class ConvDRAWPriorState(PriorWalk):
     ) -> None:
         super().__init__(thresholds, batch, height, width)
         self._prior, self._strides = prior, strides
-        self._quality = torch.tensor([float(quality)], device=thresholds.device)
+        self._quality = torch.tensor([quality], dtype=torch.float32, device=thresholds.device)
         self._level = 0
 
         def first(box: Box) -> Tensor:

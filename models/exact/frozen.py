@@ -49,7 +49,7 @@ class FrozenModel(Generic[Networks]):
 
     def _at(self, quality: float) -> Tensor:
         """Quality as the networks take it, (1,)."""
-        return torch.tensor([float(quality)], device=self.thresholds.device)
+        return torch.tensor([quality], dtype=torch.float32, device=self.thresholds.device)
 
     def layers_at(self, quality: float) -> tuple[LayerSpec, ...]:
         """The layers of a file of that quality."""

@@ -41,7 +41,7 @@ class PriorWalk:
         """Start a stage: its coding steps, its pixels per place, what is known beforehand."""
         self._stage, self._stride, self._context = prior, stride, context
         shape = self.batch, prior.channels, *self.frame.size(stride)
-        self._known = torch.zeros(shape, device=self._thresholds.device)
+        self._known = torch.zeros(shape, dtype=torch.float32, device=self._thresholds.device)
         self._step = 0
 
     def finished(self, latent: Tensor) -> None:
@@ -52,7 +52,7 @@ class PriorWalk:
         stride = self._stride
         rows, columns = self.frame.size(2 * stride)
         shape = self.batch, self._stage.channels, rows, columns
-        mean = torch.empty(shape, device=self._thresholds.device)
+        mean = torch.empty(shape, dtype=torch.float32, device=self._thresholds.device)
         scale_index = torch.empty_like(mean, dtype=torch.uint8)
         for box in tiles(self.frame):
             tile_mean, tile_index = self._predict(box)

@@ -42,7 +42,7 @@ class SSVAEPosterior:
     ) -> None:
         self._model, self._offsets, self._prepare = model, offsets, prepare
         self._has_fine = model.has_fine(quality)
-        self._quality = torch.tensor([quality], device=bottom_up.device)
+        self._quality = torch.tensor([quality], dtype=torch.float32, device=bottom_up.device)
         self._bottom_up, self._frame = bottom_up, bottom_up.frame
         self._top_down = TopDown(model, self._quality, bottom_up.frame)
 

@@ -204,7 +204,8 @@ class Fine(nn.Module):
         super().__init__()
         self.take = Pointwise(_BLOCK_VALUES, channels, bias=False)
         self.give = Pointwise(channels, _BLOCK_VALUES, bias=False)
-        self.start_from(torch.linalg.qr(torch.randn(_BLOCK_VALUES, channels))[0].T)
+        drawn = torch.randn(_BLOCK_VALUES, channels, dtype=torch.float32)
+        self.start_from(torch.linalg.qr(drawn)[0].T)
 
     @torch.no_grad()
     def start_from(self, basis: Tensor) -> None:

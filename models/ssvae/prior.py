@@ -35,7 +35,7 @@ class SSVAEPriorState(PriorWalk):
         super().__init__(thresholds, batch, height, width)
         self._prior, self._config = model.prior, model.config
         self._stages = 4 if model.has_fine(quality) else 3
-        at = torch.tensor([float(quality)], device=thresholds.device)
+        at = torch.tensor([quality], dtype=torch.float32, device=thresholds.device)
         first = self._prior.first_context(at, 1, 1)
         self._next(lambda box: first.expand(batch, -1, *box.size(STAGE_STRIDES[0])))
 

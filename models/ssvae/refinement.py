@@ -101,7 +101,7 @@ def refine(
     fine = (model.config.fine,) * model.has_fine(float(quality))
     channels = (*model.config.latents, *fine)
     offsets = [
-        torch.zeros(1, c, *frame.size(s), device=quality.device)
+        torch.zeros(1, c, *frame.size(s), dtype=torch.float32, device=quality.device)
         for c, s in zip(channels, STAGE_STRIDES, strict=False)
     ]
     pieces = tiles(frame, PIECE)

@@ -9,6 +9,8 @@ import pytest
 from PIL import ExifTags, Image, ImageCms
 
 import codec
+from bitstream.container import ALPHA, Chunk, Container
+from codec.errors import CorruptError
 from codec.picture_reading import load_picture
 from codec.picture_writing import coded_image
 
@@ -92,3 +94,26 @@ def test_the_see_through_colour_of_sixteen_bit_png_becomes_alpha():
     data += chunk(b"IDAT", zlib.compress(b"\0" + colours.tobytes())) + chunk(b"IEND", b"")
     picture = load_picture(data, max_pixels=None)
     assert picture.alpha.tolist() == [[0, 255]]
+
+
+def test_small_alpha_is_the_mean_of_the_squares_that_its_pixels_stand_for(crop):
+    alpha = np.zeros((30, 65), np.uint8)
+    alpha[:, 60:] = 255
+    alpha[:2] = 101
+    data = codec.encode(np.dstack([crop[:30, :65], alpha]))
+    for scale in (2, 4):
+        small = np.array(codec.decode(data, scale=scale).getchannel("A"))
+        for y in range(small.shape[0]):
+            for x in range(small.shape[1]):
+                square = alpha[y * scale : (y + 1) * scale, x * scale : (x + 1) * scale]
+                assert small[y, x] == int(np.floor(square.mean() + 0.5)), (scale, y, x)
+
+
+def test_an_alpha_plane_of_colours_is_damage(crop):
+    data = codec.encode(np.dstack([crop[:30, :40], np.full((30, 40), 9, np.uint8)]))
+    whole = Container.from_bytes(data)
+    coloured = coded(Image.new("RGB", (40, 30)), "PNG")
+    chunks = (Chunk(ALPHA, coloured) if c.type == ALPHA else c for c in whole.chunks)
+    bad = whole.header.to_bytes() + b"".join(chunk.to_bytes() for chunk in chunks)
+    with pytest.raises(CorruptError, match="alpha plane is damaged"):
+        codec.decode(bad)

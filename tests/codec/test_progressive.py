@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 import codec
-from bitstream.container import GRAPHICS, Container
+from bitstream.container import GRAPHICS, Chunk, Container
 from codec import errors
 from tests.codec import drawings
 from tests.codec.test_hostile import with_broken_layer
@@ -292,4 +292,13 @@ def test_graphics_before_the_first_layer_are_no_frame(photograph):
     data = container.header.to_bytes() + b"".join(chunk.to_bytes() for chunk in chunks)
     frames, result = fed(data, 1000)
     assert frames
+    assert same(result, codec.decode_detailed(data))
+
+
+def test_of_several_lossless_parts_the_first_alone_is_drawn(photograph):
+    """A few bytes must not cost a picture each."""
+    data = codec.encode(drawings.captioned(photograph), quality=30)
+    once, _ = fed(data, 1000)
+    frames, result = fed(data + 50 * Chunk(GRAPHICS, b"").to_bytes(), 1000)
+    assert [(f.layers, f.scale) for f in frames] == [(f.layers, f.scale) for f in once]
     assert same(result, codec.decode_detailed(data))

@@ -43,6 +43,10 @@ def test_the_kernels_memory_is_kept_in_order(environment):
     assert "# fail 0" in passes("machine", environment)
 
 
+def test_planes_are_reduced_as_the_format_says(environment):
+    assert "# fail 0" in passes("area", environment)
+
+
 def test_quarter_steps_of_quality_and_lossless_graphics_are_known(environment):
     assert "# fail 0" in passes("additions", environment)
 

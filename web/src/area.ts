@@ -1,46 +1,25 @@
-/** Area averaging, as Pillow's `resize` with its box filter does it. */
-
-/** For each place of the result, where its sources begin and how many there are. */
-function windows(from: number, to: number): [first: number, count: number][] {
-  const scale = from / to, support = scale / 2;
-  return Array.from({ length: to }, (_, i) => {
-    const centre = (i + 0.5) * scale;
-    const low = Math.max(0, Math.floor(centre - support + 0.5));
-    const high = Math.min(from, Math.floor(centre + support + 0.5));
-    let first = low, count = 0;
-    for (let k = low; k < high; k++) {
-      const distance = (k - centre + 0.5) / scale;
-      if (distance > -0.5 && distance <= 0.5) count++;
-      else if (!count) first++;
-    }
-    return [first, count];
-  });
-}
-
 /**
- * Reduce one plane.
+ * Reduce a plane: each value of the result is the mean, halves up, of the scale × scale values (fewer
+ * at the right and lower edges) that it stands for.
  *
- * @param plane height × width whole numbers, as the results are, after the columns and after the rows
+ * @param plane height × width whole numbers
  */
 export function reduced(
-  plane: ArrayLike<number>, width: number, height: number, newWidth: number, newHeight: number,
-): Float32Array {
-  const finish = (x: number) => Math.floor(x + 0.5);
-  const narrow = new Float32Array(height * newWidth);
-  windows(width, newWidth).forEach(([first, count], k) => {
-    for (let r = 0; r < height; r++) {
+  plane: ArrayLike<number>, width: number, height: number, scale: number,
+): Uint8ClampedArray {
+  const newWidth = Math.ceil(width / scale), newHeight = Math.ceil(height / scale);
+  const out = new Uint8ClampedArray(newWidth * newHeight);
+  for (let y = 0; y < newHeight; y++) {
+    const bottom = Math.min(height, (y + 1) * scale);
+    for (let x = 0; x < newWidth; x++) {
+      const right = Math.min(width, (x + 1) * scale);
       let sum = 0;
-      for (let i = 0; i < count; i++) sum += plane[r * width + first + i];
-      narrow[r * newWidth + k] = finish(sum / count);
+      for (let r = y * scale; r < bottom; r++) {
+        for (let c = x * scale; c < right; c++) sum += plane[r * width + c];
+      }
+      const count = (bottom - y * scale) * (right - x * scale);
+      out[y * newWidth + x] = Math.floor((2 * sum + count) / (2 * count));
     }
-  });
-  const out = new Float32Array(newHeight * newWidth);
-  windows(height, newHeight).forEach(([first, count], r) => {
-    for (let k = 0; k < newWidth; k++) {
-      let sum = 0;
-      for (let i = 0; i < count; i++) sum += narrow[(first + i) * newWidth + k];
-      out[r * newWidth + k] = finish(sum / count);
-    }
-  });
+  }
   return out;
 }

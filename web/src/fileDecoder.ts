@@ -199,7 +199,7 @@ export class FileDecoder {
     }
     this.drawn = upto;
     const alpha = await this.alphaPlane();
-    if (alpha) addAlpha(picture, alpha);
+    if (alpha) addAlpha(picture, alpha, scale);
     this.shown = { layers: this.count, scale, picture, alpha: alpha !== null };
     return this.shown;
   }
@@ -212,7 +212,7 @@ export class FileDecoder {
     const graphics = left ? null : await this.graphics(notes);
     if (graphics || alpha) picture = { ...picture, data: picture.data.slice() };
     if (graphics) addGraphics(picture, graphics, this.scale, this.header.grey);
-    if (alpha) addAlpha(picture, alpha);
+    if (alpha) addAlpha(picture, alpha, this.scale);
     return picture;
   }
 

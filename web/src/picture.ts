@@ -58,9 +58,8 @@ export async function readAlpha(coded: Uint8Array, width: number, height: number
   }
 }
 
-/** Make a picture transparent; the plane of a larger one is reduced by area averaging. */
-export function addAlpha({ width, height, data }: Picture, alpha: Samples): void {
-  const plane = alpha.width === width && alpha.height === height
-    ? alpha.data : reduced(alpha.data, alpha.width, alpha.height, width, height);
+/** Make a picture transparent; the plane is that of one larger by `scale`. */
+export function addAlpha({ data }: Picture, alpha: Samples, scale: number): void {
+  const plane = scale === 1 ? alpha.data : reduced(alpha.data, alpha.width, alpha.height, scale);
   for (let i = 0; i < plane.length; i++) data[4 * i + 3] = plane[i];
 }

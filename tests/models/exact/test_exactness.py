@@ -7,6 +7,7 @@ import pytest
 import torch
 
 import codec
+from codec import installed
 from codec.installed import get_model
 from codec.walk import Filled, walk
 
@@ -28,6 +29,18 @@ def deterministic():
         yield
     finally:
         torch.use_deterministic_algorithms(False)
+
+
+@contextlib.contextmanager
+def default_of(dtype):
+    """A program that has set torch's default for networks of its own, before it loads ours."""
+    installed._load.cache_clear()
+    torch.set_default_dtype(dtype)
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(torch.float32)
+        installed._load.cache_clear()
 
 
 @contextlib.contextmanager
@@ -85,6 +98,17 @@ def test_sampled_fill_is_the_same_under_all_conditions(model):
     for condition in CONDITIONS.values():
         with condition():
             assert all(torch.equal(a, b) for a, b in zip(latents(), reference, strict=True))
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float64], ids=str)
+def test_files_do_not_depend_on_the_default_of_torch(crop, model, dtype):
+    small, qualities = crop[:60, :90], (50, 65.25)
+    expected = [codec.encode(small, quality=quality, model=model) for quality in qualities]
+    shown = [np.array(codec.decode(data)) for data in expected]
+    with default_of(dtype):
+        for quality, data, picture in zip(qualities, expected, shown, strict=True):
+            assert codec.encode(small, quality=quality, model=model) == data
+            assert np.array_equal(np.array(codec.decode(data)), picture)
 
 
 @pytest.mark.parametrize("quality", [50, 90])

@@ -174,6 +174,21 @@ def test_pictures_far_away_are_freed_and_hidden_ones_are_kept(page, address):
     page.wait_for_function(
         """() => !document.querySelector("cci-image").shadowRoot.querySelector("canvas").hidden"""
     )
+    # Hidden, and when it is shown again far away at once.
+    page.evaluate(
+        """async () => {
+          const { style } = document.querySelector(".grid");
+          style.display = "none";
+          for (let i = 0; i < 5; i++) await new Promise(requestAnimationFrame);
+          style.display = "";
+          style.marginTop = "20000px";
+        }"""
+    )
+    page.wait_for_function(
+        """() => [...document.querySelectorAll("cci-image")].every(
+          ({ shadowRoot }) => shadowRoot.querySelector("canvas").hidden)""",
+        timeout=20_000,
+    )
 
 
 def test_pictures_sharpen_and_the_page_stays_awake(page, address):

@@ -40,7 +40,7 @@ export class CCIImage extends HTMLElementOrNone {
   private finished = false;
   private near = false;
   private waiting = false;
-  private observers: IntersectionObserver[] = [];
+  private observers: { disconnect(): void }[] = [];
 
   constructor() {
     super();
@@ -58,9 +58,12 @@ export class CCIImage extends HTMLElementOrNone {
       this.near = isIntersecting;
       this.update();
     });
-    this.watch(KEPT, ({ isIntersecting, boundingClientRect: { width } }) => {
-      const far = !isIntersecting && width > 0; // one that is hidden may be shown again at once
-      if (far && this.getAttribute("loading") === "lazy") this.letGo();
+    const kept = this.watch(KEPT, ({ isIntersecting, boundingClientRect: { width } }) => {
+      if (isIntersecting) return;
+      // One that is hidden may be shown again at once: where it is then, the observer would not say
+      // of itself if that is far away.
+      if (width === 0) this.onceShown(() => { kept.unobserve(this); kept.observe(this); });
+      else if (this.getAttribute("loading") === "lazy") this.letGo();
     });
     this.update();
   }
@@ -71,10 +74,24 @@ export class CCIImage extends HTMLElementOrNone {
     this.stop();
   }
 
-  private watch(rootMargin: string, hear: (latest: IntersectionObserverEntry) => void): void {
+  private onceShown(act: () => void): void {
+    const observer = new ResizeObserver((entries) => {
+      if (entries.at(-1)!.contentRect.width === 0) return;
+      observer.disconnect();
+      this.observers.splice(this.observers.indexOf(observer), 1);
+      act();
+    });
+    observer.observe(this);
+    this.observers.push(observer);
+  }
+
+  private watch(
+    rootMargin: string, hear: (latest: IntersectionObserverEntry) => void,
+  ): IntersectionObserver {
     const observer = new IntersectionObserver((entries) => hear(entries.at(-1)!), { rootMargin });
     observer.observe(this);
     this.observers.push(observer);
+    return observer;
   }
 
   /** Free the picture, half decoded or whole; it is decoded anew when it comes near again. */

@@ -393,4 +393,6 @@ def _report(outcome: Outcome, job: Job, as_json: bool, *, quiet: bool = False) -
     if as_json:
         print(json.dumps({"input": job.source, "output": job.target} | outcome.figures))
     elif not quiet:
-        say(outcome.line, to_stderr=job.target == STANDARD)
+        # /dev/stdout is no place for words either.
+        device = os.path.exists(job.target) and not os.path.isfile(job.target)
+        say(outcome.line, to_stderr=job.target == STANDARD or device)

@@ -8,6 +8,7 @@ from typing import Any
 from benchmarks.bench.bands import OVERALL
 from benchmarks.bench.codecs import OTHERS
 from benchmarks.bench.curves import PERCEPTUAL
+from benchmarks.bench.judgement import figure
 
 METRIC_NAMES = {**PERCEPTUAL, "psnr": "PSNR"}
 
@@ -28,9 +29,8 @@ _Row = tuple[str, dict[str, float | None]]
 
 def _rated(result: dict[str, Any], metric: str) -> list[_Row]:
     """The rows of a metric: over all qualities, then by bands. Empty where it was not measured."""
-    psnr = metric == "psnr"
-    overall = result.get("bd_rate_percent" if psnr else f"bd_rate_{metric}_percent", {})
-    bands = result.get("bands" if psnr else f"bands_{metric}", {})
+    overall = result.get(figure("bd_rate_percent", metric), {})
+    bands = result.get(figure("bands", metric), {})
     rows = [(METRIC_NAMES[metric], overall)] if overall else []
     for band in next(iter(bands.values()), {}):
         rows.append((f"… {band}", {a: (bands[a][band] or {}).get("percent") for a in bands}))
@@ -110,8 +110,8 @@ def rates_of_images(
     """As :func:`rates`, over all qualities: means of the rates that each image has of its own."""
 
     def own(result: dict[str, Any], metric: str) -> dict[str, float | None]:
-        key = "bands_of_images" if metric == "psnr" else f"bands_of_images_{metric}"
-        return {name: of[OVERALL][0] for name, of in result[key].items() if OVERALL in of}
+        means = result[figure("bands_of_images", metric)]
+        return {name: of[OVERALL][0] for name, of in means.items() if OVERALL in of}
 
     group: list[_Row] = []
     for result in (seen or {}).values():

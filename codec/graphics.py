@@ -13,6 +13,7 @@ from bitstream.errors import CorruptError
 from bitstream.graphics import WEBP_SIDE, read_head
 from codec.errors import ImageError
 from codec.side_data import open_stored
+from codec.squares import mean_of_squares, sums_of_squares
 
 if TYPE_CHECKING:  # brings torch, which a quick check can do without
     from models.tiles import Box
@@ -46,23 +47,13 @@ class Graphics:
             if self.mask is None:
                 return self.rgb
             return np.where(self.mask[:, :, None], self.rgb, pixels)
-        sums = np.zeros(pixels.shape, dtype=np.uint32)
-        total = np.zeros(pixels.shape[:2], dtype=np.uint32)
-        inside = np.zeros_like(total)
-        for row in range(scale):
-            for column in range(scale):
-                place = np.s_[row::scale, column::scale]
-                part = self.rgb[place]
-                mask = np.ones(part.shape[:2], dtype=bool)
-                area = np.s_[: part.shape[0], : part.shape[1]]
-                total[area] += 1
-                if self.mask is not None:
-                    mask = self.mask[place]
-                inside[area] += mask
-                sums[area] += part * mask[:, :, None]
-        total, inside = total[:, :, None], inside[:, :, None]
-        sums += (total - inside) * pixels
-        return ((2 * sums + total) // (2 * total)).astype(np.uint8)
+        if self.mask is None:
+            sums, total = sums_of_squares(self.rgb, scale)
+        else:
+            sums, total = sums_of_squares(self.rgb * self.mask[:, :, None], scale)
+            inside, _ = sums_of_squares(self.mask, scale)
+            sums += (total - inside)[:, :, None] * pixels
+        return mean_of_squares(sums, total[:, :, None])
 
 
 def pack_graphics(graphics: Graphics) -> bytes:

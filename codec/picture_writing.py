@@ -55,7 +55,7 @@ def coded_image(
         image = over_white(image)
     if form == "ICO":  # by default it holds icons of some sizes, the picture itself not among them
         options["sizes"] = [image.size]
-    refusal: Exception | None = None
+    refusals: list[Exception] = []
     for left in _LEFT_OUT:
         if not set(left) <= metadata.keys():
             continue
@@ -63,15 +63,14 @@ def coded_image(
         try:
             data = _save(image, form, options | _as_options(kept, form))
         except Exception as error:  # noqa: BLE001 - Pillow's plugins raise anything
-            refusal = refusal or error
+            refusals.append(error)
             continue
-        if left:
-            why = reason_of(refusal) if refusal else ""
+        if refusals:
+            why = reason_of(refusals[0])
             notes.append(f"{_names(left)} left out: {suffix} refused it ({why})")
         return data, notes + _not_held(data, image, kept, suffix)
-    raise ImageError(
-        f"{suffix}: cannot hold this {image.mode} image ({reason_of(refusal) if refusal else ''})"
-    ) from refusal
+    why = reason_of(refusals[-1])
+    raise ImageError(f"{suffix}: cannot hold this {image.mode} image ({why})") from refusals[-1]
 
 
 _TITLES = {"icc_profile": "ICC profile", "exif": "EXIF", "xmp": "XMP"}

@@ -12,6 +12,7 @@ from PIL import Image
 
 from codec.errors import ImageError
 from codec.pillow_limit import pillow_limit
+from codec.squares import mean_of_squares, sums_of_squares
 
 
 def pack_alpha(alpha: np.ndarray) -> bytes:
@@ -39,15 +40,8 @@ def unpack_alpha(data: bytes, width: int, height: int) -> np.ndarray:
 def reduced_plane(plane: np.ndarray, scale: int) -> np.ndarray:
     """A uint8 plane H×W divided by 1, 2 or 4, rounded up: each value is the mean, halves up, of the
     scale×scale ones (fewer at the right and lower edges) that it stands for."""
-    height, width = (-(-side // scale) for side in plane.shape)
-    sums, count = np.zeros((2, height, width), dtype=np.uint32)
-    for row in range(scale):
-        for column in range(scale):
-            part = plane[row::scale, column::scale]
-            place = np.s_[: part.shape[0], : part.shape[1]]
-            sums[place] += part
-            count[place] += 1
-    return ((2 * sums + count) // (2 * count)).astype(np.uint8)
+    sums, count = sums_of_squares(plane, scale)
+    return mean_of_squares(sums, count)
 
 
 @contextmanager

@@ -22,7 +22,6 @@ from typing import Any
 
 import numpy as np
 import PIL
-import torch
 from PIL import Image, features
 
 from benchmarks.bench import peers
@@ -302,7 +301,7 @@ def made_by(piece: Ours | str, device: str) -> str:
     for a measurement to be taken over."""
     if isinstance(piece, str):
         return f"pillow {PIL.__version__}, {version(piece)}, {OTHERS[piece].note}"
-    return f"{version(piece.name)}, code {_code()}, torch {torch.__version__}, {device}"
+    return f"{version(piece.name)}, code {_code()}, torch {_version('torch')}, {device}"
 
 
 @lru_cache(maxsize=1)

@@ -27,41 +27,38 @@ def _stored(rates: dict[str, BandRate | None]) -> dict[str, Any]:
     }
 
 
-def _of_images(
-    points: Sequence[Record], anchors: Sequence[str], metric: str
-) -> dict[str, dict[str, list[float]]]:
-    return {
-        name: {k: [round(v, 2), n] for k, (v, n) in means_of_images(points, name, metric).items()}
-        for name in anchors
-    }
+def figure(name: str, metric: str) -> str:
+    """What a figure of a metric is called in a results file; PSNR is not named."""
+    if metric == "psnr":
+        return name
+    stem = name.removesuffix("_percent")
+    return f"{stem}_{metric}" + name.removeprefix(stem)
 
 
 def judge(points: Sequence[Record]) -> dict[str, Any]:
     """All figures of a run, as its results file stores them.
 
     ``bd_rate_percent`` and ``bands`` compare mean curves with each anchor's; ``bands_of_images``
-    holds [mean over images of the image's own rate, images that count]. Of other metrics than PSNR
-    they are called ``bd_rate_METRIC_percent``, ``bands_METRIC`` and ``bands_of_images_METRIC``.
+    holds [mean over images of the image's own rate, images that count]. See :func:`figure` for
+    those of other metrics than PSNR.
     """
-    curves = mean_curves(points, "psnr")
-    anchors = [name for name in OTHERS if name in curves]
-    ours = curves["ours"]
-    result: dict[str, Any] = {
-        "bd_rate_percent": {name: bd_rate(curves[name], ours) for name in anchors},
-        "bands": {name: _stored(band_rates(curves[name], ours)) for name in anchors},
-        "bands_of_images": _of_images(points, anchors, "psnr"),
-    }
-    seen = {metric: mean_curves(points, metric) for metric in PERCEPTUAL}
-    for metric, means in seen.items():
+    curves = {metric: mean_curves(points, metric) for metric in ("psnr", *PERCEPTUAL)}
+    anchors = [name for name in OTHERS if name in curves["psnr"]]
+    result: dict[str, Any] = {}
+    for metric, means in curves.items():
         if "ours" not in means:
             continue
-        own, known = means["ours"], [name for name in anchors if name in means]
+        ours, known = means["ours"], [name for name in anchors if name in means]
         result |= {
-            f"bd_rate_{metric}_percent": {name: bd_rate(means[name], own) for name in known},
-            f"bands_{metric}": {
-                name: _stored(band_rates(means[name], own, metric)) for name in known
+            figure("bd_rate_percent", metric): {n: bd_rate(means[n], ours) for n in known},
+            figure("bands", metric): {
+                n: _stored(band_rates(means[n], ours, metric)) for n in known
             },
-            f"bands_of_images_{metric}": _of_images(points, known, metric),
+            figure("bands_of_images", metric): {
+                name: {k: [round(v, 2), n] for k, (v, n) in of.items()}
+                for name in known
+                for of in [means_of_images(points, name, metric)]
+            },
         }
     compared = checks.against_jpeg(points)
     return result | {
@@ -73,10 +70,9 @@ def judge(points: Sequence[Record]) -> dict[str, Any]:
             for c in checks.worst_of_images(compared)[:5]
         ],
         "ratio_to_jpeg": [[c.image, c.quality, round(1 + c.excess, 3)] for c in compared],
-        "curves": {name: rows.round(5).tolist() for name, rows in curves.items()},
         **{
-            f"curves_{metric}": {name: rows.round(5).tolist() for name, rows in means.items()}
-            for metric, means in seen.items()
+            figure("curves", metric): {name: rows.round(5).tolist() for name, rows in means.items()}
+            for metric, means in curves.items()
         },
     }
 
@@ -114,8 +110,8 @@ def lines(result: dict[str, Any]) -> list[str]:
         shown = "   ".join(f"{b} {v:+.1f}% ({n} images)" for b, (v, n) in means.items())
         text.append(f"  {OTHERS[name].label:18} {shown}")
     for metric, title in PERCEPTUAL.items():
-        for name, rate in result.get(f"bd_rate_{metric}_percent", {}).items():
-            bands = result[f"bands_{metric}"][name]
+        for name, rate in result.get(figure("bd_rate_percent", metric), {}).items():
+            bands = result[figure("bands", metric)][name]
             inside = [f"{b} {_percent(r and r['percent'])}" for b, r in bands.items()]
             text.append(
                 f"BD-rate ({title}) of ours against {OTHERS[name].label}: {_percent(rate)} "

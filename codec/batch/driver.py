@@ -5,7 +5,6 @@ from __future__ import annotations
 import signal
 import threading
 import time
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
@@ -139,8 +138,8 @@ def run(
             if repair:
                 rows = list(newest(record.rows()))
                 broken = units_to_repair(rows, plan, settings, workers=workers, engine=engine)
-            failures = _failures(newest(record.rows()))
-            todo = _remaining(plan, newest(record.rows()), summary, retry_failed, broken)
+            failures = _on_record(newest(record.rows()))
+            todo = _remaining(plan, failures, summary, retry_failed, broken)
             spare_results(todo, lambda: _kept(newest(record.rows()), todo), settings.suffix)
         if todo:
             workforce = make_engine(engine, settings, plan.root, workers, len(todo))
@@ -186,12 +185,16 @@ def _drive(
         summary.interrupted = summary.units < len(todo)
 
 
-def _failures(rows: Iterable[Row]) -> dict[str, set[str]]:
-    """What failed in each unit."""
+def _on_record(rows: Iterable[Row]) -> dict[str, set[str]]:
+    """The units on record, and what failed in each.
+
+    A unit with any row is done, since all rows of a unit are put on record at once.
+    """
     found: dict[str, set[str]] = {}
     for row in rows:
+        failed = found.setdefault(row["shard"] or row["path"], set())
         if row["status"] == FAILED:
-            found.setdefault(row["shard"] or row["path"], set()).add(row["path"])
+            failed.add(row["path"])
     return found
 
 
@@ -204,25 +207,18 @@ def _taken_back(done: Done, failures: dict[str, set[str]]) -> list[Row]:
 
 
 def _remaining(
-    plan: Plan, rows: Iterable[Row], summary: Summary, retry_failed: bool, broken: set[str]
+    plan: Plan,
+    failures: dict[str, set[str]],
+    summary: Summary,
+    retry_failed: bool,
+    broken: set[str],
 ) -> list[Unit]:
-    """The units that are not on record, and the broken ones; the others are counted in the summary.
-
-    A unit with any row is done, since all rows of a unit are put on record at once.
-    """
-    done: set[str] = set()
-    failed: Counter[str] = Counter()
-    for row in rows:
-        unit = row["shard"] or row["path"]
-        done.add(unit)
-        if row["status"] == FAILED:
-            failed[unit] += 1
-    if retry_failed:
-        done -= failed.keys()
-    done -= broken
+    """The units that are not on record, and the broken ones; the others are counted in the
+    summary."""
+    done = {unit for unit, failed in failures.items() if not (failed and retry_failed)} - broken
     summary.lost = len(broken - {recordable(unit.name) for unit in plan.units})
     summary.before = len(done)
-    summary.failed_before = sum(failed[unit] for unit in done)
+    summary.failed_before = sum(len(failures[unit]) for unit in done)
     return [unit for unit in plan.units if recordable(unit.name) not in done]
 
 

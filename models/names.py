@@ -48,3 +48,9 @@ def stages_at(model: str, quality: float) -> tuple[int, ...]:
     """Stages of each layer of a model's files of that quality."""
     *before, last = STAGES[model]
     return (*before, last - (model in _FINE and quality < FINE_FROM))
+
+
+def stages_filled(model: str) -> int:
+    """Stages, coarse to fine, that a decoder fills from the prior where a file lacks them. The fine
+    stage is none of them: it corrects a picture, and without it there is no correction."""
+    return sum(STAGES[model]) - (model in _FINE)

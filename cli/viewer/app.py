@@ -242,8 +242,8 @@ class _Viewer:
         if not dropped.startswith(MAGIC):
             original = dropped
             dropped = await self._encoded(request, original, options)
-        item = self._library.add(title, dropped, original)
-        return JSONResponse(await self._workers.draw(describe, item, self._max_pixels))
+        self._library.held(request.query_params.get("shown", ""))
+        return await self._made(self._library.add(title, dropped, original))
 
     async def recode(self, request: Request) -> Response:
         """Code a file's original anew. Ends without a trace where the page asks for another one
@@ -252,8 +252,12 @@ class _Viewer:
         if item.original is None:
             raise ImageError(f"{item.title}: there is no original beside it")
         data = await self._encoded(request, item.original, options)
-        item = self._library.recoded(item, data)
-        return JSONResponse(await self._workers.draw(describe, item, self._max_pixels))
+        return await self._made(self._library.recoded(item, data))
+
+    async def _made(self, item: Item) -> Response:
+        """A new file, and the names of all that are still in memory."""
+        about = await self._workers.draw(describe, item, self._max_pixels)
+        return JSONResponse(about | {"held": self._library.held()})
 
     async def _encoded(
         self, request: Request, picture: bytes | Path, options: dict[str, Any]

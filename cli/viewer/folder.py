@@ -94,6 +94,11 @@ class Library:
         """Remember a dropped file under a name that cannot be guessed; forget the oldest."""
         return self._memory.add(title, data, original)
 
+    def held(self, shown: str = "") -> list[str]:
+        """Names of the files that are in memory alone; ``shown`` is the last to be forgotten."""
+        self._memory.find(shown)
+        return self._memory.names()
+
     def recoded(self, item: Item, data: bytes) -> Item:
         """Remember other bytes for a file's original: in place of those before where they are held
         in memory, else as a new file beside that on disk, of which there is one at a time."""

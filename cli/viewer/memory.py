@@ -46,6 +46,11 @@ class Memory:
                 self._items.move_to_end(name)
             return self._items.get(name)
 
+    def names(self) -> list[str]:
+        """What is remembered, that looked at last at the end."""
+        with self._lock:
+            return list(self._items)
+
     def add(self, title: str, data: bytes, original: bytes | Path | None) -> Item:
         """Remember a file; forget the oldest that have no place beside it."""
         return self.put(Item(f"dropped-{secrets.token_urlsafe(12)}", title, data, original))

@@ -18,6 +18,7 @@ from codec.errors import ImageError
 from codec.picture import to_pillow
 from codec.picture_reading import load_picture
 from codec.picture_writing import seen_pixels
+from models.names import STAGES, stages_filled
 
 
 def message(head: dict[str, Any], payload: bytes = b"") -> bytes:
@@ -48,6 +49,7 @@ def describe(item: Item, max_pixels: int | None) -> dict[str, Any]:
         "model": about.model,
         "layers": [_layer(x) for x in about.layers],
         "layers_declared": about.layers_declared,
+        "filled_below": stages_filled(about.model) if about.model in STAGES else 0,
         "original": item.original is not None,
         "damage": about.damage,
     }

@@ -134,6 +134,7 @@ def test_it_describes_a_file(viewer, folder):
     assert found["bytes"] == (folder / "photo.cci").stat().st_size
     assert [layer["name"] for layer in found["layers"]] == ["u", "z1", "z2"]
     assert viewer.json("/api/info?file=plain.cci")["original"] is False
+    assert found["filled_below"] == 3
 
 
 def test_a_stream_brings_the_frames_and_ends_with_the_decoded_picture(viewer, folder, crop):
@@ -195,6 +196,7 @@ def test_every_stage_of_a_file_can_be_shown_and_samples_have_a_temperature(viewe
     name = json.loads(viewer.post("/api/encode?title=drawn.cci", drawn)[1])["name"]
     about = viewer.json(f"/api/info?file={name}")
     assert [layer["stages"] for layer in about["layers"]] == [2, 2, 4]
+    assert about["filled_below"] == 8
     query = f"file={name}&stages=3&fill=sample&seed=2&temperature=0.8"
     ((head, body),) = messages(viewer.get(f"/api/decode?{query}")[1])
     expected = codec.decode(drawn, stages=3, fill="sample", seed=2, temperature=0.8)
@@ -374,6 +376,7 @@ def test_a_dropped_picture_is_encoded_and_stays_in_memory(viewer, folder, crop):
     assert status == 200
     found = json.loads(body)
     assert (found["quality"], found["title"], found["original"]) == (30, "dropped.png", True)
+    assert found["name"] in found["held"]
     coded = viewer.get(f"/api/file?file={found['name']}")[1]
     assert coded == codec.encode(crop, quality=30)
     ((_, picture),) = messages(viewer.get(f"/api/original?file={found['name']}")[1])
@@ -581,7 +584,9 @@ def test_the_oldest_dropped_files_are_forgotten(tmp_path):
     assert {library.find(item.name).name for item in (first, third)}
     with pytest.raises(codec.errors.CodecError):
         library.find(second.name)
+    assert library.held(shown=first.name) == [third.name, first.name]
     large = library.add("x", b"x" * 500, None)
+    assert library.held() == [large.name]
     assert library.find(large.name).read() == b"x" * 500  # alone it may be larger
 
 

@@ -271,6 +271,57 @@ def test_a_bad_dropped_file_does_not_stop_what_is_shown(open_page):
     open_page.complaints.clear()  # the browser notes the refused request
 
 
+def test_a_bad_dropped_file_does_not_stop_what_is_coded_anew(open_page):
+    page = open_page("rate=0&file=pier.cci")
+    finished(page)
+    asked = []
+    page.route("**/api/recode?*", lambda route: asked.append(route))  # as long as it is wanted
+    page.locator("#quality").fill("20")
+    page.wait_for_selector('body[data-state="busy"]')
+    drop(page, ("bad.png", b"no picture"))
+    page.locator("#refused", has_text="bad.png").wait_for()
+    asked[0].continue_()
+    page.locator("#status", has_text="Quality 20, encoded in").wait_for()
+    finished(page)
+    open_page.complaints.clear()  # the browser notes the refused request
+
+
+def test_dropped_files_that_are_forgotten_leave_the_list(open_page, folder):
+    """The server keeps 32, and what is shown among them."""
+    page = open_page("rate=0&file=pier.cci")
+    finished(page)
+    there = page.locator("#file option").count()
+    sky = (folder / "sky.cci").read_bytes()
+    page.evaluate("document.body.dataset.state = 'asked'")
+    drop(page, *((f"{number}.cci", sky) for number in range(34)))
+    page.locator("#taking", has_text="34 of 34 files taken; no room for").wait_for()
+    finished(page)
+    shown = page.locator("#file option:checked").text_content()
+    assert shown.startswith("0.cci")
+    names = page.locator("#file option").all_text_contents()
+    assert len(names) <= there + 32
+    assert page.locator("#strip .thumb").count() == len(names)
+    assert not any(name.startswith("1.cci") for name in names)
+    act(page, lambda: page.click("#play"))
+
+
+def test_a_missing_fine_stage_is_not_said_to_be_filled(open_page, photograph, folder):
+    """It corrects a picture; the layers before it are all there."""
+    image = Image.fromarray(photograph[150:350, 250:500])
+    (folder / "fine.cci").write_bytes(codec.encode(image, quality=80))
+    try:
+        page = open_page("rate=0&file=fine.cci")
+        finished(page)
+        assert page.get_attribute("#layers", "max") == "4"
+        act(page, lambda: page.locator("#layers").fill("3"))
+        assert "filled" not in page.text_content("#status")
+        assert "nothing to fill" in page.text_content("#fill-hint")
+        act(page, lambda: page.locator("#layers").fill("2"))
+        assert "the rest filled with the mean" in page.text_content("#status")
+    finally:
+        (folder / "fine.cci").unlink()
+
+
 def test_a_picture_is_coded_anew_when_the_settings_change(open_page, folder):
     page = open_page("rate=0&file=pier.cci")
     finished(page)
@@ -541,11 +592,28 @@ def test_it_fits_a_narrow_screen_in_both_schemes(open_page):
         page.screenshot(path=SHOTS / f"narrow-{scheme}-scrolled.png")
 
 
+def test_on_a_phone_held_sideways_the_controls_have_the_room(open_page):
+    page = open_page()
+    page.set_viewport_size({"width": 844, "height": 390})
+    finished(page)
+    assert page.evaluate("document.documentElement.scrollWidth") <= 844
+    assert page.locator("#picture").bounding_box()["height"] > 200
+    page.screenshot(path=SHOTS / "sideways.png")
+    page.locator("#download").scroll_into_view_if_needed()
+    stage = page.locator(".stage").bounding_box()
+    assert stage["y"] + stage["height"] <= page.locator("#download").bounding_box()["y"]
+    assert stage["y"] < 0  # it went with the page
+
+
 def test_playing_again_over_a_slow_line_can_be_stopped(open_page):
     page = open_page()
     finished(page)
     page.select_option("#rate", "1000")
     page.wait_for_selector('body[data-state="streaming"]')
+    page.select_option("#rate", "4000")  # what was playing gives way
+    page.wait_for_function("document.getElementById('status').textContent.startsWith('Waiting')")
+    page.wait_for_timeout(300)
+    assert page.text_content("#play") == "Stop"
     page.click("#play")
     finished(page)
     assert page.text_content("#status") == "Stopped"

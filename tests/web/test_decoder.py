@@ -30,7 +30,8 @@ def environment(tmp_path_factory):
 
 
 def passes(name, environment, **more):
-    done = node("--test", f"build/test/{name}.test.js", **environment, **more)
+    script = f"build/test/{name}.test.js"
+    done = node("--test", "--test-reporter=tap", script, **environment, **more)
     assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-1000:]
     return done.stdout
 

@@ -132,6 +132,9 @@ def test_errors_have_names_and_words(page, address):
     assert found["error"] == "TruncatedError"
     assert "before its first layer is complete" in found["message"]
     assert page.evaluate(DECODE, ["broken.cci", {"layers": 7}])["error"] == "ArgumentError"
+    assert page.evaluate(DECODE, ["http://", {}])["error"] == "ArgumentError"
+    nowhere = page.evaluate(DECODE, ["broken.cci", {"weights": "http://"}])
+    assert nowhere["error"] == "ArgumentError"
 
 
 def test_only_what_is_in_view_is_decoded(page, address):
@@ -253,6 +256,43 @@ def test_what_stands_inside_is_shown_where_there_is_no_picture(page, address):
     assert found == {"name": "TruncatedError", "shown": True}
 
 
+def test_a_picture_without_anything_inside_has_its_alternative_text(page, address):
+    page.goto(address[0])
+    page.evaluate(
+        """() => document.body.insertAdjacentHTML("afterbegin",
+          '<cci-image id="empty" alt="A pier" weights="cci/weights"></cci-image>')"""
+    )
+    named = page.locator("#empty").get_by_role("img", name="A pier")
+    assert named.count() == 1
+    assert named.inner_text() == ""
+    page.evaluate("() => document.getElementById('empty').setAttribute('src', 'broken.cci')")
+    page.wait_for_selector("#empty >> text=A pier")
+    page.evaluate(
+        """() => document.getElementById("empty").setAttribute("src", "pictures/05%20piece.cci")"""
+    )
+    page.wait_for_selector("#empty canvas")
+    assert named.count() == 1
+    assert named.inner_text() == ""
+
+
+def test_weights_that_were_missing_are_asked_for_again(browser, site):
+    """A browser may keep a "not found", and of weights the decoder takes what is kept."""
+    weights, away = site / "cci/weights", site / "away"
+    context = browser.new_context(viewport={"width": 1400, "height": 900})
+    page = context.new_page()
+    page.set_default_timeout(WAIT)
+    with serving(site, "max-age=3600") as (base, _):
+        weights.rename(away)
+        try:
+            page.goto(base)
+            page.wait_for_selector("a.failed")
+        finally:
+            away.rename(weights)
+        page.goto(base)
+        page.wait_for_selector("a.loaded")
+    context.close()
+
+
 def test_a_click_opens_a_picture_with_its_layers(page, address):
     page.goto(address[0])
     page.click(".grid a")
@@ -272,6 +312,25 @@ def test_a_click_opens_a_picture_with_its_layers(page, address):
     assert page.evaluate("() => document.activeElement.dataset.name") == "01 cut"
 
 
+def test_one_step_back_leads_to_the_grid_and_opens_nothing_again(page, address):
+    page.goto(address[0])
+    page.click(".grid a")
+    for place in ("2", "3"):
+        page.click("#next")
+        page.wait_for_selector(f'#count:has-text("{place} of {COUNT}")')
+    page.go_back()
+    page.wait_for_selector("#viewer", state="hidden")
+    page.click(".grid a")
+    page.click("#next")
+    page.wait_for_selector(f'#count:has-text("2 of {COUNT}")')
+    page.click("#close")
+    page.wait_for_selector("#viewer", state="hidden")
+    page.go_back()
+    page.wait_for_timeout(300)
+    assert page.locator("#viewer").is_hidden()
+    assert page.url == address[0]
+
+
 def test_a_slow_connection_is_played(page, address):
     page.goto(f"{address[0]}#00%20photograph")
     page.wait_for_selector('#status:has-text("Complete")')
@@ -283,7 +342,10 @@ def test_a_slow_connection_is_played(page, address):
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize(("name", "width", "height"), [("wide", 1400, 900), ("phone", 390, 844)])
+@pytest.mark.parametrize(
+    ("name", "width", "height"),
+    [("wide", 1400, 900), ("phone", 390, 844), ("sideways", 844, 390)],
+)
 def test_it_looks_as_it_should(browser, address, name, width, height, scheme):
     SHOTS.mkdir(parents=True, exist_ok=True)
     context = browser.new_context(
@@ -301,6 +363,7 @@ def test_it_looks_as_it_should(browser, address, name, width, height, scheme):
     page.wait_for_selector('#status:has-text("Complete")')
     page.screenshot(path=SHOTS / f"picture-{name}-{scheme}.png")
     assert page.evaluate("() => document.getElementById('viewer').scrollWidth") <= width
+    assert page.locator(".stage").bounding_box()["height"] >= 0.5 * height
     problems += serious(page)
     context.close()
     assert not problems, json.dumps(problems, indent=1)

@@ -50,22 +50,31 @@ export async function decode(source: DecodeSource, options: DecodeOptions = {}):
   const { layers, scale, maxPixels, signal, weights, output } = options;
   checkOptions({ layers, scale });
   signal?.throwIfAborted();
-  const folder = new URL(weights ?? "./weights", weights ? document.baseURI : import.meta.url).href;
+  const folder = absolute(weights ?? "./weights", weights ? document.baseURI : import.meta.url);
+  const url = typeof source === "string" || source instanceof URL
+    ? absolute(source, document.baseURI) : null;
   const job = open(options);
   const stop = () => job.cancel(signal!.reason);
   signal?.addEventListener("abort", stop, { once: true });
-  const address = typeof source === "string" || source instanceof URL;
   job.send({
     type: "start", id: job.id, options: { layers, scale, maxPixels },
     weights: folder.endsWith("/") ? folder : `${folder}/`, bitmap: output !== "data",
-    frames: Boolean(options.onFrame), sparing: address || source instanceof ReadableStream,
-    source: address ? { url: new URL(source, document.baseURI).href } : { pieces: true },
+    frames: Boolean(options.onFrame), sparing: url !== null || source instanceof ReadableStream,
+    source: url === null ? { pieces: true } : { url },
   });
-  if (!address) void feed(job, source);
+  if (url === null) void feed(job, source as Exclude<DecodeSource, string | URL>);
   try {
     return await job.result;
   } finally {
     signal?.removeEventListener("abort", stop);
+  }
+}
+
+function absolute(address: string | URL, base: string): string {
+  try {
+    return new URL(address, base).href;
+  } catch {
+    throw new ArgumentError(`${address}: is no address`);
   }
 }
 

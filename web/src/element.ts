@@ -4,7 +4,8 @@
  * Attributes: `src`, `alt`, `width`, `height`, `layers` (use only the first n), `scale` (1, 2, 4),
  * `loading` (`eager`, or `lazy`: only near the viewport), `weights` (folder).
  * Events: `frame` (detail: layers, scale, end), `load` (detail: see `Decoded`), `error` (detail: the
- * error). What stands inside the element is shown until the first frame, and where there is none.
+ * error). What stands inside the element is shown until the first frame, and where there is none; an
+ * empty one has its `alt` for who hears the page, and shows it where the picture cannot be decoded.
  *
  * Where the reader asks for reduced data, only the first layer is fetched, at a quarter of the size.
  */
@@ -35,6 +36,7 @@ export class CCIImage extends HTMLElementOrNone {
 
   private canvas = document.createElement("canvas");
   private fallback = document.createElement("slot");
+  private words = document.createElement("span");
   private box = new CSSStyleSheet();
   private work: AbortController | null = null;
   private finished = false;
@@ -50,6 +52,9 @@ export class CCIImage extends HTMLElementOrNone {
     this.canvas.hidden = true;
     this.canvas.setAttribute("role", "img");
     this.canvas.setAttribute("part", "picture");
+    this.words.hidden = true;
+    this.words.setAttribute("role", "img");
+    this.fallback.append(this.words); // shown only where nothing stands inside the element
     root.append(this.canvas, this.fallback);
   }
 
@@ -109,11 +114,15 @@ export class CCIImage extends HTMLElementOrNone {
     if (name === "alt") {
       this.canvas.setAttribute("aria-label", after ?? "");
       this.canvas.setAttribute("role", after === "" ? "presentation" : "img");
+      this.words.setAttribute("aria-label", after ?? "");
+      this.words.hidden = !after;
+      if (this.words.textContent) this.words.textContent = after;
     }
     if (name === "width" || name === "height") this.shape(this.number("width"), this.number("height"));
     if (["src", "layers", "scale", "weights"].includes(name)) {
       this.stop();
       this.finished = false;
+      this.words.textContent = "";
       if (name === "src") this.show(null);
     }
     this.update();
@@ -173,6 +182,7 @@ export class CCIImage extends HTMLElementOrNone {
     } catch (error) {
       if (!mine() || (error as Error).name === "AbortError") return;
       this.finished = true; // it would fail again
+      this.words.textContent = this.getAttribute("alt");
       this.dispatchEvent(new CustomEvent("error", { detail: error }));
     }
     if (mine()) this.work = null;

@@ -185,8 +185,12 @@ function follow(): void {
   else if (viewer.open) viewer.close();
 }
 
+/** Open a picture. One step back leads to the grid, however many were looked at. */
 function go(place: number): void {
-  location.hash = encodeURIComponent(links[(place + links.length) % links.length].dataset.name!);
+  const { name } = links[(place + links.length) % links.length].dataset;
+  const address = `#${encodeURIComponent(name!)}`;
+  if (viewer.open) location.replace(address);
+  else location.hash = address;
 }
 
 function close(): void {

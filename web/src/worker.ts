@@ -145,6 +145,7 @@ async function load(url: string): Promise<Uint8Array | null> {
   let response: Response;
   try {
     response = await fetch(url, { cache: "force-cache" });
+    if (!response.ok) response = await fetch(url, { cache: "reload" }); // it may be there since
   } catch (error) {
     throw new ModelError(`${url}: cannot be read (${(error as Error).message})`);
   }

@@ -45,6 +45,17 @@ export class Strip {
     this.#strip.hidden = this.#strip.children.length < 2;
   }
 
+  remove(name) {
+    const button = this.#button(name);
+    if (!button) return;
+    this.#seen.unobserve(button);
+    this.#waiting = this.#waiting.filter((one) => one !== button);
+    const { src } = button.querySelector("img");
+    if (src) URL.revokeObjectURL(src);
+    button.remove();
+    this.#strip.hidden = this.#strip.children.length < 2;
+  }
+
   /** Mark the file that is shown. */
   mark(name) {
     for (const button of this.#strip.children) {
@@ -76,7 +87,9 @@ export class Strip {
     this.#loading = true;
     while (this.#waiting.length) {
       while (!this.#idle()) await new Promise((done) => { setTimeout(done, 200); });
-      const button = this.#waiting.shift(), image = button.querySelector("img");
+      const button = this.#waiting.shift();
+      if (!button) break; // removed meanwhile
+      const image = button.querySelector("img");
       try {
         const made = await blob("thumbnail", { file: button.dataset.file });
         if (image.src) URL.revokeObjectURL(image.src);

@@ -11,23 +11,26 @@ let taken = 0; // of those that wait together
  *
  * @param files as a browser gives them.
  * @param query what the encoder is asked for.
- * @param arrived called with each file as the server describes it, and which of the lot it is.
+ * @param page {shown(), arrived(file, index)}: the name of what is shown; called with each file as
+ *   the server describes it, and which of the lot it is, gives how many are forgotten for it.
  */
-export async function take(files, query, arrived) {
+export async function take(files, query, page) {
   const running = queue.length > 0;
-  for (const file of files) queue.push({ file, query, arrived });
+  for (const file of files) queue.push({ file, query, page });
   if (running || !queue.length) return;
   const refusals = [];
   refuse(refusals);
   taken = 0;
+  let forgotten = 0;
   document.body.dataset.taking = "yes";
   while (queue.length) {
-    const { file, query: asked, arrived: tell } = queue[0];
+    const { file, query: settings, page: { shown, arrived } } = queue[0];
     const of = queue.length > 1 || taken ? ` (${taken + 1} of ${taken + queue.length})` : "";
     text("taking", `${/\.cci$/i.test(file.name) ? "Taking" : "Encoding"} ${file.name}${of}…`);
     try {
-      const known = await json("encode", { title: file.name, ...asked }, { method: "POST", body: file });
-      tell(known, taken - refusals.length);
+      const asked = { title: file.name, shown: shown(), ...settings };
+      const known = await json("encode", asked, { method: "POST", body: file });
+      forgotten += arrived(known, taken - refusals.length);
     } catch (error) {
       refusals.push(`${file.name}: ${error.message.replace(/^the data: /, "")}`);
       refuse(refusals);
@@ -36,7 +39,9 @@ export async function take(files, query, arrived) {
     taken += 1;
   }
   delete document.body.dataset.taking;
-  text("taking", taken > 1 ? `${taken - refusals.length} of ${taken} files taken` : "");
+  const news = taken > 1 ? [`${taken - refusals.length} of ${taken} files taken`] : [];
+  if (forgotten) news.push(`no room for ${forgotten} dropped before: forgotten`);
+  text("taking", news.join("; "));
 }
 
 /** Name the files that could not be taken. What is shown goes on. */

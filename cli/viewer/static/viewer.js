@@ -16,6 +16,7 @@ import { Zoom } from "./zoom.js";
 const state = { file: null, stops: [], stop: null, opened: 0 };
 const panes = new Panes(), zoom = new Zoom(), comparison = new Comparison(panes);
 let showing = new AbortController(); // what fills the left pane
+const inMemory = new Set(); // names of files that the server may forget
 
 const become = (name) => { document.body.dataset.state = name; };
 const say = (words) => text("status", words);
@@ -102,16 +103,31 @@ function list(file, choose) {
   if (!option) $("file").append(option = new Option("", file.name));
   option.textContent = title(file);
   if (choose) $("file").value = file.name;
+  if (file.held.includes(file.name)) inMemory.add(file.name);
   strip.add(file.name, title(file));
+}
+
+/** Take the files off the list that had to make room on the server; how many they are. */
+function forget(held) {
+  const gone = [...inMemory].filter((name) => !held.includes(name));
+  for (const name of gone) {
+    inMemory.delete(name);
+    [...$("file").options].find(({ value }) => value === name)?.remove();
+    strip.remove(name);
+  }
+  return gone.length;
 }
 
 function accept(files) {
   if (!files.length) return;
-  coding.cancel();
   const { opened } = state;
-  take(files, coding.query(), (file, index) => {
-    list(file);
-    if (index === 0 && state.opened === opened) open(file.name);
+  take(files, coding.query(), {
+    shown: () => state.file?.name ?? "",
+    arrived(file, index) {
+      list(file);
+      if (index === 0 && state.opened === opened) open(file.name);
+      return forget(file.held);
+    },
   });
 }
 
@@ -139,7 +155,7 @@ function shows(stop, scale, score) {
   text("fill-hint", missing() ? "" : "All layers are here: nothing to fill in.");
 }
 
-const missing = () => state.stop !== state.stops.at(-1) || state.stop.layers < 3;
+const missing = () => state.stop.stages < state.file.filled_below;
 
 const automatic = () => Math.max(1, Math.round(state.file.bytes / 4)); // about four seconds
 
@@ -177,6 +193,7 @@ async function play() {
     text("play", "Play");
     become("done");
   } catch (error) {
+    if (signal.aborted) return; // the button belongs to what came after
     text("play", "Play");
     fail(error);
   }
@@ -232,13 +249,15 @@ const coding = new Coding({
   },
   recoded(file, seconds) {
     list(file, true);
+    forget(file.held);
     strip.mark(file.name);
     use(file);
     still(state.stops.at(-1), `Quality ${file.quality}, encoded in ${seconds.toFixed(1)} s. `);
   },
   failed: fail,
 });
-const strip = new Strip(open, () => ["done", "failed", "empty"].includes(document.body.dataset.state));
+const strip = new Strip(open, () => !("taking" in document.body.dataset)
+  && ["done", "failed", "empty"].includes(document.body.dataset.state));
 
 function playOrStop() {
   if (!state.file) return;

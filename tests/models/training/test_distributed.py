@@ -58,24 +58,29 @@ from models.training import arithmetic, trainer
 from models.training.config import TrainConfig
 from models.training.data import ImageSet
 
-data, init, out = map(Path, sys.argv[1:])
-config = TrainConfig(
-    data=data, out=out, model="ssvae-tiny", batch=1, crop=64, init_partly=True, device="cpu"
-)
-run = trainer.Trainer(config)
-rank = run.processes.rank
-# Each process finds another format the fastest.
-trainer.fastest = lambda works: (list(works)[rank], {name: 1.0 for name in works})
-trainer.fastest_muon = lambda optimizer: ("float32", "bfloat16")[rank]
-run.begin_from(init)
-run.choose_arithmetic(run.draw(ImageSet(data, device=torch.device("cpu"))))
-weights = [float(v.double().sum()) for v in run.model.state_dict().values()]
-averaged = [float(v.double().sum()) for v in run.ema.state_dict().values()]
-mine = weights, averaged, str(run.arithmetic), str(run.optimizer.muon.dtype)
-first, second = run.processes.gather(mine)
-assert first == second, (first, second)
-assert first[0] == first[1]
-run.processes.leave()
+
+def main() -> None:
+    data, init, out = map(Path, sys.argv[1:])
+    config = TrainConfig(
+        data=data, out=out, model="ssvae-tiny", batch=1, crop=64, init_partly=True, device="cpu"
+    )
+    run = trainer.Trainer(config)
+    rank = run.processes.rank
+    # Each process finds another format the fastest.
+    trainer.fastest = lambda works: (list(works)[rank], {name: 1.0 for name in works})
+    trainer.fastest_muon = lambda optimizer: ("float32", "bfloat16")[rank]
+    run.begin_from(init)
+    run.choose_arithmetic(run.draw(ImageSet(data, device=torch.device("cpu"))))
+    weights = [float(v.double().sum()) for v in run.model.state_dict().values()]
+    averaged = [float(v.double().sum()) for v in run.ema.state_dict().values()]
+    mine = weights, averaged, str(run.arithmetic), str(run.optimizer.muon.dtype)
+    first, second = run.processes.gather(mine)
+    assert first == second, (first, second)
+    assert first[0] == first[1]
+    run.processes.leave()
+
+
+main()  # a function: the trainer is freed before the interpreter ends
 """
 
 

@@ -27,8 +27,8 @@ class _Quiet(http.server.SimpleHTTPRequestHandler):
 
 @contextmanager
 def serving(folder: Path, kept: str = "") -> Iterator[tuple[str, list[str]]]:
-    """The address of a folder's files, and the paths that are asked for. ``kept``: how long browsers
-    may keep the answers (Cache-Control)."""
+    """The address of a folder's files, and the paths that are asked for. ``kept``: how long
+    browsers may keep the answers (Cache-Control)."""
     handler = functools.partial(_Quiet, directory=str(folder))
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         server.paths, server.kept = [], kept  # type: ignore[attr-defined]

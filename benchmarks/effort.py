@@ -37,7 +37,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--efforts", type=int, nargs="+", default=EFFORTS)
     parser.add_argument("--model", choices=list(MODEL_IDS), default=DEFAULT_MODEL)
     parser.add_argument("--device", default="auto")
-    parser.add_argument("--cache", type=Path, help="keep what was measured in this file")
+    parser.add_argument("--cache", type=Path, help="keep what was measured in this file, times too")
     parser.add_argument("--workers", type=int, default=1, help="processes; more disturb the times")
     options = parser.parse_args(arguments)
     files = options.files[:: options.every][: options.limit or None]
@@ -57,6 +57,8 @@ def main(arguments: list[str] | None = None) -> None:
     rows = []
     for line in measured.left_out:
         print(line)
+    if measured.earlier:
+        print(f"{measured.earlier} of {len(records)} files and their times are of an earlier run")
     print(f"{len(files)} images, qualities {options.qualities}, {machine()}")
     print(f"effort  BD-rate ({measure})   s per megapixel (median)")
     for effort, ours in efforts.items():
@@ -75,6 +77,7 @@ def main(arguments: list[str] | None = None) -> None:
             "weights": weights_info(options.model).fingerprint.hex(),
             "machine": machine(),
             "device": options.device,
+            "of_an_earlier_run": measured.earlier,
             "efforts": rows,
             "points": [record.stored() for record in records],
         }

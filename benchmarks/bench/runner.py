@@ -46,6 +46,8 @@ class Measured:
     stops: list[Stop] = field(default_factory=list)
     left_out: list[str] = field(default_factory=list)
     """Images that could not be read, with the reason."""
+    earlier: int = 0
+    """Pieces that were taken from the journal, whose times may be of another machine or load."""
 
 
 def units_of(path: Path, rgb: np.ndarray, jobs: Iterable[Job]) -> list[Unit]:
@@ -191,6 +193,7 @@ def measure_all(
     if not units:
         raise ImageError(f"{files[0].parent}: none of its images can be read")
     missing = [unit for unit in units if not journal.holds(unit)]
+    measured.earlier = len(units) - len(missing)
     results = in_processes(measure, missing, processes or cores(), "measuring")
     for unit, (records, stops) in zip(missing, results, strict=True):
         journal.add(unit, records, stops)

@@ -239,10 +239,12 @@ class _Viewer:
             if len(data) > self._max_body:
                 return error(413, f"the body is larger than the limit of {self._max_body} bytes")
         dropped, original = bytes(data), None
-        if not dropped.startswith(MAGIC):
+        if dropped.startswith(MAGIC):  # what is refused costs no other its place
+            await self._workers.draw(describe, Item(title, title, dropped, None), self._max_pixels)
+        else:
             original = dropped
             dropped = await self._encoded(request, original, options)
-        self._library.held(request.query_params.get("shown", ""))
+        self._library.touch(request.query_params.get("shown", ""))
         return await self._made(self._library.add(title, dropped, original))
 
     async def recode(self, request: Request) -> Response:

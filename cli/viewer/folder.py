@@ -94,9 +94,12 @@ class Library:
         """Remember a dropped file under a name that cannot be guessed; forget the oldest."""
         return self._memory.add(title, data, original)
 
-    def held(self, shown: str = "") -> list[str]:
-        """Names of the files that are in memory alone; ``shown`` is the last to be forgotten."""
-        self._memory.find(shown)
+    def touch(self, name: str) -> None:
+        """Have a file of that name, if it is in memory, be the last to be forgotten."""
+        self._memory.find(name)
+
+    def held(self) -> list[str]:
+        """Names of the files that are in memory alone."""
         return self._memory.names()
 
     def recoded(self, item: Item, data: bytes) -> Item:

@@ -376,9 +376,13 @@ def test_a_dropped_picture_is_encoded_and_stays_in_memory(viewer, folder, crop):
     assert status == 200
     found = json.loads(body)
     assert (found["quality"], found["title"], found["original"]) == (30, "dropped.png", True)
-    assert found["name"] in found["held"]
+    assert found["name"] == found["held"][-1]
     coded = viewer.get(f"/api/file?file={found['name']}")[1]
     assert coded == codec.encode(crop, quality=30)
+    broken = coded[:30]
+    assert viewer.post("/api/encode?title=broken.cci", broken)[0] == 422
+    again = json.loads(viewer.post("/api/encode?title=again.cci", coded)[1])
+    assert again["held"] == [*found["held"], again["name"]]
     ((_, picture),) = messages(viewer.get(f"/api/original?file={found['name']}")[1])
     assert np.array_equal(pixels(picture), crop)
     assert sorted(folder.iterdir()) == before
@@ -584,7 +588,8 @@ def test_the_oldest_dropped_files_are_forgotten(tmp_path):
     assert {library.find(item.name).name for item in (first, third)}
     with pytest.raises(codec.errors.CodecError):
         library.find(second.name)
-    assert library.held(shown=first.name) == [third.name, first.name]
+    library.touch(first.name)
+    assert library.held() == [third.name, first.name]
     large = library.add("x", b"x" * 500, None)
     assert library.held() == [large.name]
     assert library.find(large.name).read() == b"x" * 500  # alone it may be larger

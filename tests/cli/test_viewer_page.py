@@ -315,7 +315,7 @@ def test_a_missing_fine_stage_is_not_said_to_be_filled(open_page, photograph, fo
         assert page.get_attribute("#layers", "max") == "4"
         act(page, lambda: page.locator("#layers").fill("3"))
         assert "filled" not in page.text_content("#status")
-        assert "nothing to fill" in page.text_content("#fill-hint")
+        assert "Nothing to fill" in page.text_content("#fill-hint")
         act(page, lambda: page.locator("#layers").fill("2"))
         assert "the rest filled with the mean" in page.text_content("#status")
     finally:
@@ -610,9 +610,13 @@ def test_playing_again_over_a_slow_line_can_be_stopped(open_page):
     finished(page)
     page.select_option("#rate", "1000")
     page.wait_for_selector('body[data-state="streaming"]')
-    page.select_option("#rate", "4000")  # what was playing gives way
-    page.wait_for_function("document.getElementById('status').textContent.startsWith('Waiting')")
-    page.wait_for_timeout(300)
+    # What was playing gives way, and the button is that of what plays now.
+    page.evaluate(
+        """async () => {
+          document.getElementById("rate").dispatchEvent(new Event("change"));
+          await new Promise((done) => { setTimeout(done, 300); });
+        }"""
+    )
     assert page.text_content("#play") == "Stop"
     page.click("#play")
     finished(page)

@@ -260,13 +260,16 @@ def test_a_picture_without_anything_inside_has_its_alternative_text(page, addres
     page.goto(address[0])
     page.evaluate(
         """() => document.body.insertAdjacentHTML("afterbegin",
-          '<cci-image id="empty" alt="A pier" weights="cci/weights"></cci-image>')"""
+          '<cci-image id="empty" alt="A pier" weights="cci/weights">\\n</cci-image>')"""
     )
     named = page.locator("#empty").get_by_role("img", name="A pier")
     assert named.count() == 1
     assert named.inner_text() == ""
     page.evaluate("() => document.getElementById('empty').setAttribute('src', 'broken.cci')")
     page.wait_for_selector("#empty >> text=A pier")
+    page.evaluate("() => document.getElementById('empty').setAttribute('alt', 'A bridge')")
+    page.wait_for_selector("#empty >> text=A bridge")
+    page.evaluate("() => document.getElementById('empty').setAttribute('alt', 'A pier')")
     page.evaluate(
         """() => document.getElementById("empty").setAttribute("src", "pictures/05%20piece.cci")"""
     )

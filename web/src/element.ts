@@ -17,7 +17,8 @@ const STYLE = `
   :host { display: inline-block; position: relative; max-width: 100%; overflow: hidden; }
   :host([hidden]) { display: none; }
   canvas { display: block; width: 100%; height: 100%; }
-  canvas[hidden], slot[hidden] { display: none; }
+  span:empty { position: absolute; inset: 0; }
+  [hidden] { display: none; }
 `;
 /** How far from the viewport a lazy picture is decoded. */
 const MARGIN = "25% 0px";
@@ -40,6 +41,7 @@ export class CCIImage extends HTMLElementOrNone {
   private box = new CSSStyleSheet();
   private work: AbortController | null = null;
   private finished = false;
+  private failed = false;
   private near = false;
   private waiting = false;
   private observers: { disconnect(): void }[] = [];
@@ -52,10 +54,10 @@ export class CCIImage extends HTMLElementOrNone {
     this.canvas.hidden = true;
     this.canvas.setAttribute("role", "img");
     this.canvas.setAttribute("part", "picture");
-    this.words.hidden = true;
     this.words.setAttribute("role", "img");
-    this.fallback.append(this.words); // shown only where nothing stands inside the element
-    root.append(this.canvas, this.fallback);
+    this.fallback.addEventListener("slotchange", () => this.describe());
+    root.append(this.canvas, this.fallback, this.words);
+    this.describe();
   }
 
   connectedCallback(): void {
@@ -114,15 +116,12 @@ export class CCIImage extends HTMLElementOrNone {
     if (name === "alt") {
       this.canvas.setAttribute("aria-label", after ?? "");
       this.canvas.setAttribute("role", after === "" ? "presentation" : "img");
-      this.words.setAttribute("aria-label", after ?? "");
-      this.words.hidden = !after;
-      if (this.words.textContent) this.words.textContent = after;
+      this.describe();
     }
     if (name === "width" || name === "height") this.shape(this.number("width"), this.number("height"));
     if (["src", "layers", "scale", "weights"].includes(name)) {
       this.stop();
       this.finished = false;
-      this.words.textContent = "";
       if (name === "src") this.show(null);
     }
     this.update();
@@ -156,6 +155,7 @@ export class CCIImage extends HTMLElementOrNone {
 
   private async load(): Promise<void> {
     const work = this.work = new AbortController();
+    this.describe(false);
     const sparing = matchMedia("(prefers-reduced-data: reduce)").matches ||
       (navigator as { connection?: { saveData?: boolean } }).connection?.saveData;
     const mine = () => this.work === work;
@@ -182,7 +182,7 @@ export class CCIImage extends HTMLElementOrNone {
     } catch (error) {
       if (!mine() || (error as Error).name === "AbortError") return;
       this.finished = true; // it would fail again
-      this.words.textContent = this.getAttribute("alt");
+      this.describe(true);
       this.dispatchEvent(new CustomEvent("error", { detail: error }));
     }
     if (mine()) this.work = null;
@@ -192,6 +192,19 @@ export class CCIImage extends HTMLElementOrNone {
     if (image) paint(this.canvas, image);
     this.canvas.hidden = !image;
     this.fallback.hidden = Boolean(image);
+    this.describe();
+  }
+
+  /** The alternative text where there is no picture and nothing stands inside the element: for who
+   * hears the page, and to be seen once decoding has failed. */
+  private describe(failed = this.failed): void {
+    const alt = this.getAttribute("alt") ?? "", { words } = this;
+    const inside = this.fallback.assignedNodes()
+      .some((node) => node instanceof Element || node.textContent!.trim());
+    words.hidden = !alt || inside || !this.canvas.hidden;
+    words.setAttribute("aria-label", alt);
+    words.textContent = failed ? alt : "";
+    this.failed = failed;
   }
 
   /** Sides that no attribute gives have the ratio of the file's, or are its own. */

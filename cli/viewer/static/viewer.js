@@ -152,7 +152,7 @@ function shows(stop, scale, score) {
   $("save").download = `${file.title.split("/").at(-1).replace(/\.[^.]*$/, "")}-${stop.name.replace(/\W+/g, "-")}.png`;
   showSize(stop === stops.at(-1) ? file.bytes : stop.end, pixels(), stop.within);
   showScore(score, pixels());
-  text("fill-hint", missing() ? "" : "All layers are here: nothing to fill in.");
+  text("fill-hint", missing() ? "" : "Nothing to fill in.");
 }
 
 const missing = () => state.stop.stages < state.file.filled_below;

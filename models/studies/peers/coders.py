@@ -125,6 +125,9 @@ class Against:
 
     percent: float
     """Of the curve's bits; negative: smaller files. Both are means over images."""
+    error: float | None
+    """Its standard error over images; None of one image, or where one that is left out decides
+    whether the curve reaches the PSNR."""
     smaller: int
     """Images on which its file is smaller, of the …"""
     images: int
@@ -136,14 +139,30 @@ def against(records: Sequence[Record], name: str, quality: float, anchor: str) -
     reach its PSNR."""
     own = [r for r in records if (r.codec, r.setting) == (name, quality)]
     both = own + [r for r in records if r.codec == anchor]
-    curves = mean_curves(both, "psnr")
-    ((_, bpp, decibel),) = curves[name]
-    bits = bits_at(curves[anchor], decibel)
-    if bits is None:
+    percent = _percent(both, name, anchor)
+    if percent is None:
         return None
     smaller = []
     for record in own:
         curve = mean_curves([r for r in both if r.image == record.image], "psnr")[anchor]
         needed = bits_at(curve, record.psnr)
         smaller += [] if needed is None else [record.bpp < needed]
-    return Against(100 * (bpp / bits - 1), sum(smaller), len(smaller))
+    return Against(percent, _error(both, name, anchor), sum(smaller), len(smaller))
+
+
+def _percent(records: Sequence[Record], name: str, anchor: str) -> float | None:
+    curves = mean_curves(records, "psnr")
+    ((_, bpp, decibel),) = curves[name]
+    bits = bits_at(curves[anchor], decibel)
+    return None if bits is None else 100 * (bpp / bits - 1)
+
+
+def _error(records: Sequence[Record], name: str, anchor: str) -> float | None:
+    """By the jackknife (Efron & Stein 1981), which leaves out each image in turn."""
+    images = {r.image for r in records}
+    if len(images) < 2:
+        return None
+    without_one = [_percent([r for r in records if r.image != i], name, anchor) for i in images]
+    if None in without_one:
+        return None
+    return float(np.std(np.array(without_one)) * np.sqrt(len(images) - 1))

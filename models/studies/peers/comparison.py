@@ -8,7 +8,8 @@ time a run. ``ssvae-one-rate``, if asked for, is the ssVAE trained like the peer
 no layer dropped: what one network for all rates and early stops costs. Then every network writes
 and reads real files of the validation images, in turns on one thread. In ``DIR``: ``results.json``,
 ``table.md``, checkpoints. Started again, training goes on where it was. Needs CompressAI:
-``make peers``. What came of it: docs/decisions/0031-trained-peers.md.
+``make peers``; with ``OMP_NUM_THREADS=1`` numpy keeps to one thread too. What came of it:
+docs/decisions/0031-trained-peers.md.
 
 To use two cores, start it a second time for some of the runs, once the first one has timed the
 steps: ``--runs mbt2018-mean-36.75 mbt2018-mean-55.75`` trains these and measures nothing. The call
@@ -55,7 +56,7 @@ from models.weights_file import load_coding_model
 #: λ' of CompressAI's qualities 2 and 4, which have the same widths.
 LAMBDAS = (0.0035, 0.013)
 #: Of the ssVAE's curve; the qualities of the λ are added.
-QUALITIES = (5, 15, 25, 35, 45, 55, 65, 80)
+QUALITIES = (0, 5, 15, 25, 35, 45, 55, 65, 80)
 OURS, ONE_RATE, UNFITTED = "ssvae", "ssvae-one-rate", "ssvae, no fitted filter"
 NETWORKS = (OURS, *PEERS, ONE_RATE)
 #: The peers' authors take Adam at 1e-4 for millions of steps; docs/decisions/0031-trained-peers.md.

@@ -88,4 +88,7 @@ def runs_table(runs: dict[str, dict[str, Any]]) -> str:
 
 
 def _percent(beside: dict[str, Any] | None) -> str:
-    return "no overlap" if beside is None else f"{beside['percent']:+.1f}%"
+    if beside is None:
+        return "no overlap"
+    error = "" if beside["error"] is None else f" ± {beside['error']:.1f}"
+    return f"{beside['percent']:+.1f}{error}%"

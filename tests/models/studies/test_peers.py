@@ -115,9 +115,23 @@ def test_a_file_of_a_fifth_fewer_bits_is_a_fifth_cheaper():
     found = coders.against(records, "peer", 2.0, "ours")
     assert found.percent == pytest.approx(-20)
     assert (found.smaller, found.images) == (2, 2)
+    assert found.error == pytest.approx(0, abs=1e-9)  # it saves as much of both
     records.append(record("far", 2.0, 9.0, 60.0))
     records.append(record("far", 2.0, 9.0, 60.0, "b"))
     assert coders.against(records, "far", 2.0, "ours") is None
+
+
+def test_the_error_is_that_of_a_mean_over_images():
+    """Where the curve asks the same of all images, it is the standard error of their bits."""
+    bits = [0.6, 0.8, 1.0, 1.4]
+    records = []
+    for image, own in zip("abcd", bits, strict=True):
+        records += [record("ours", s, s, 30 + s, image) for s in (1.0, 2.0, 3.0)]
+        records.append(record("peer", 2.0, own, 31.0, image))
+    found = coders.against(records, "peer", 2.0, "ours")
+    assert found.percent == pytest.approx(-5)
+    assert found.error == pytest.approx(100 * np.std(bits, ddof=1) / 2)
+    assert coders.against(records[:4], "peer", 2.0, "ours").error is None
 
 
 def test_the_cost_is_what_training_minimizes():

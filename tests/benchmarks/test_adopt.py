@@ -13,6 +13,7 @@ from models.weights_file import export_weights, fingerprint_of, load_trainable, 
 NAME = "ssvae"
 
 
+@pytest.mark.slow
 def test_better_weights_are_installed_and_worse_ones_are_not(tmp_path, crop, capsys):
     """The shipped weights against the same ones whose last layer has been disturbed."""
     images, installed = tmp_path / "images", tmp_path / "installed"

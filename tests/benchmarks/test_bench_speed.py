@@ -35,6 +35,7 @@ def test_the_photograph_has_the_size_asked_for(megapixels):
     assert rgb.shape[0] * rgb.shape[1] / 1e6 == pytest.approx(megapixels, rel=0.02)
 
 
+@pytest.mark.slow
 def test_speed_measures_and_prints():
     result = speed.measure(
         megapixels=[0.02], threads=[1], device="cpu", model="ssvae", runs=1, peers=False

@@ -107,6 +107,7 @@ def test_a_measure_without_end_is_searched_too():
     assert found == 3
 
 
+@pytest.mark.slow
 def test_a_target_takes_the_number_of_layers_that_is_best(photograph):
     """No file of two layers and equal size is better than what a target gives, and u alone is
     taken where nothing else is small enough."""

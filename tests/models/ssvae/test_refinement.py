@@ -36,6 +36,7 @@ def test_effort_lowers_the_cost_of_real_files(crop, quality):
     assert costs[0] > 1.005 * costs[2] > 1.005 * costs[3]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("quality", [15, 50])
 def test_effort_lowers_the_cost_to_the_eye_where_weights_are_tuned_for_it(
     crop, photograph, quality

@@ -31,6 +31,7 @@ def run(images, out, *, processes: int, steps: int, minutes: float = 0) -> dict:
     return torch.load(out / "latest.pt", weights_only=True)
 
 
+@pytest.mark.slow
 def test_two_processes_train_one_model_and_resume_exactly(images, tmp_path):
     whole = run(images, tmp_path / "two", processes=2, steps=20)
     assert whole["step"] == 20

@@ -49,6 +49,7 @@ def wait_for_steps(run: Resident, count: int) -> None:
     raise AssertionError((run.folder / "log.txt").read_text())
 
 
+@pytest.mark.slow
 def test_a_run_goes_on_where_it_stopped_and_ends_in_a_decay(run, images, capsys):
     name = str(run.folder)
     main(["start", name, str(images), "--cores", "0", "--", *OPTIONS])

@@ -239,13 +239,14 @@ class _Viewer:
             if len(data) > self._max_body:
                 return error(413, f"the body is larger than the limit of {self._max_body} bytes")
         dropped, original = bytes(data), None
-        if dropped.startswith(MAGIC):  # what is refused costs no other its place
-            await self._workers.draw(describe, Item(title, title, dropped, None), self._max_pixels)
-        else:
+        if not dropped.startswith(MAGIC):
             original = dropped
             dropped = await self._encoded(request, original, options)
+        # Described before it is remembered: what is refused costs no other its place.
+        described = Item("", title, dropped, original)
+        about = await self._workers.draw(describe, described, self._max_pixels)
         self._library.touch(request.query_params.get("shown", ""))
-        return await self._made(self._library.add(title, dropped, original))
+        return self._kept(self._library.add(title, dropped, original), about)
 
     async def recode(self, request: Request) -> Response:
         """Code a file's original anew. Ends without a trace where the page asks for another one
@@ -254,12 +255,13 @@ class _Viewer:
         if item.original is None:
             raise ImageError(f"{item.title}: there is no original beside it")
         data = await self._encoded(request, item.original, options)
-        return await self._made(self._library.recoded(item, data))
-
-    async def _made(self, item: Item) -> Response:
-        """A new file, and the names of all that are still in memory."""
+        item = self._library.recoded(item, data)
         about = await self._workers.draw(describe, item, self._max_pixels)
-        return JSONResponse(about | {"held": self._library.held()})
+        return self._kept(item, about)
+
+    def _kept(self, item: Item, about: dict[str, Any]) -> Response:
+        """A new file's description, and the names of all that are still in memory."""
+        return JSONResponse(about | {"name": item.name, "held": self._library.held()})
 
     async def _encoded(
         self, request: Request, picture: bytes | Path, options: dict[str, Any]

@@ -41,7 +41,6 @@ export class CCIImage extends HTMLElementOrNone {
   private box = new CSSStyleSheet();
   private work: AbortController | null = null;
   private finished = false;
-  private failed = false;
   private near = false;
   private waiting = false;
   private observers: { disconnect(): void }[] = [];
@@ -105,16 +104,16 @@ export class CCIImage extends HTMLElementOrNone {
   private letGo(): void {
     if (this.canvas.hidden) return;
     this.stop();
+    this.finished = false;
     this.show(null);
     paint(this.canvas, null);
     this.canvas.width = this.canvas.height = 0;
-    this.finished = false;
   }
 
   attributeChangedCallback(name: string, before: string | null, after: string | null): void {
     if (before === after) return;
     if (name === "alt") {
-      this.canvas.setAttribute("aria-label", after ?? "");
+      for (const shown of [this.canvas, this.words]) shown.setAttribute("aria-label", after ?? "");
       this.canvas.setAttribute("role", after === "" ? "presentation" : "img");
       this.describe();
     }
@@ -123,6 +122,7 @@ export class CCIImage extends HTMLElementOrNone {
       this.stop();
       this.finished = false;
       if (name === "src") this.show(null);
+      else this.describe();
     }
     this.update();
   }
@@ -155,7 +155,6 @@ export class CCIImage extends HTMLElementOrNone {
 
   private async load(): Promise<void> {
     const work = this.work = new AbortController();
-    this.describe(false);
     const sparing = matchMedia("(prefers-reduced-data: reduce)").matches ||
       (navigator as { connection?: { saveData?: boolean } }).connection?.saveData;
     const mine = () => this.work === work;
@@ -182,7 +181,7 @@ export class CCIImage extends HTMLElementOrNone {
     } catch (error) {
       if (!mine() || (error as Error).name === "AbortError") return;
       this.finished = true; // it would fail again
-      this.describe(true);
+      this.describe();
       this.dispatchEvent(new CustomEvent("error", { detail: error }));
     }
     if (mine()) this.work = null;
@@ -197,14 +196,12 @@ export class CCIImage extends HTMLElementOrNone {
 
   /** The alternative text where there is no picture and nothing stands inside the element: for who
    * hears the page, and to be seen once decoding has failed. */
-  private describe(failed = this.failed): void {
-    const alt = this.getAttribute("alt") ?? "", { words } = this;
+  private describe(): void {
+    const alt = this.getAttribute("alt");
     const inside = this.fallback.assignedNodes()
       .some((node) => node instanceof Element || node.textContent!.trim());
-    words.hidden = !alt || inside || !this.canvas.hidden;
-    words.setAttribute("aria-label", alt);
-    words.textContent = failed ? alt : "";
-    this.failed = failed;
+    this.words.hidden = !alt || inside || !this.canvas.hidden;
+    this.words.textContent = this.finished ? alt : "";
   }
 
   /** Sides that no attribute gives have the ratio of the file's, or are its own. */

@@ -145,7 +145,8 @@ async function load(url: string): Promise<Uint8Array | null> {
   let response: Response;
   try {
     response = await fetch(url, { cache: "force-cache" });
-    if (!response.ok) response = await fetch(url, { cache: "reload" }); // it may have come since; one that is missing is asked for twice
+    // Missing before, it may have come since; what is missing still is asked for twice.
+    if (!response.ok) response = await fetch(url, { cache: "reload" });
   } catch (error) {
     throw new ModelError(`${url}: cannot be read (${(error as Error).message})`);
   }

@@ -97,9 +97,11 @@ function use(file) {
   coding.explain(file);
 }
 
+const optionOf = (name) => [...$("file").options].find(({ value }) => value === name);
+
 /** Have a file in the list, under the title it has now, and choose it there. */
 function list(file, choose) {
-  let option = [...$("file").options].find(({ value }) => value === file.name);
+  let option = optionOf(file.name);
   if (!option) $("file").append(option = new Option("", file.name));
   option.textContent = title(file);
   if (choose) $("file").value = file.name;
@@ -112,7 +114,7 @@ function forget(held) {
   const gone = [...inMemory].filter((name) => !held.includes(name));
   for (const name of gone) {
     inMemory.delete(name);
-    [...$("file").options].find(({ value }) => value === name)?.remove();
+    optionOf(name)?.remove();
     strip.remove(name);
   }
   return gone.length;
